@@ -1,0 +1,38 @@
+# make demo    teacher to report in minutes, in artifacts/demo
+# make test    everything: format, lint, types, all tests
+# make check   format, lint, types and the quick tests
+# make clean   remove what these made, the environment too
+# PYTHON chooses the interpreter (3.11 or newer): make demo PYTHON=python3.12
+
+.DEFAULT_GOAL := check
+.PHONY: demo test check lint clean
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+BIN := .venv/bin
+READY := .venv/.ready
+
+demo: $(READY)
+	$(BIN)/lipstill compress demo --out artifacts/demo
+
+test: lint
+	$(BIN)/pytest
+
+check: lint
+	$(BIN)/pytest -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# The stamp is younger than what it was made from, so a second call installs nothing.
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'lipstill needs Python 3.11 or newer; found: $(PYTHON). Try: make PYTHON=/path/to/python3.11' >&2; exit 4; }
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv dist artifacts/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find compress exporters recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,390 @@
+"""A recipe: the facts of one result in a small YAML file, read once into a frozen, typed object.
+
+    Recipe ── teacher, speech, labels      what is distilled, on which audio
+           ├─ students[] ── layers[], training
+           └─ export, parity, report, gates
+
+A new fact is one field in its section below; `--set`, error messages, hash and schema follow by
+themselves. A Recipe comes back from its own JSON with `Recipe.model_validate_json`.
+"""
+
+import hashlib
+import math
+import pkgutil
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from compress.audio import HOP, SAMPLE_RATE
+from compress.errors import RecipeError
+from compress.recipe_mistakes import distinct, emptied, explain, nearest, one_of, show, words
+from compress.recipe_yaml import dump, override, parse
+from compress.store import canonical_json
+
+__all__ = [
+    "Recipe",
+    "dump_yaml",
+    "load_recipe",
+    "modules_defining",
+    "recipe_hash",
+    "recipe_schema",
+    "shipped_recipes",
+]
+
+_PACKAGE = Path(__file__).parent
+_STUDENTS = _PACKAGE / "students"
+_EXPORTERS = _PACKAGE.parent / "exporters"
+
+# ------------------------------------------------------------------------------------------------
+# sections
+
+# Names become folder and file names, also where upper and lower case are the same.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+class Section(BaseModel):
+    """Strict (no "7" for 7), frozen, and no key that is not a field."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class TeacherSettings(Section):
+    checkpoint: Text = Field(description="builtin:NAME, or a path relative to the recipe file")
+    trust: bool = Field(
+        False, description="load a checkpoint that could run code (pickle, TorchScript, Python)"
+    )
+    max_chunk_s: Positive = Field(
+        30.0, description="longest audio the teacher sees at once, in seconds"
+    )
+
+
+class SpeechSettings(Section):
+    train: tuple[Text, ...] = Field(
+        min_length=1,
+        description="folders of audio, or builtin:NAME; divided by prompt if `heldout` is empty",
+    )
+    heldout: tuple[Text, ...] = Field(
+        (), description="folders of audio on which students are judged only"
+    )
+    max_bad_share: Share = Field(
+        0.05, description="share of unusable files above which a run stops, 0 to 1"
+    )
+    min_clip_s: Positive = Field(0.5, description="shortest usable clip, in seconds")
+
+    @model_validator(mode="after")
+    def _sides_apart(self) -> Self:
+        both = sorted(set(self.train) & set(self.heldout))
+        if both:
+            raise ValueError(
+                f"`train` and `heldout` both list {words(both)}; a folder can be on one side only"
+            )
+        return self
+
+
+class LabelSettings(Section):
+    batch_s: Positive = Field(
+        60.0, description="audio in one teacher batch of equal lengths, in seconds"
+    )
+    shard_clips: Count = Field(64, description="clips in one shard file")
+
+
+class LayerSettings(Section):
+    kernel: Count = Field(description="kernel length, in steps of the layer's input")
+    stride: Count = Field(1, description="stride, in steps of the layer's input")
+    channels: Count = Field(description="output channels, before the student's `width`")
+
+
+class TrainingSettings(Section):
+    steps: Count = Field(2000, description="optimiser steps")
+    batch: Count = Field(12, description="stretches of speech in a step")
+    frames: int = Field(
+        96, ge=2, description="consecutive frames in a stretch (the velocity loss needs 2)"
+    )
+    learning_rate: Positive = Field(3.0e-3, description="peak learning rate")
+    warmup_steps: int = Field(
+        60, ge=0, description="steps in which the learning rate rises to its peak"
+    )
+    weight_decay: NotNegative = Field(0.01, description="decoupled weight decay")
+    velocity_weight: NotNegative = Field(
+        4.0, description="weight of the velocity loss beside reconstruction"
+    )
+    gain_db: Range = Field((-30.0, 6.0), description="augmentation: lowest and highest gain, in dB")
+    noise_db: Range = Field(
+        (-90.0, -54.0), description="augmentation: lowest and highest noise level, in dBFS"
+    )
+    validate_every: Count = Field(200, description="steps between two validations")
+    checkpoint_every: Count = Field(
+        200, description="steps between two checkpoints from which a run goes on"
+    )
+    grad_clip: Positive = Field(1.0, description="largest norm of the gradient")
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="decay of the averaged weights a step; 0 takes the last ones"
+    )
+
+    @field_validator("gain_db", "noise_db")
+    @classmethod
+    def _in_order(cls, value: Range) -> Range:
+        if value[0] > value[1]:
+            raise ValueError(f"found {show(value)}, expected the lower level first")
+        return value
+
+
+class StudentSettings(Section):
+    name: Name = Field(
+        description="name of the student's folder: lower case letters, digits, and . _ -"
+    )
+    architecture: str = Field("conv_fc", description="a module of compress/students")
+    first_layer: Literal["gabor_log", "conv"] = Field(
+        "gabor_log",
+        description="starts as mel-spaced Gabor pairs with log energy, or as a plain convolution",
+    )
+    past_ms: NotNegative = Field(256.0, description="context before the frame, in ms")
+    future_ms: NotNegative = Field(256.0, description="context after the frame, in ms")
+    filters: Count = Field(
+        72, description="Gabor pairs or channels of the first layer, before `width`"
+    )
+    first_kernel: Count = Field(160, description="kernel of the first layer, in samples")
+    first_stride: Count = Field(32, description="stride of the first layer, in samples")
+    layers: tuple[LayerSettings, ...] = Field(
+        description="the convolutions after the first layer, in order"
+    )
+    head_channels: Count = Field(
+        256, description="channels of the fully connected head, before `width`"
+    )
+    head_kernel: Count = Field(
+        9, description="kernel of the head's first convolution, in steps of its input"
+    )
+    width: Positive = Field(1.0, description="multiplies all channels but the controls")
+    training: TrainingSettings = Field(
+        default_factory=TrainingSettings, description="how the student is distilled"
+    )
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return one_of(value, modules_defining(_STUDENTS, "build"))
+
+    @field_validator("past_ms", "future_ms")
+    @classmethod
+    def _whole_samples(cls, value: float) -> float:
+        samples = value * SAMPLE_RATE / 1000
+        if not samples.is_integer():
+            nearest = [1000 * n / SAMPLE_RATE for n in (math.floor(samples), math.ceil(samples))]
+            raise ValueError(
+                f"{value:g} ms is {samples:g} samples at {SAMPLE_RATE} Hz, expected a whole "
+                f"number; the nearest are {words(nearest)} ms"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _fits_the_hop(self) -> Self:
+        stride = self.first_stride * math.prod(layer.stride for layer in self.layers)
+        if HOP % stride:
+            raise ValueError(
+                f"`first_stride` and the strides of `layers` multiply to {stride} samples, "
+                f"expected a divisor of the hop, {HOP} samples"
+            )
+        if self.past_ms + self.future_ms == 0:
+            raise ValueError(
+                "`past_ms` and `future_ms` are both 0, expected a window longer than nothing"
+            )
+        return self
+
+
+class ExportSettings(Section):
+    targets: tuple[str, ...] = Field(
+        ("onnx",), min_length=1, description="modules of exporters/: one file format each"
+    )
+    opset: int = Field(
+        18, ge=18, description="ONNX operator set; torch's exporter writes 18 and newer"
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for target in value:
+            one_of(target, modules_defining(_EXPORTERS, "export"))
+        distinct(value)
+        return value
+
+
+class ParitySettings(Section):
+    max_abs: Positive = Field(
+        1.0e-5, description="largest difference of a file from its PyTorch source, in rig units"
+    )
+
+
+class ReportSettings(Section):
+    clips: int = Field(3, ge=0, description="held-out clips shown in the report")
+
+
+class GateSettings(Section):
+    """Limits that fail a run; null is no gate."""
+
+    min_r2: float | None = Field(
+        None, le=1, description="lowest R² against the teacher on held-out speech"
+    )
+    min_pbm: Share | None = Field(None, description="lowest PBM accuracy, 0 to 1")
+    min_r2_over_ridge: float | None = Field(
+        None, description="least by which R² exceeds that of a ridge regression"
+    )
+    max_bytes: Count | None = Field(None, description="largest model file, in bytes")
+
+
+class Recipe(Section):
+    """One shipped result: a teacher, the speech, the students and what is asked of them."""
+
+    name: Name = Field(description="name of the recipe and of its run folder")
+    description: str = Field("", description="one line, shown by `lipstill recipe list`")
+    seed: int = Field(7, ge=0, lt=2**32, description="seed of every random number")
+    threads: Count = Field(2, description="CPU threads; a part of every key, since it changes sums")
+    teacher: TeacherSettings = Field(description="what is distilled")
+    speech: SpeechSettings = Field(description="audio; every label comes from the teacher")
+    labels: LabelSettings = Field(
+        default_factory=LabelSettings, description="how the teacher's curves are kept"
+    )
+    students: tuple[StudentSettings, ...] = Field(min_length=1, description="what is trained")
+    export: ExportSettings = Field(
+        default_factory=ExportSettings, description="which files are made"
+    )
+    parity: ParitySettings = Field(
+        default_factory=ParitySettings, description="how far a file may be from its PyTorch source"
+    )
+    report: ReportSettings = Field(
+        default_factory=ReportSettings, description="what the report shows"
+    )
+    gates: GateSettings = Field(
+        default_factory=GateSettings, description="limits that fail the run; null is no gate"
+    )
+
+    # Where relative paths start. Not a field: the same recipe elsewhere has the same hash.
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths in the recipe start from: where its file lies."""
+        return self._folder
+
+    @field_validator("students")
+    @classmethod
+    def _named_apart(cls, value: tuple[StudentSettings, ...]) -> tuple[StudentSettings, ...]:
+        distinct([student.name for student in value])
+        return value
+
+
+def modules_defining(folder: Path, function: str) -> tuple[str, ...]:
+    """Names of the modules in `folder` that define `function` at top level, sorted, found without
+    importing any.
+    """
+    definition = re.compile(rf"^def {re.escape(function)}\(", re.MULTILINE)
+    names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
+    return tuple(
+        sorted(
+            name for name in names if definition.search((folder / f"{name}.py").read_text("utf-8"))
+        )
+    )
+
+
+# ------------------------------------------------------------------------------------------------
+# loading
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe `source`, a path or the name of a shipped recipe, with `overrides` of the
+    form `a.b.0.c=VALUE`.
+
+    VALUE is YAML. Raises RecipeError with every mistake found: of the overrides, and of each field;
+    what a section asks of several fields together is checked when each of them is right by itself.
+    """
+    path = _locate(source)
+    tree = _read(path, source)
+    mistakes = [mistake for text in overrides if (mistake := override(tree, text))]
+    try:
+        recipe = Recipe.model_validate(_frozen(tree))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        mistakes += [explain(detail, Recipe) for detail in details if not emptied(detail)]
+    if mistakes:
+        raise RecipeError(source, mistakes)
+    recipe._folder = path.parent.resolve()
+    return recipe
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of the resolved recipe, 64 hexadecimal digits; the same wherever its file lies and
+    however it is laid out.
+    """
+    return hashlib.sha256(canonical_json(recipe.model_dump(mode="json"))).hexdigest()
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe, every field described."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def dump_yaml(recipe: Recipe) -> str:
+    """The resolved recipe, defaults included, as YAML that `load_recipe` reads back."""
+    return dump(recipe.model_dump(mode="json"))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Recipes that come with lipstill, name → file, sorted: inside the wheel, or recipes/ of a
+    checkout.
+    """
+    installed = _PACKAGE / "_recipes"
+    folder = installed if installed.is_dir() else _PACKAGE.parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _locate(source: str | Path) -> Path:
+    shipped = shipped_recipes()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    found = "a folder, expected a YAML file or" if path.is_dir() else "neither a file nor"
+    near = nearest(str(source), list(shipped))
+    raise RecipeError(
+        source, [f"this is {found} a shipped recipe{near}; shipped: {words(shipped)}"]
+    )
+
+
+def _read(path: Path, source: str | Path) -> dict[str, Any]:
+    try:
+        tree = parse(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RecipeError(source, [f"{path} is not readable as YAML: {error}"]) from error
+    except OSError as error:
+        raise RecipeError(source, [f"{path} cannot be read: {error.strerror}"]) from error
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            source, [f"{path}: found {show(tree)}, expected the keys of a recipe, such as `name:`"]
+        )
+    return tree
+
+
+def _frozen(tree: Any) -> Any:
+    """Lists as tuples, since the sections hold tuples and are strict."""
+    if isinstance(tree, dict):
+        return {key: _frozen(value) for key, value in tree.items()}
+    return tuple(map(_frozen, tree)) if isinstance(tree, list) else tree

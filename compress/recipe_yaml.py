@@ -1,0 +1,120 @@
+"""The text of a recipe: YAML with the scalars of version 1.2 and no key twice, and `--set` on top."""
+
+import re
+from typing import Any
+
+import yaml
+
+from compress.recipe_mistakes import show
+
+__all__ = ["dump", "override", "parse"]
+
+# YAML 1.2's numbers and booleans: 1e-3 is a number, `no` and `12:30` are text.
+_SCALARS = {
+    "null": (r"^(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    "bool": (r"^(true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    "int": (r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    "float": (
+        (
+            r"^[-+]?(([0-9][0-9_]*)?\.[0-9]+([eE][-+]?[0-9]+)?"
+            r"|[0-9][0-9_]*(\.([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|\.(inf|Inf|INF))$"
+            r"|^\.(nan|NaN|NAN)$"
+        ),
+        list("-+.0123456789"),
+    ),
+    "merge": (r"^<<$", ["<"]),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own name and type; filled below
+
+    def mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f'the key "{key.value}" is there twice'
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        self.flatten_mapping(node)
+        return self.construct_mapping(node, deep=True)
+
+    # Built in one go, unlike SafeLoader's own, so that a list that contains itself is refused.
+    def sequence(self, node: yaml.SequenceNode) -> list[Any]:
+        return self.construct_sequence(node, deep=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML 1.1 or 1.2 would take for something else than text."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        # Only double quotes have escapes, and PyYAML forgets that U+0085 ends a line.
+        style = None if value.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.sequence)
+_Dumper.add_representer(str, _Dumper.text)
+for _tag, (_pattern, _first) in _SCALARS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+def parse(text: str) -> Any:
+    """The dicts, lists and scalars in `text`. Raises ValueError with line and column, from 1."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{where}{error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).replace("\n", " ")) from error
+
+
+def dump(tree: Any) -> str:
+    """YAML that `parse` reads back as the same tree, keys in their order."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def override(tree: dict[str, Any], text: str) -> str | None:
+    """Apply `a.b.0.c=VALUE`, VALUE in YAML, to `tree` in place; give the mistake in words, or None.
+
+    Mappings that are not there are made, so that a default can be overridden; entries of lists are
+    not.
+    """
+    dotted, equals, value = text.partition("=")
+    *above, last = dotted.strip().split(".")
+    if not equals or not last or not all(above):
+        return f"--set {text}: expected KEY=VALUE such as students.0.training.steps=50"
+    try:
+        parsed = parse(value)
+        here: Any = tree
+        for depth, part in enumerate(above):
+            key = _key(here, part, above[:depth])
+            if isinstance(here, dict):
+                here.setdefault(key, {})
+            here = here[key]
+        here[_key(here, last, above)] = parsed
+    except ValueError as error:
+        return f"--set {text}: {error}"
+    return None
+
+
+def _key(here: Any, part: str, above: list[str]) -> Any:
+    """`part` as a key of `here`, which lies at the path `above`; ValueError where it cannot be
+    one.
+    """
+    if isinstance(here, dict):
+        return part
+    where = ".".join(above)
+    if not isinstance(here, list):
+        raise ValueError(f"{where} is {show(here)}, with no {show(part)} below it")
+    if not (part.isascii() and part.isdigit() and int(part) < len(here)):
+        count = f"{len(here)} {'entry' if len(here) == 1 else 'entries'}"
+        raise ValueError(
+            f"{where} is a list of {count}, expected an index from 0, found {show(part)}"
+        )
+    return int(part)

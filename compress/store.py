@@ -1,0 +1,343 @@
+"""How a run keeps its results: content keys, atomic writes, one run at a time.
+
+A stage works either in `atomic_folder`, all or nothing, or file by file with `atomic_write` when it
+has to be resumable. It ends with `seal`, which lists what was made; the next run asks `stage`
+whether that list still stands for the same key. Nothing here writes a time of day, so equal results
+are equal bytes.
+
+Temporary names are fixed (`.NAME.tmp` beside NAME): what a killed run left behind is replaced by
+the next one. Two writers of one path must therefore exclude each other, which `run_lock` does for a
+run folder.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from compress.errors import LockedError, StorageError
+
+__all__ = [
+    "Stage",
+    "atomic_folder",
+    "atomic_write",
+    "content_key",
+    "file_hash",
+    "run_lock",
+    "seal",
+    "stage",
+    "storage_errors",
+    "tool_versions",
+]
+
+STAGE_FILE = "stage.json"
+LOCK_FILE = ".lock"
+
+# Only a write can fail like this, whatever path the system names.
+_FULL = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EFBIG: "the file would be larger than the file system or `ulimit -f` allows",
+    errno.EROFS: "the file system is read-only",
+}
+# Reading an input can fail like this too: these count only when the path named is the one being
+# written.
+_DENIED = {
+    errno.EACCES: "permission is denied: check the owner and mode of the folder",
+    errno.EPERM: "the operation is not permitted: check the owner and mode of the folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
+}
+
+
+def content_key(**parts: object) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of `parts` as canonical JSON.
+
+    Parts are what JSON can say: str, int, float, bool, None, lists, tuples, and dicts with string
+    keys, in any order. 1 and 1.0 are different parts. Raises TypeError for anything else and
+    ValueError for NaN or infinity.
+    """
+    return hashlib.sha256(canonical_json(parts)).hexdigest()[:16]
+
+
+def canonical_json(value: object) -> bytes:
+    """`value` as JSON with sorted keys and no spaces, ASCII: equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def file_hash(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError when it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tool_versions(*packages: str) -> dict[str, str | None]:
+    """Installed version of each distribution, None where it is not installed. Imports none of
+    them.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Raise StorageError where the system refuses to write at or below `path`.
+
+    Every other error passes as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _FULL.get(error.errno or 0)
+        if reason is None and _concerns(error, Path(path)):
+            reason = _DENIED.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise StorageError(
+            f"Could not write {path}: {reason}, or choose another place with --out. "
+            f"The system said: {error.strerror}. What was finished before is kept, and the same "
+            f"command goes on from there."
+        ) from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the error names `path`, a stand-in of it, something in these, or a folder above."""
+    if not isinstance(error.filename, str | bytes):
+        return False
+    named = Path(os.fsdecode(error.filename)).absolute()
+    path = path.absolute()
+    ours = (path, _temporary(path), _old(path))
+    return path.is_relative_to(named) or any(named.is_relative_to(place) for place in ours)
+
+
+def atomic_write(path: Path | str, data: bytes | str) -> None:
+    """Write `data` to `path`, text as UTF-8: whatever happens, all of it or the old file is there.
+
+    Makes the folders above. Raises StorageError when the system refuses.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    content = data.encode() if isinstance(data, str) else data
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `path` when the block ends well.
+
+    When the block raises, the folder goes and `path` is as before. A kill leaves at most
+    `.NAME.tmp` or `.NAME.old` beside `path`, which the next call clears away. Raises StorageError
+    when the system refuses.
+    """
+    path = Path(path)
+    temporary, old = _temporary(path), _old(path)
+    with storage_errors(path):
+        if os.path.lexists(old) and not os.path.lexists(path):  # killed between the two renames
+            os.rename(old, path)
+        for leftover in (temporary, old):
+            _remove(leftover)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            _sync_tree(temporary)
+            # No portable call swaps two folders, so the old one steps aside, and back if the new
+            # one cannot come.
+            if os.path.lexists(path):
+                os.rename(path, old)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                if os.path.lexists(old):
+                    os.rename(old, path)
+                raise
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(old)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for here, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(here, name))
+        _sync(Path(here))
+
+
+def _sync(path: Path) -> None:
+    """Have a file's or a folder's content on the disk before anything refers to it."""
+    if sys.platform == "win32":  # wants a writable handle, which folders do not have
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def run_lock(folder: Path | str) -> Iterator[None]:
+    """Hold `folder` for this process, by a system lock on `folder/.lock`; the system lets go when
+    it dies.
+
+    The lock file stays, with the process id of its last holder: removing it would let two runs hold
+    two different files of that name. Makes the folder. Raises LockedError at once when another run
+    holds it, and StorageError when the folder cannot be written or its file system has no locks.
+    """
+    folder = Path(folder)
+    with storage_errors(folder / LOCK_FILE):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _try_lock(descriptor, folder):
+            holder = os.read(descriptor, 32).decode(errors="replace").strip()
+            raise LockedError(
+                f"Another run (process {holder or 'unknown'}) is at work in {folder}. Wait until "
+                f"it ends, stop it, or choose another folder with --out."
+            )
+        with storage_errors(folder / LOCK_FILE):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)  # which also unlocks
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int, folder: Path) -> bool:
+        # Windows forbids others to read locked bytes, so the byte locked lies far behind the
+        # process id.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int, folder: Path) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            raise StorageError(
+                f"The file system of {folder} has no locks ({error.strerror}), so two runs could "
+                f"write over each other. Choose a folder on a local disk with --out."
+            ) from error
+        return True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage's folder holds. `files`: relative posix path → SHA-256; empty unless `hit`.
+
+    `reason` says in a few words why it is not a hit; it is empty for a hit.
+    """
+
+    folder: Path
+    key: str
+    hit: bool
+    files: Mapping[str, str]
+    reason: str = ""
+
+
+def stage(folder: Path | str, key: str, *, verify: bool = False) -> Stage:
+    """Whether `folder` holds the finished result of `key`: same key, and every file there with its
+    size.
+
+    `verify` also hashes every file, which takes as long as reading them. Never raises for a bad
+    folder: a damaged result is a miss with its `reason`, and is made again.
+    """
+    folder = Path(folder)
+
+    def miss(reason: str) -> Stage:
+        return Stage(folder, key, False, MappingProxyType({}), reason)
+
+    try:
+        record = json.loads((folder / STAGE_FILE).read_text("utf-8"))
+        if record["key"] != key:
+            return miss(f"made with other inputs or settings (key {record['key']})")
+        for name, expected in record["files"].items():
+            path = folder / name
+            if not path.is_file():
+                return miss(f"{name} is gone")
+            if path.stat().st_size != expected["bytes"]:
+                return miss(f"{name} has {path.stat().st_size} bytes, {expected['bytes']} recorded")
+            if verify and file_hash(path) != expected["sha256"]:
+                return miss(f"{name} is not the file that was recorded")
+        files = {name: expected["sha256"] for name, expected in record["files"].items()}
+    except (FileNotFoundError, NotADirectoryError):
+        return miss("not made yet")
+    except OSError as error:
+        return miss(f"cannot be read: {error.strerror}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return miss(f"{STAGE_FILE} is damaged")
+    return Stage(folder, key, True, MappingProxyType(files))
+
+
+def seal(folder: Path | str, key: str) -> Stage:
+    """Declare the result of `key` in `folder` complete: list every file in `stage.json`, written
+    last.
+
+    Temporary files and the lock are not results and are left out. Returns the hit that `stage` will
+    find. Raises StorageError when the list cannot be written.
+    """
+    folder = Path(folder)
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not hidden and name != Path(STAGE_FILE):
+            files[name.as_posix()] = {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+    record = {"key": key, "files": files}
+    atomic_write(folder / STAGE_FILE, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return stage(folder, key)

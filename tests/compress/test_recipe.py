@@ -1,0 +1,349 @@
+"""Recipes: what is refused and how it is said, overrides, hashes, and the recipes that ship."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from compress import recipe as recipes
+from compress import recipe_yaml
+from compress.errors import RecipeError
+from compress.recipe import (
+    Recipe,
+    dump_yaml,
+    load_recipe,
+    modules_defining,
+    recipe_hash,
+    recipe_schema,
+    shipped_recipes,
+)
+
+SMALLEST = """\
+name: tiny
+teacher: {checkpoint: teacher.safetensors}
+speech: {train: [speech]}
+students:
+  - name: one
+    layers: [{kernel: 4, stride: 2, channels: 8}]
+  - name: two
+    layers: [{kernel: 4, channels: 8}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def plug_ins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One architecture and two targets, whatever else is there by now."""
+    folder = tmp_path_factory.mktemp("plug-ins")
+    for kind, function, names in (
+        ("_STUDENTS", "build", ["conv_fc"]),
+        ("_EXPORTERS", "export", ["onnx", "tflite"]),
+    ):
+        (folder / kind).mkdir()
+        (folder / kind / "parity.py").write_text("def compare(): ...\n")
+        for name in names:
+            (folder / kind / f"{name}.py").write_text(f"def {function}(module): ...\n")
+        monkeypatch.setattr(recipes, kind, folder / kind)
+
+
+def write(folder: Path, text: str = SMALLEST) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(dedent(text), "utf-8")
+    return path
+
+
+def mistakes(path: Path, *overrides: str) -> tuple[str, ...]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return caught.value.mistakes
+
+
+def test_defaults_are_filled_and_the_result_is_frozen(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path))
+    assert recipe.students[0].training.steps == 2000
+    assert recipe.students[1].layers[0].stride == 1
+    assert recipe.gates.min_r2 is None
+    assert recipe.folder == tmp_path
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 3  # type: ignore[misc]
+    assert isinstance(recipe.students, tuple)
+
+
+def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+        name: Tiny One
+        sede: 3
+        threads: "2"
+        teacher: {chekpoint: a}
+        speech: {train: [], max_bad_share: 5}
+        gates:
+        students:
+          - name: one
+            architecture: conv_fd
+            past_ms: 16.7
+            layers: [{kernel: 0, channels: 8}]
+            training: {gain_db: [6, -30], learning_rate: .nan, frames: 1, ema: 1}
+          - 5
+        export: {targets: [onnx, onx], opset: 11}
+        """,
+    )
+    found = mistakes(path, "students.7.name=x", "seed.low=3", "name")
+    expected = [
+        ("--set students.7.name=x", "list of 2 entries", '"7"'),
+        ("--set name", "KEY=VALUE"),
+        ("name", '"Tiny One"', "pattern"),
+        ("sede", "unknown key", 'did you mean "seed"?', "accepted here: name, description"),
+        ("threads", '"2"', "integer", "CPU threads"),
+        ("teacher.checkpoint", "missing", "builtin:NAME"),
+        ("teacher.chekpoint", "unknown key", '"checkpoint"'),
+        ("speech.train", "[]", "at least 1"),
+        ("speech.max_bad_share", "5", "less than or equal to 1"),
+        ("gates", "found nothing", "min_r2"),
+        ("students.0.architecture", '"conv_fd"', '"conv_fc"'),
+        ("students.0.past_ms", "267.2 samples", "16.6875, 16.75"),
+        ("students.0.layers.0.kernel", "found 0", "greater than or equal to 1"),
+        ("students.0.training.gain_db", "[6.0, -30.0]", "lower level first"),
+        ("students.0.training.learning_rate", "NaN", "finite"),
+        ("students.0.training.frames", "found 1", "2"),
+        ("students.0.training.ema", "less than 1"),
+        ("students.1", "found 5", "a mapping with keys of name, architecture"),
+        ("export.targets", '"onx"', "accepted: onnx, tflite"),
+        ("export.opset", "found 11", "18"),
+    ]
+    for path_of, *pieces in expected:
+        (one,) = [mistake for mistake in found if mistake.startswith(f"{path_of}: ")]
+        for piece in pieces:
+            assert piece in one
+    # `seed.low` is no mistake of the override: seed is absent, so it becomes a mapping, found later.
+    assert any(one.startswith("seed: ") for one in found)
+    assert len(found) == len(expected) + 1
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "piece"),
+    [
+        ("students.1.name=one", "students", "one is there more than once"),
+        ("students.0.first_stride=3", "students.0", "multiply to 6 samples"),
+        ("students.0.first_stride=256", "students.0", "divisor of the hop, 256"),
+        ("students.0={name: a, past_ms: 0, future_ms: 0, layers: []}", "students.0", "both 0"),
+        ("speech.heldout=[speech]", "speech", "`train` and `heldout` both list speech"),
+        ("export.targets=[onnx, onnx]", "export.targets", "onnx is there more than once"),
+        ("labels=", "labels", "found nothing"),
+        ("students=[]", "students", "at least 1"),
+        ("seed=true", "seed", "integer"),
+        ("seed=7.0", "seed", "found 7.0"),
+        ("name=no good/", "name", "pattern"),
+        ("students.0.training.steps.x=1", "students.0.training.steps", "integer"),
+    ],
+)
+def test_one_mistake_is_one_message(tmp_path: Path, override: str, path: str, piece: str) -> None:
+    (only,) = mistakes(write(tmp_path), override)
+    assert only.startswith(f"{path}: ")
+    assert piece in only
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("name: tiny\nseed: [1, 2\n", "line 3, column 1"),
+        ("name: tiny\nseed: 1\nname: other\n", 'line 3, column 1: the key "name" is there twice'),
+        ("teacher: {trust: true, trust: false}", 'the key "trust" is there twice'),
+        ("a: &a [*a]", "recursive"),
+        ("", "found nothing, expected the keys"),
+        ("- name: tiny", "expected the keys"),
+        ("name: \x07", "not readable as YAML"),
+        ("!!python/object/apply:os.getcwd []", "line 1, column 1"),
+    ],
+)
+def test_text_that_is_no_recipe(tmp_path: Path, text: str, piece: str) -> None:
+    (only,) = mistakes(write(tmp_path, text))
+    assert piece in only
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    (only,) = mistakes(path)
+    assert "not readable as YAML" in only
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("3.0e-3", 0.003),
+        (".5", 0.5),
+        ("16_000", 16000),
+        ("-30", -30),
+        ("no", "no"),
+        ("on", "on"),
+        ("12:30", "12:30"),
+        ("007", "007"),
+        ("2024-01-01", "2024-01-01"),
+        ("true", True),
+        ("", None),
+        ("~", None),
+        ('"1"', "1"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    parsed = recipe_yaml.parse(text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(trees)
+@settings(max_examples=60, deadline=None)
+def test_a_dumped_tree_is_parsed_as_the_same_tree(tree: object) -> None:
+    again = recipe_yaml.parse(recipe_yaml.dump(tree))
+    assert again == tree
+    assert repr(again) == repr(tree)  # also 1 and 1.0 and True apart
+
+
+keys = st.text("abcxyz_", min_size=1, max_size=6)
+
+
+@given(path=st.lists(keys, min_size=1, max_size=4), value=st.integers() | st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_an_override_sets_one_value_at_its_path(path: list[str], value: int | bool) -> None:
+    tree: dict[str, object] = {}
+    assert recipe_yaml.override(tree, f"{'.'.join(path)}={str(value).lower()}") is None
+    here: object = tree
+    for key in path:
+        assert isinstance(here, dict)
+        assert list(here) == [key]
+        here = here[key]
+    assert here == value
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_any_override_is_applied_or_explained(text: str) -> None:
+    tree = {"a": [1, {"b": 2}], "c": {}, "d": 5}
+    mistake = recipe_yaml.override(tree, text)
+    assert mistake is None or mistake.startswith(f"--set {text}: ")
+    if "=" not in text:
+        assert mistake is not None
+
+
+def test_overrides_reach_into_lists_and_unwritten_sections(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        write(tmp_path),
+        [
+            "students.0.training.steps=50",
+            "students.1.training.learning_rate=1e-3",
+            "gates.max_bytes=200_000",
+            "export.targets=[tflite, onnx]",
+            "description=a = b",
+            "students.0.training.steps=60",
+        ],
+    )
+    assert [student.training.steps for student in recipe.students] == [60, 2000]
+    assert recipe.students[1].training.learning_rate == 0.001
+    assert recipe.gates.max_bytes == 200_000
+    assert recipe.export.targets == ("tflite", "onnx")
+    assert recipe.description == "a = b"
+
+
+def test_the_hash_follows_facts_not_places_or_layout(tmp_path: Path) -> None:
+    here = load_recipe(write(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    laid_out = dump_yaml(here)
+    there = load_recipe(write(tmp_path / "elsewhere", laid_out))
+    assert laid_out != SMALLEST
+    assert there.folder != here.folder
+    assert recipe_hash(there) == recipe_hash(here)
+    assert recipe_hash(Recipe.model_validate_json(here.model_dump_json())) == recipe_hash(here)
+    changed = load_recipe(write(tmp_path), ["students.1.training.ema=0.99"])
+    assert recipe_hash(changed) != recipe_hash(here)
+    # 256 and 256.0 milliseconds are one fact.
+    whole = load_recipe(write(tmp_path), ["students.0.past_ms=256"])
+    assert recipe_hash(whole) == recipe_hash(here)
+
+
+@given(st.text(max_size=40))
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_description_survives_yaml(tmp_path: Path, text: str) -> None:
+    recipe = load_recipe(write(tmp_path)).model_copy(update={"description": text})
+    again = Recipe.model_validate(recipes._frozen(recipe_yaml.parse(dump_yaml(recipe))))
+    assert again.description == text
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = recipe_schema()
+    sections = [schema, *schema["$defs"].values()]
+    fields = [
+        (section["title"], name, field)
+        for section in sections
+        for name, field in section["properties"].items()
+    ]
+    assert len(fields) > 40
+    assert not [(title, name) for title, name, field in fields if not field.get("description")]
+    assert all(section["additionalProperties"] is False for section in sections)
+
+
+def test_modules_are_found_by_the_function_they_define_and_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "onnx.py").write_text("raise SystemExit\n\ndef export(module): ...\n")
+    (tmp_path / "parity.py").write_text("def compare():\n    def export(): ...\n")
+    (tmp_path / "signature.py").write_text("# def export(\ndef exported(): ...\n")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "__init__.py").write_text("def export(): ...\n")
+    assert modules_defining(tmp_path, "export") == ("onnx",)
+
+
+def test_a_name_that_is_nowhere_lists_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {"demo": write(tmp_path)}
+    monkeypatch.setattr(recipes, "shipped_recipes", lambda: ours)
+    assert load_recipe("demo").name == "tiny"
+    with pytest.raises(RecipeError, match=r'did you mean "demo"\?.*shipped: demo') as caught:
+        load_recipe("dmeo")
+    assert caught.value.exit_code == 2
+    with pytest.raises(RecipeError, match="a folder, expected a YAML file"):
+        load_recipe(tmp_path)
+
+
+def test_every_shipped_recipe_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with the architectures and targets that are really there
+    shipped = shipped_recipes()
+    assert "demo" in shipped
+    for name, path in shipped.items():
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe.description, f"{path} has no description for `lipstill recipe list`"
+        assert load_recipe(path) == recipe
+        assert recipe_yaml.parse(dump_yaml(recipe)) == recipe.model_dump(mode="json")
+
+
+def test_every_recipe_goes_into_the_wheel() -> None:
+    checkout = Path(recipes.__file__).parents[1]
+    pyproject = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
+    listed = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert listed == {
+        f"recipes/{path.name}": f"compress/_recipes/{path.name}"
+        for path in (checkout / "recipes").glob("*.yaml")
+    }
+
+
+def test_reading_recipes_loads_nothing_heavy() -> None:
+    heavy = ["torch", "numpy", "scipy", "soundfile", "lhotse", "onnx"]
+    code = f"import sys, compress.recipe; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
