@@ -1,0 +1,50 @@
+"""Model files on disk: writing without half-written leftovers, size and hash."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile:
+    """A model file that was written: where it lies, for which target, its size and hash."""
+
+    path: Path
+    target: str
+    bytes: int
+    sha256: str
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
+
+    Folders are made when missing. The temporary name is beside the target, because a rename is
+    atomic within one file system only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def describe_file(path: Path, target: str) -> ExportedFile:
+    """Measure a model file, or a model that is a folder of files.
+
+    The hash of a single file is the SHA-256 of its bytes; that of a folder covers the relative name
+    and the content hash of every file in it, in the order of their names. Raises FileNotFoundError.
+    """
+    if not path.is_dir():
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        return ExportedFile(path=path, target=target, bytes=len(content), sha256=digest)
+    total, digest_of_all = 0, hashlib.sha256()
+    for member in sorted(member for member in path.rglob("*") if member.is_file()):
+        content = member.read_bytes()
+        total += len(content)
+        name = member.relative_to(path).as_posix()
+        digest_of_all.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+    return ExportedFile(path=path, target=target, bytes=total, sha256=digest_of_all.hexdigest())

@@ -1,0 +1,258 @@
+"""ONNX: a torch module as a ``.onnx`` file, and that file in ONNX Runtime.
+
+Run anything here as ``python -m``: called by its path this file would hide the ``onnx`` package.
+"""
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exporters.errors import ExportFailed, ModelFileError
+from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.requirements import require
+from exporters.runtime import Floats, check_audio
+from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from onnx import ModelProto
+    from torch import nn
+
+SUFFIX = ".onnx"
+SIGNATURE_KEY = "lipstill.signature"
+
+
+def export(
+    module: "nn.Module", signature: Signature, path: Path, *, opset: int = 18
+) -> ExportedFile:
+    """Write ``module`` as one self-contained file: ``audio`` [1, 1, window] -> ``rig`` [1, driven].
+
+    ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied, so neither
+    its device nor its mode changes. The graph is simplified, checked before and after, and carries
+    the signature. The same weights, signature and tool versions give the same bytes.
+
+    Raises MissingToolError, and ExportFailed if the module cannot be converted or does not fit the
+    signature.
+    """
+    require("torch", "onnx", "onnxscript", "onnxsim", purpose="export ONNX files")
+    model = _simplified(_converted(module, signature, opset))
+    _strip(model)
+    model.producer_name = "lipstill"
+    model.producer_version = ""
+    model.graph.name = signature.student
+    for key, value in _metadata(signature).items():
+        model.metadata_props.add(key=key, value=value)
+    _check(model, "after simplification")
+    _check_interface(model, signature)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    return describe_file(path, "onnx")
+
+
+def _converted(module: "nn.Module", signature: Signature, opset: int) -> "ModelProto":
+    import torch
+
+    source = copy.deepcopy(module).cpu().eval()
+    silence = torch.zeros(1, 1, signature.window)
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                source,
+                (silence,),
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                opset_version=opset,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            # torch's own text is a page of advice; the first line of its cause names the trouble.
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise ExportFailed(
+                f"{signature.student} cannot be converted to ONNX opset {opset}: {reason} "
+                "Shapes and control flow must not depend on the samples; every operation must "
+                "exist in that opset."
+            ) from error
+    if program is None:
+        raise ExportFailed(f"torch.onnx returned no program for {signature.student}.")
+    model = program.model_proto
+    _check(model, "as torch wrote it")
+    return model
+
+
+def _simplified(model: "ModelProto") -> "ModelProto":
+    import onnxsim
+
+    simplified: ModelProto
+    try:
+        simplified, sound = onnxsim.simplify(model)
+    except RuntimeError as error:
+        raise ExportFailed(f"onnxsim cannot simplify {model.graph.name}: {error}") from error
+    if not sound:
+        raise ExportFailed(f"onnxsim says that it broke {model.graph.name}.")
+    return simplified
+
+
+def _check(model: "ModelProto", when: str) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportFailed(f"{model.graph.name} is not valid ONNX {when}: {error}") from error
+
+
+def _check_interface(model: "ModelProto", signature: Signature) -> None:
+    import onnx
+
+    def form(values: "list[onnx.ValueInfoProto]") -> list[tuple[str, int, tuple[int, ...]]]:
+        # A dimension that is not fixed has no dim_value and reads as 0, which no shape expects.
+        tensors = [(value.name, value.type.tensor_type) for value in values]
+        return [
+            (name, tensor.elem_type, tuple(dim.dim_value for dim in tensor.shape.dim))
+            for name, tensor in tensors
+        ]
+
+    found = form(list(model.graph.input)) + form(list(model.graph.output))
+    expected = [
+        (INPUT_NAME, onnx.TensorProto.FLOAT, (1, 1, signature.window)),
+        (OUTPUT_NAME, onnx.TensorProto.FLOAT, (1, len(signature.driven))),
+    ]
+    if found != expected:
+        raise ExportFailed(
+            f"{signature.student} became a graph with {found}, expected {expected} "
+            "(name, ONNX element type, shape). Does the module give one value for each driven "
+            f"control ({len(signature.driven)})?"
+        )
+
+
+def _strip(message: Any) -> None:
+    """Remove doc strings and metadata at any depth; torch puts paths of this machine there."""
+    for field, value in message.ListFields():
+        if field.name in ("doc_string", "metadata_props"):
+            message.ClearField(field.name)
+        elif hasattr(value, "ListFields"):
+            _strip(value)
+        elif field.message_type is not None:
+            for member in value:
+                _strip(member)
+
+
+def _metadata(signature: Signature) -> dict[str, str]:
+    """The whole signature for programs, and what a person in a model viewer asks first."""
+    return {
+        SIGNATURE_KEY: signature.to_json(),
+        "lipstill.student": f"{signature.student}, {signature.precision}",
+        "lipstill.rig_controls": ", ".join(signature.driven),
+        "lipstill.sample_rate_hz": str(signature.sample_rate_hz),
+        "lipstill.window_samples": str(signature.window),
+        "lipstill.past_ms": f"{signature.past_ms:g}",
+        "lipstill.future_ms": f"{signature.future_ms:g}",
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back progress lines, log lines below errors and warnings of torch's exporter."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+class OnnxRuntime:
+    """A ``.onnx`` file of ours in ONNX Runtime, on the CPU; made by ``open_runtime``."""
+
+    def __init__(
+        self, session: "onnxruntime.InferenceSession", signature: Signature, threads: int
+    ) -> None:
+        self.signature = signature
+        self._session = session
+        self._threads = threads
+
+    def run(self, audio: Floats) -> Floats:
+        """float32 [n, 1, window] -> float32 [n, driven], one call of the file for each window."""
+        check_audio(audio, self.signature)
+        rig = np.empty((len(audio), len(self.signature.driven)), np.float32)
+        for index, window in enumerate(audio):
+            (pose,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: window[np.newaxis]})
+            rig[index] = pose[0]
+        return rig
+
+    def describe(self) -> dict[str, str]:
+        """Name, version, execution providers and threads of this session."""
+        import onnxruntime
+
+        return {
+            "runtime": "ONNX Runtime",
+            "version": onnxruntime.__version__,
+            "providers": ", ".join(self._session.get_providers()),
+            "threads": str(self._threads),
+        }
+
+
+def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
+    """Open a file that ``export`` wrote. Raises MissingToolError, and ModelFileError if there is no
+    such file, it is damaged, it is ONNX of other origin, or it contradicts its signature.
+    """
+    require("onnxruntime", purpose="run ONNX files")
+    session = _session(path, threads)
+    metadata = session.get_modelmeta().custom_metadata_map
+    if SIGNATURE_KEY not in metadata:
+        raise ModelFileError(
+            f"{path} is an ONNX model, but none that lipstill wrote: its metadata lacks "
+            f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
+        )
+    signature = Signature.from_json(metadata[SIGNATURE_KEY], source=str(path))
+    values = [*session.get_inputs(), *session.get_outputs()]
+    found = [(value.name, value.type, value.shape) for value in values]
+    expected = [
+        (INPUT_NAME, "tensor(float)", [1, 1, signature.window]),
+        (OUTPUT_NAME, "tensor(float)", [1, len(signature.driven)]),
+    ]
+    if found != expected:
+        raise ModelFileError(
+            f"{path} contradicts its own signature: the graph has {found}, the signature says "
+            f"{expected}. The file was changed after its export; export it again."
+        )
+    return OnnxRuntime(session, signature, threads)
+
+
+def _session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    if not path.is_file():
+        raise ModelFileError(f"{path} is not a file; expected an ONNX model.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # ONNX Runtime's errors have no common base; these are the ones that reading a file can raise.
+    refusals = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise ModelFileError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot read {path} "
+            f"({path.stat().st_size} bytes): {error} If the file was copied or downloaded, compare "
+            "its SHA-256 with the one in SHA256SUMS."
+        ) from error

@@ -1,0 +1,201 @@
+"""Numeric parity: does a model file say what its torch source says?
+
+One link of the chain from teacher to file. Whether the student is any good is another question.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from exporters import records
+from exporters.runtime import Floats, Runtime
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Status = Literal["passed", "failed", "not run"]
+
+# Windows that go through the source module at once; 64 windows of 8192 samples are 2 MB.
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetParity:
+    """File against source on one named set of windows."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """What the windows are, for example held-out speech."""
+    windows: int
+    """How many windows were compared."""
+    status: Status
+    """An empty set is `not run`."""
+    max_abs: float | None
+    """Largest absolute difference over all windows and controls; null if it cannot be told."""
+    mse: float | None
+    """Mean squared difference; null if it cannot be told."""
+    worst_control: str | None
+    """The control with the largest difference, or the first that is not finite."""
+    worst_window: int | None
+    """Index of that window in its set."""
+    reason: str
+    """Why it failed or did not run; empty if it passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityResult:
+    """File against source on all sets."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    student: str
+    """Name of the student, from the file's signature."""
+    precision: str
+    """Its precision, from the same place."""
+    runtime: dict[str, str]
+    """What ran the file: name, version, settings."""
+    max_abs_limit: float
+    """A set passes when no value differs by more than this."""
+    sets: tuple[SetParity, ...]
+    """One result a set, in the order given."""
+    status: Status
+    """`passed` only if at least one set ran and every set passed."""
+
+    def __post_init__(self) -> None:
+        if self.status != _overall(self.sets):
+            raise ValueError(
+                f"parity of {self.student!r} is {_overall(self.sets)!r} by its sets, "
+                f"and cannot be {self.status!r}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as in report.json."""
+        return asdict(self)
+
+
+def check_parity(
+    runtime: Runtime, module: "nn.Module", windows: Mapping[str, Floats], *, max_abs: float
+) -> ParityResult:
+    """Compare an opened file with the torch module it was made of.
+
+    ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied first.
+    ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig.
+
+    A value that is not finite fails its set, wherever it stands, and so does a shape that differs.
+    A set without windows is "not run", and then so is the whole, unless a set failed. Raises
+    ValueError if ``max_abs`` is negative or not finite.
+    """
+    if not (math.isfinite(max_abs) and max_abs >= 0):
+        raise ValueError(f"max_abs is {max_abs}, expected a finite limit of at least 0")
+    source = copy.deepcopy(module).cpu().eval()
+    sets = tuple(
+        _check_set(name, audio, runtime, source, max_abs) for name, audio in windows.items()
+    )
+    return ParityResult(
+        student=runtime.signature.student,
+        precision=runtime.signature.precision,
+        runtime=runtime.describe(),
+        max_abs_limit=max_abs,
+        sets=sets,
+        status=_overall(sets),
+    )
+
+
+def probe_windows(window: int, seed: int) -> dict[str, Floats]:
+    """Windows that speech seldom shows and a game will: float32 [n, 1, window] in four sets.
+
+    silence: all zeros. full-scale noise: uniform over -1 to 1. clipped audio: loud tones cut at
+    -1 and 1. denormals: numbers below float32's normal range, which some kernels flush to zero.
+    """
+    draw = np.random.default_rng(seed)
+    cycles = draw.uniform(2, window / 8, size=(3, 1, 1))
+    tones = 5 * np.sin(2 * np.pi * cycles * np.arange(window) / window)
+    tiny = draw.uniform(-1, 1, size=(2, 1, window)) * np.finfo(np.float32).tiny / 2
+    return {
+        "silence": np.zeros((1, 1, window), np.float32),
+        "full-scale noise": draw.uniform(-1, 1, size=(3, 1, window)).astype(np.float32),
+        "clipped audio": np.clip(tones, -1, 1).astype(np.float32),
+        "denormals": tiny.astype(np.float32),
+    }
+
+
+def _overall(sets: tuple[SetParity, ...]) -> Status:
+    states = {result.status for result in sets}
+    if "failed" in states:
+        return "failed"
+    return "passed" if states == {"passed"} else "not run"
+
+
+def _check_set(
+    name: str, audio: Floats, runtime: Runtime, source: "nn.Module", max_abs: float
+) -> SetParity:
+    driven = runtime.signature.driven
+    wanted = f"[n, 1, {runtime.signature.window}]"
+    if audio.size == 0:
+        return _untold(name, 0, "not run", "the set is empty")
+    if audio.ndim != 3 or audio.shape[1:] != (1, runtime.signature.window):
+        reason = f"the windows are {list(audio.shape)}, expected {wanted}"
+        return _untold(name, len(audio), "failed", reason)
+    if not np.isfinite(audio).all():
+        return _untold(name, len(audio), "failed", "the windows hold NaN or infinite samples")
+    from_file, from_source = runtime.run(audio), _run(source, audio)
+    for label, rig in (("file", from_file), ("source", from_source)):
+        if rig.shape != (len(audio), len(driven)):
+            reason = f"the {label} gives {list(rig.shape)}, expected {[len(audio), len(driven)]}"
+            return _untold(name, len(audio), "failed", reason)
+        if not np.isfinite(rig).all():
+            window, control = (int(index) for index in np.argwhere(~np.isfinite(rig))[0])
+            reason = f"the {label} gives {rig[window, control]}"
+            return _untold(name, len(audio), "failed", reason, driven[control], window)
+    # float64, so that the difference itself is not rounded.
+    difference = np.abs(from_file.astype(np.float64) - from_source.astype(np.float64))
+    window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+    largest = float(difference[window, control])
+    passed = largest <= max_abs
+    return SetParity(
+        name=name,
+        windows=len(audio),
+        status="passed" if passed else "failed",
+        max_abs=largest,
+        mse=float(np.mean(difference**2)),
+        worst_control=driven[control],
+        worst_window=window,
+        reason="" if passed else f"the largest difference {largest:.3g} is above {max_abs:.3g}",
+    )
+
+
+def _untold(
+    name: str,
+    windows: int,
+    status: Status,
+    reason: str,
+    worst_control: str | None = None,
+    worst_window: int | None = None,
+) -> SetParity:
+    return SetParity(
+        name=name,
+        windows=windows,
+        status=status,
+        max_abs=None,
+        mse=None,
+        worst_control=worst_control,
+        worst_window=worst_window,
+        reason=reason,
+    )
+
+
+def _run(source: "nn.Module", audio: Floats) -> Floats:
+    """float32 [n, 1, window] -> what the module makes of it, [n, driven] if it is sound."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [
+            source(torch.from_numpy(audio[at : at + _BATCH])) for at in range(0, len(audio), _BATCH)
+        ]
+    rig: Floats = torch.cat(parts).numpy()
+    return rig

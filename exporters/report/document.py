@@ -1,0 +1,329 @@
+"""The report as frozen dataclasses: everything that Markdown, pictures and CI are made from.
+
+``report.schema.json`` in this folder is the same in JSON Schema, for readers in other languages.
+A value that was not measured is null. NaN is refused: what was measured and is NaN is a failure,
+and belongs into a gate or a parity result with status "failed".
+"""
+
+import operator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+from exporters import records
+from exporters.benchmark import Latency
+from exporters.errors import ModelFileError
+from exporters.parity import ParityResult, Status
+
+Comparison = Literal["<=", "<", ">=", ">"]
+Kind = Literal["teacher", "student", "baseline"]
+Provenance = Literal[
+    "trained in this run", "reference weights", "baseline, fitted in this run", "the teacher itself"
+]
+
+_COMPARE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """The model whose animation the students learn."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """Its name."""
+    sha256: str
+    """Hash of its checkpoint."""
+    description: str
+    """What it is, in one sentence."""
+    controls: int
+    """Controls of its rig."""
+    driven: int
+    """Those that move; students predict these and all figures average over them."""
+    parameters: int | None
+    """Its parameters, if they can be counted."""
+    frame_rate_hz: float
+    """Frames of animation in one second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedClip:
+    """Audio that was not used."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    clip: str
+    """Which."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """The audio that the run learned from and was judged on."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    train_minutes: float
+    """Minutes of speech to learn from."""
+    held_out_minutes: float
+    """Minutes of speech to be judged on, never learned from."""
+    clips: int
+    """Clips in both together."""
+    languages: tuple[str, ...]
+    """Languages spoken."""
+    skipped: tuple[SkippedClip, ...]
+    """Audio that was left out, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proportion:
+    """A share with its 95 % confidence interval."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    value: float
+    """The share, 0 to 1."""
+    n: int
+    """Out of how many."""
+    low: float
+    """Lower end of the interval, 0 to 1."""
+    high: float
+    """Upper end of the interval, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.value <= self.high <= 1 or self.n < 1:
+            raise ValueError(
+                f"a proportion needs 0 <= low <= value <= high <= 1 and n >= 1, found "
+                f"low {self.low}, value {self.value}, high {self.high}, n {self.n}"
+            )
+
+
+Measurements = dict[str, Proportion | float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """One model at one precision, or something to compare it with."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """For example `student demo, fp32`."""
+    kind: Kind
+    """What the row is."""
+    provenance: Provenance
+    """Where its weights come from."""
+    parameters: int | None
+    """Parameters, or null."""
+    bytes: int | None
+    """Size of the file, or null if there is none."""
+    sha256: str | None
+    """Hash of the file, or null."""
+    path: str | None
+    """The file, relative to the folder of the run, or null."""
+    latency: Latency | None
+    """Time for one window, or null if not timed."""
+    future_ms: float | None
+    """Milliseconds of audio after the moment that it needs, or null."""
+    algorithmic_latency_ms: float | None
+    """Milliseconds that a pose waits at least for future audio and smoothing, or null."""
+    against_teacher: Measurements
+    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, ..."""
+    against_truth: Measurements
+    """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileParity:
+    """Parity of one model file."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    file: str
+    """The file, relative to the folder of the run."""
+    result: ParityResult
+    """How far it is from its torch source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A limit of the recipe that fails the run when it is broken."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """What is limited, for example `student demo: R² against the teacher`."""
+    value: float | None
+    """What was measured, or null."""
+    limit: float
+    """What the recipe asks."""
+    comparison: Comparison
+    """How value must stand to limit."""
+    status: Status
+    """`passed` only if the value was measured and keeps the limit."""
+
+    def __post_init__(self) -> None:
+        if self.status == "passed":
+            # NaN compares false with everything and so can never pass.
+            kept = self.value is not None and _COMPARE[self.comparison](self.value, self.limit)
+            if not kept:
+                raise ValueError(
+                    f"gate {self.name!r} cannot have passed: {self.value} {self.comparison} "
+                    f"{self.limit} does not hold"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPoint:
+    """The state of training at one step."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    step: int
+    """Optimiser steps done."""
+    reconstruction: float
+    """Reconstruction loss on training speech."""
+    velocity: float
+    """Velocity loss (frame-to-frame differences) on training speech."""
+    validation_r2: float | None
+    """R² against the teacher on held-out speech, or null where it was not computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one student was trained."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    student: str
+    """Which student."""
+    steps: int
+    """Optimiser steps."""
+    seconds: float
+    """Wall time."""
+    final_losses: dict[str, float]
+    """Loss terms at the end."""
+    curve: tuple[TrainingPoint, ...]
+    """Losses along the way."""
+    image: str
+    """PNG made of the curve, relative to the report's folder."""
+
+    def __post_init__(self) -> None:
+        if not self.curve:
+            raise ValueError(f"training of {self.student!r} has no point in its curve")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A labelled piece of time."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    label: str
+    """A phone, for example b."""
+    start_s: float
+    """Start in seconds."""
+    end_s: float
+    """End in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipCurves:
+    """One held-out clip as teacher and student animate it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    clip: str
+    """Name of the clip."""
+    text: str
+    """What is said."""
+    student: str
+    """Which student."""
+    times_s: tuple[float, ...]
+    """Time of each frame in seconds."""
+    teacher_values: dict[str, tuple[float, ...]]
+    """Control name to one value a frame; one panel a control, in this order."""
+    student_values: dict[str, tuple[float, ...]]
+    """The same controls as the student predicts them."""
+    sealed: tuple[Span, ...]
+    """Where the lips should be closed (/p b m/); empty if not known."""
+    phones: tuple[Span, ...]
+    """All phones; empty if not known."""
+    image: str
+    """PNG made of this, relative to the report's folder."""
+
+    def __post_init__(self) -> None:
+        if set(self.teacher_values) != set(self.student_values) or not self.teacher_values:
+            raise ValueError(
+                f"clip {self.clip!r}: teacher has {sorted(self.teacher_values)}, student has "
+                f"{sorted(self.student_values)}; expected the same controls, at least one"
+            )
+        if len(self.times_s) < 2:
+            raise ValueError(f"clip {self.clip!r} has {len(self.times_s)} frames; a curve needs 2")
+        for values in (self.teacher_values, self.student_values):
+            for control, series in values.items():
+                if len(series) != len(self.times_s):
+                    raise ValueError(
+                        f"clip {self.clip!r}: {control} has {len(series)} values for "
+                        f"{len(self.times_s)} times"
+                    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportDocument:
+    """What a run of lipstill made, and what it lost."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """Name of the run."""
+    recipe_hash: str
+    """Hash of its recipe."""
+    created: str
+    """When, in ISO 8601, UTC."""
+    teacher: Teacher
+    """The teacher."""
+    speech: Speech
+    """The audio."""
+    machine: dict[str, str]
+    """What the figures were taken on."""
+    versions: dict[str, str]
+    """Versions of the tools."""
+    tiers: tuple[Tier, ...]
+    """The rows of the main table."""
+    parity: tuple[FileParity, ...]
+    """Each file against its torch source."""
+    gates: tuple[Gate, ...]
+    """The limits of the recipe."""
+    training: tuple[Training, ...]
+    """How each student was trained; empty if none was trained in this run."""
+    curves: tuple[ClipCurves, ...]
+    """Held-out clips to look at."""
+
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.created).utcoffset() != timedelta(0):
+            raise ValueError(f"created is {self.created!r}, expected a time in UTC (+00:00)")
+        images = [item.image for item in self.training] + [item.image for item in self.curves]
+        for image in images:
+            if not _is_plain_png(image):
+                raise ValueError(f"image {image!r} must be a .png inside the report's folder")
+        if len(set(images)) != len(images):
+            raise ValueError(f"two pictures share a name: {', '.join(images)}")
+
+
+def read_report(path: Path) -> ReportDocument:
+    """Read a ``report.json``. Raises ModelFileError that lists every mistake in it."""
+    try:
+        return records.from_json(ReportDocument, path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read as a report: {error}.") from error
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not a report that this version reads:\n{error}") from error
+
+
+def _is_plain_png(image: str) -> bool:
+    path = PurePosixPath(image)
+    inside = not path.is_absolute() and ".." not in path.parts and "\\" not in image
+    return inside and path.suffix == ".png"

@@ -1,0 +1,166 @@
+"""The report as Markdown: numbers and order here, wording in ``report.md.j2``."""
+
+from collections import Counter
+from importlib.resources import files
+
+from exporters.benchmark import Latency
+from exporters.parity import ParityResult, Status
+from exporters.report.document import Gate, Measurements, Proportion, ReportDocument, Tier
+
+NOT_RUN = "not run"
+
+_HEADERS = {
+    "mse": "MSE",
+    "r2": "R²",
+    "correlation": "correlation",
+    "jitter_ratio": "jitter ratio",
+    "pbm": "lips closed on /p b m/",
+}
+_COMPARISON = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
+
+
+def to_markdown(document: ReportDocument) -> str:
+    """Render the whole report; what is null reads ``not run``."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML; text from outside goes through `cell`
+    )
+    environment.filters |= {
+        "cell": _cell,
+        "size": human_size,
+        "count": human_count,
+        "number": number,
+        "figure": figure,
+        "pace": _pace,
+        "header": _header,
+    }
+    template = environment.from_string(
+        files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
+    )
+    tiers = best_first(document.tiers)
+    return template.render(
+        report=document,
+        tiers=tiers,
+        verdict=_verdict(document.gates),
+        gate_line=_gate_line,
+        parity_line=_parity_line,
+        teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
+        truth_metrics=_metrics([tier.against_truth for tier in tiers]),
+    )
+
+
+def best_first(tiers: tuple[Tier, ...]) -> list[Tier]:
+    """The teacher, then whatever is nearest to it by MSE, students and baselines alike.
+
+    Rows without that figure come last, in the order given.
+    """
+
+    def key(tier: Tier) -> tuple[bool, bool, float]:
+        mse = tier.against_teacher.get("mse")
+        value = mse if isinstance(mse, (int, float)) else None
+        return tier.kind != "teacher", value is None, 0.0 if value is None else value
+
+    return sorted(tiers, key=key)
+
+
+def human_size(count: int | None) -> str:
+    """Bytes as 950 B, 177 kB or 3.4 MB; thousands, not 1024, as on a download page."""
+    return _scaled(count, (("B", 0), ("kB", 0), ("MB", 1), ("GB", 1)))
+
+
+def human_count(count: int | None) -> str:
+    """A number of parameters as 900, 160 k or 2.5 M."""
+    return _scaled(count, (("", 0), ("k", 0), ("M", 1), ("G", 1))).strip()
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or whole above a thousand."""
+    if value is None:
+        return NOT_RUN
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def figure(value: Proportion | float | None) -> str:
+    """A metric: a number, or a share with what it stands on: ``93.1 % (n = 212, 95 % CI ...)``."""
+    if isinstance(value, Proportion):
+        interval = f"{100 * value.low:.1f}\N{EN DASH}{100 * value.high:.1f}"
+        return f"{100 * value.value:.1f} % (n = {value.n}, 95 % CI {interval})"
+    return number(value)
+
+
+def _scaled(count: int | None, units: tuple[tuple[str, int], ...]) -> str:
+    if count is None:
+        return NOT_RUN
+    value = float(count)
+    for unit, digits in units[:-1]:
+        # Compare what will be shown, or 999 999 would read as 1000 kB.
+        if round(value, digits) < 1000:
+            return f"{value:.{digits}f} {unit}"
+        value /= 1000
+    unit, digits = units[-1]
+    return f"{value:.{digits}f} {unit}"
+
+
+def _pace(latency: Latency | None) -> str:
+    if latency is None:
+        return NOT_RUN
+    return f"{number(latency.median_ms)} ({number(100 * latency.frame_share)} %)"
+
+
+def _header(metric: str) -> str:
+    return _HEADERS.get(metric, metric.replace("_", " "))
+
+
+def _cell(text: object) -> str:
+    """Text from outside, safe inside a table cell or a line."""
+    return " ".join(str(text).replace("|", "\\|").split())
+
+
+def _metrics(rows: list[Measurements]) -> list[str]:
+    """Every metric that some row has, well-known ones first, then as they come."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return sorted(names, key=lambda name: [*_HEADERS, name].index(name))
+
+
+def _verdict(gates: tuple[Gate, ...]) -> str:
+    if not gates:
+        return "no gates in this recipe"
+    counts = Counter(gate.status for gate in gates)
+    if counts["passed"] == len(gates):
+        return f"all {len(gates)} gates passed" if len(gates) > 1 else "the gate passed"
+    order: tuple[Status, ...] = ("failed", "not run", "passed")
+    parts = [f"{counts[status]} {status}" for status in order if counts[status]]
+    return f"of {len(gates)} gates " + ", ".join(parts)
+
+
+def _gate_line(gate: Gate) -> str:
+    limit = f"{_COMPARISON[gate.comparison]} {number(gate.limit)}"
+    found = "" if gate.value is None else f": {number(gate.value)}"
+    return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} (asked {limit})"
+
+
+def _parity_line(result: ParityResult) -> str:
+    ran = [item for item in result.sets if item.max_abs is not None]
+    parts = []
+    if ran:
+        worst = max(ran, key=lambda item: item.max_abs or 0.0)
+        parts.append(
+            f"at most {number(worst.max_abs)} from its PyTorch source "
+            f"({sum(item.windows for item in ran)} windows; worst at `{worst.worst_control}` "
+            f"in {_cell(worst.name)}; limit {number(result.max_abs_limit)})"
+        )
+    parts += [
+        f"{_cell(item.name)} {_loud(item.status)}: {_cell(item.reason)}"
+        for item in result.sets
+        if item.status != "passed"
+    ]
+    return f"**{_loud(result.status)}**: " + ("; ".join(parts) or "no windows were given")
+
+
+def _loud(status: Status) -> str:
+    return status.upper() if status == "failed" else status

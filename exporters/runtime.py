@@ -1,0 +1,41 @@
+"""The one thing that parity, benchmarks and players know of a runtime."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.signature import Signature
+
+Floats = NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """A model file, opened in the runtime that a product would use."""
+
+    @property
+    def signature(self) -> Signature:
+        """The signature that the file itself carries."""
+        ...
+
+    def run(self, audio: Floats) -> Floats:
+        """Predict one pose for each window: float32 [n, 1, window] -> float32 [n, driven].
+
+        The file holds one window, so it is called n times. Raises ValueError for another shape or
+        dtype.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Name, version and settings of the runtime, for the record beside each figure."""
+        ...
+
+
+def check_audio(audio: Floats, signature: Signature) -> None:
+    """Raise ValueError unless ``audio`` is float32 [n, 1, window] with the signature's window."""
+    expected = ("n", 1, signature.window)
+    if audio.ndim != 3 or audio.shape[1:] != expected[1:] or audio.dtype != np.float32:
+        raise ValueError(
+            f"audio is {audio.dtype} {list(audio.shape)}, "
+            f"expected float32 [n, 1, {signature.window}]"
+        )

@@ -1,0 +1,158 @@
+"""What a client must know to run a model file.
+
+Every model file takes ``audio``, float32 ``[1, 1, window]``, mono, -1 to 1, and gives ``rig``,
+float32 ``[1, driven]``: the pose at one moment. For the time t in seconds the window covers the
+samples ``[round(t * sample_rate_hz) - past, round(t * sample_rate_hz) + future)`` of the recording,
+with zeros where the recording has none. t is free: a client takes 24, 30 or 60 poses a second.
+
+The signature travels inside the file as JSON, and beside it as ``signature.json``.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from exporters import records
+from exporters.errors import ModelFileError
+from exporters.files import write_atomically
+
+INPUT_NAME = "audio"
+OUTPUT_NAME = "rig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """Contract between a model file and its client.
+
+    Raises ValueError if its values contradict each other, with all mistakes in one message.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    student: str
+    """Name of the student in its recipe."""
+    precision: str
+    """Number format of the weights, for example fp32."""
+    controls: tuple[str, ...]
+    """All controls of the rig, in the teacher's order."""
+    driven: tuple[str, ...]
+    """The controls that the file predicts, in the order of the output `rig`."""
+    constants: dict[str, float]
+    """The value of each control that the file does not predict."""
+    sample_rate_hz: int
+    """Samples of audio in one second."""
+    hop: int
+    """Samples between two frames of the grid on which the student was trained."""
+    window: int
+    """Samples that one prediction sees: past + future."""
+    past: int
+    """Samples of the window before the moment that is predicted."""
+    future: int
+    """Samples of the window from that moment on."""
+    smoothing: tuple[float, ...]
+    """Weights of the predictions one hop before t, at t, and one hop after; (1.0,) is none."""
+    recipe_hash: str
+    """Hash of the recipe that made the file."""
+    teacher: str
+    """Name and hash of the teacher."""
+    tool_versions: dict[str, str]
+    """Versions of the tools that made the file."""
+    quantization: dict[str, object]
+    """Scales and zero points of an integer file; empty for a float one."""
+
+    def __post_init__(self) -> None:
+        if mistakes := [*_mistakes_in_controls(self), *_mistakes_in_time(self)]:
+            raise ValueError("this signature cannot be: " + "; ".join(mistakes))
+
+    @property
+    def past_ms(self) -> float:
+        """Milliseconds of audio before the moment that is predicted."""
+        return 1000 * self.past / self.sample_rate_hz
+
+    @property
+    def future_ms(self) -> float:
+        """Milliseconds of audio after the moment that is predicted."""
+        return 1000 * self.future / self.sample_rate_hz
+
+    @property
+    def latency_ms(self) -> float:
+        """How long after its moment a pose can be known at the earliest, in milliseconds.
+
+        The future context, and one hop more when smoothing waits for the prediction after t. The
+        time that the computation takes comes on top.
+        """
+        waits = len(self.smoothing) == 3 and self.smoothing[2] > 0
+        return self.future_ms + (1000 * self.hop / self.sample_rate_hz if waits else 0.0)
+
+    def to_json(self) -> str:
+        """Write as JSON; ``from_json`` gives an equal signature back."""
+        return records.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the signature") -> "Signature":
+        """Read ``to_json``'s text; ``source`` says in messages where it stood.
+
+        Raises ModelFileError that lists every unknown key, missing key and wrong value.
+        """
+        try:
+            return records.from_json(cls, text)
+        except ValueError as error:
+            raise ModelFileError(
+                f"{source} does not hold a signature that this version understands:\n{error}\n"
+                "Export the model again with this version of lipstill."
+            ) from error
+
+    def write(self, path: Path) -> None:
+        """Write ``to_json`` to ``path``, atomically."""
+        write_atomically(path, self.to_json().encode())
+
+    @classmethod
+    def read(cls, path: Path) -> "Signature":
+        """Read a file that ``write`` made. Raises ModelFileError."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelFileError(f"{path} cannot be read as a signature: {error}.") from error
+        return cls.from_json(text, source=str(path))
+
+
+def _mistakes_in_controls(signature: Signature) -> list[str]:
+    mistakes = []
+    controls, driven = signature.controls, signature.driven
+    for label, names in (("controls", controls), ("driven", driven)):
+        if not names:
+            mistakes.append(f"{label} is empty")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            mistakes.append(f"{label} names {', '.join(twice)} more than once")
+    covered = {*driven, *signature.constants}
+    if unknown := sorted(covered - set(controls)):
+        mistakes.append(f"driven or constants name {', '.join(unknown)}, which controls lacks")
+    if both := sorted(set(driven) & set(signature.constants)):
+        mistakes.append(f"{', '.join(both)} cannot be driven and constant at once")
+    if neither := sorted(set(controls) - covered):
+        mistakes.append(f"{', '.join(neither)} must be in driven or in constants")
+    for name, value in signature.constants.items():
+        if not math.isfinite(value):
+            mistakes.append(f"the constant of {name} is {value}")
+    return mistakes
+
+
+def _mistakes_in_time(signature: Signature) -> list[str]:
+    least = {"sample_rate_hz": 1, "hop": 1, "window": 1, "past": 0, "future": 0}
+    mistakes = [
+        f"{label} is {getattr(signature, label)} and must be at least {minimum}"
+        for label, minimum in least.items()
+        if getattr(signature, label) < minimum
+    ]
+    if signature.past + signature.future != signature.window:
+        mistakes.append(
+            f"past {signature.past} + future {signature.future} samples is not the window of "
+            f"{signature.window}"
+        )
+    weights = signature.smoothing
+    if len(weights) not in (1, 3):
+        mistakes.append(f"smoothing has {len(weights)} weights, expected 1 or 3")
+    elif not all(weight >= 0 for weight in weights) or not math.isclose(sum(weights), 1.0):
+        mistakes.append(f"smoothing {weights} must be weights of at least 0 whose sum is 1")
+    return mistakes

@@ -1,0 +1,156 @@
+"""Parity must notice what is wrong and must not call green what did not run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from exporters import onnx as onnx_target
+from exporters.onnx import OnnxRuntime
+from exporters.parity import check_parity, probe_windows
+
+
+@pytest.fixture
+def runtime(model_file: Path) -> OnnxRuntime:
+    return onnx_target.open_runtime(model_file)
+
+
+class Broken(nn.Module):
+    """A source whose output is changed by ``change``."""
+
+    def __init__(self, inner: nn.Module, change: object) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        return self.change(self.inner(audio))  # type: ignore[operator]
+
+
+def test_faithful_file_passes_on_speech_and_probes(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
+) -> None:
+    windows = {"held-out speech": speech, **probe_windows(64, seed=3)}
+    result = check_parity(runtime, student, windows, max_abs=5e-6)
+    assert result.status == "passed"
+    assert [item.windows for item in result.sets] == [5, 1, 3, 3, 2]
+    assert all(item.max_abs is not None and item.max_abs <= 5e-6 for item in result.sets)
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["student"] == "tiny"
+
+
+def test_one_doubled_weight_in_the_file_is_found(
+    model_file: Path, student: nn.Module, speech: np.ndarray, tmp_path: Path
+) -> None:
+    model = onnx.load(model_file)
+    (head,) = [value for value in model.graph.initializer if list(value.dims) == [3, 4, 7]]
+    weights = onnx.numpy_helper.to_array(head).copy()
+    strongest = np.unravel_index(np.abs(weights[1]).argmax(), weights[1].shape)
+    weights[1][strongest] *= 2
+    head.CopyFrom(onnx.numpy_helper.from_array(weights, head.name))
+    onnx.save(model, tmp_path / "doubled.onnx")
+
+    doubled = onnx_target.open_runtime(tmp_path / "doubled.onnx")
+    result = check_parity(doubled, student, {"held-out speech": speech}, max_abs=1e-4)
+    (item,) = result.sets
+    assert (result.status, item.status) == ("failed", "failed")
+    assert item.worst_control == "mouthClose"
+    # The oracle: what the two files say, subtracted here.
+    sound = onnx_target.open_runtime(model_file).run(speech)
+    difference = np.abs(doubled.run(speech).astype(float) - sound)[:, 1]
+    assert item.worst_window == difference.argmax()
+    assert item.max_abs == pytest.approx(difference.max(), abs=1e-6)
+    assert item.mse == pytest.approx((difference**2).sum() / 15, rel=1e-3)
+    assert "is above 0.0001" in item.reason
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_value_that_is_not_finite_fails(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray, value: float
+) -> None:
+    def spoil(rig: torch.Tensor) -> torch.Tensor:
+        rig[3, 2] = value
+        return rig
+
+    result = check_parity(runtime, Broken(student, spoil), {"speech": speech}, max_abs=1e9)
+    (item,) = result.sets
+    assert (result.status, item.max_abs) == ("failed", None)
+    assert (item.worst_control, item.worst_window) == ("mouthPucker", 3)
+    assert "source" in item.reason
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_file_and_source_that_are_nan_alike_do_not_agree(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
+) -> None:
+    speech[2, 0, 5] = np.nan
+    result = check_parity(runtime, student, {"speech": speech}, max_abs=1e9)
+    assert result.status == "failed"
+    assert "NaN" in result.sets[0].reason
+
+
+def test_shapes_are_not_broadcast(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
+) -> None:
+    narrow = Broken(student, lambda rig: rig[:, :1])
+    result = check_parity(runtime, narrow, {"speech": speech}, max_abs=1e9)
+    assert result.status == "failed"
+    assert "[5, 1], expected [5, 3]" in result.sets[0].reason
+
+
+def test_windows_of_another_length_fail(runtime: OnnxRuntime, student: nn.Module) -> None:
+    wrong = np.zeros((2, 1, 63), np.float32)
+    result = check_parity(runtime, student, {"speech": wrong}, max_abs=1.0)
+    assert result.status == "failed"
+    assert "[2, 1, 63]" in result.sets[0].reason
+
+
+def test_what_did_not_run_is_not_green(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
+) -> None:
+    empty = np.empty((0, 1, 64), np.float32)
+    assert check_parity(runtime, student, {}, max_abs=1.0).status == "not run"
+    both = check_parity(runtime, student, {"speech": speech, "other": empty}, max_abs=1.0)
+    assert [item.status for item in both.sets] == ["passed", "not run"]
+    assert both.status == "not run"
+
+
+def test_a_failure_outweighs_what_did_not_run(
+    runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
+) -> None:
+    windows = {"speech": speech, "other": np.empty((0, 1, 64), np.float32)}
+    shifted = Broken(student, lambda rig: rig + 1)
+    assert check_parity(runtime, shifted, windows, max_abs=0.5).status == "failed"
+
+
+def test_result_cannot_be_called_green_afterwards(runtime: OnnxRuntime, student: nn.Module) -> None:
+    result = check_parity(runtime, student, {}, max_abs=1.0)
+    with pytest.raises(ValueError, match="cannot be 'passed'"):
+        replace(result, status="passed")
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), -1e-3])
+def test_limit_must_be_a_limit(runtime: OnnxRuntime, student: nn.Module, limit: float) -> None:
+    with pytest.raises(ValueError, match="finite limit"):
+        check_parity(runtime, student, {}, max_abs=limit)
+
+
+def test_probes_are_what_they_are_called() -> None:
+    probes = probe_windows(8192, seed=1)
+    assert all(
+        value.dtype == np.float32 and value.shape[1:] == (1, 8192) for value in probes.values()
+    )
+    assert not probes["silence"].any()
+    noise = probes["full-scale noise"]
+    assert np.abs(noise).max() > 0.999
+    assert np.abs(noise).max() <= 1
+    # A sine of amplitude 5 spends 1 - 2 asin(1/5) / pi = 87 % of its time beyond 1.
+    assert np.mean(np.abs(probes["clipped audio"]) == 1) == pytest.approx(0.872, abs=0.02)
+    tiny = probes["denormals"]
+    assert np.count_nonzero(tiny) > 0.99 * tiny.size
+    assert np.abs(tiny).max() < np.finfo(np.float32).tiny
+    again = probe_windows(8192, seed=1)
+    assert all(np.array_equal(again[name], probes[name]) for name in probes)
