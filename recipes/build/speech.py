@@ -1,0 +1,107 @@
+"""Builds the speech that ships inside the package, and fetches the full sets for longer runs.
+
+    python -m recipes.build.speech pack              writes compress/assets/speech/
+    python -m recipes.build.speech fetch FOLDER      every usable prompt as FLAC, 16 kHz, with alignments.json
+
+Needs the extra ``lipstill[build]`` and Debian's packages (docs/data.md): ``apt-get install`` names them when they are missing.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from compress.audio import SAMPLE_RATE
+from recipes.build import corpus
+from recipes.build.alignment import align
+from recipes.build.corpus import Prompt
+
+ASSET = Path(__file__).parents[2] / "compress" / "assets" / "speech"
+MIN_S, MAX_S = 0.7, 14.0
+# Minutes to pack; every held-out English sentence goes in, since PBM accuracy needs cases.
+TRAIN_MINUTES = {"en": 8.0, "es": 5.0, "it": 5.0}
+HELD_OUT_MINUTES = {"en": 60.0, "es": 1.2, "it": 1.2}
+OPUS_LEVEL = 0.926  # libsndfile: 6 to 256 kb/s, falling; this is 24 kb/s
+
+
+def chosen(language: str) -> list[tuple[Prompt, np.ndarray]]:
+    """Prompts to pack, in an order that looks random and is always the same, until the minutes are full."""
+    prompts = sorted(corpus.prompts(language), key=lambda p: hashlib.sha256(p.id.encode()).digest())
+    left = {"train": 60 * TRAIN_MINUTES[language], "heldout": 60 * HELD_OUT_MINUTES[language]}
+    picked = []
+    for prompt in prompts:
+        audio = corpus.read_g722(prompt.path)
+        seconds = len(audio) / SAMPLE_RATE
+        if MIN_S <= seconds <= MAX_S and np.abs(audio).max() > 0.02 and left[prompt.side] > 0:
+            left[prompt.side] -= seconds
+            picked.append((prompt, audio))
+    return sorted(picked, key=lambda p: p[0].id)
+
+
+def aligned(prompts: Iterable[tuple[Prompt, np.ndarray]]) -> dict[str, dict[str, object]]:
+    """Phones with their times for each prompt that the aligner manages: clip id → text and phones."""
+    found: dict[str, dict[str, object]] = {}
+    for prompt, audio in prompts:
+        phones = align(prompt, audio)
+        if phones:
+            rounded = [[name, round(start, 3), round(end, 3)] for name, start, end in phones]
+            found[prompt.id] = {"text": prompt.text, "phones": rounded}
+    return found
+
+
+def write_alignments(folder: Path, alignments: dict[str, dict[str, object]]) -> None:
+    lines = ",\n".join(f" {json.dumps(clip)}: {json.dumps(entry, ensure_ascii=False)}" for clip, entry in alignments.items())
+    (folder / "alignments.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+
+
+def pack() -> None:
+    """Writes Opus files by language, the held-out English alignments, and prints the minutes of each side."""
+    import soundfile
+
+    alignments: dict[str, dict[str, object]] = {}
+    for language in corpus.LANGUAGES:
+        picked = chosen(language)
+        for prompt, audio in picked:
+            path = ASSET / f"{prompt.id}.opus"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, audio, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL)
+        if language == "en":
+            alignments = aligned((p, a) for p, a in picked if p.side == "heldout")
+        for side in ("train", "heldout"):
+            members = [(p, a) for p, a in picked if p.side == side]
+            print(f"{language} {side}: {len(members)} clips, {sum(len(a) for _, a in members) / SAMPLE_RATE / 60:.2f} min")
+    write_alignments(ASSET, alignments)
+    size = sum(path.stat().st_size for path in ASSET.rglob("*") if path.is_file())
+    print(f"{len(alignments)} held-out English clips aligned; {size / 1e6:.2f} MB in all")
+
+
+def fetch(folder: Path) -> None:
+    """Writes every usable prompt as FLAC by language, and alignments of the held-out ones."""
+    import soundfile
+
+    for language in corpus.LANGUAGES:
+        for prompt in corpus.prompts(language):
+            path = folder / f"{prompt.id}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, corpus.read_g722(prompt.path), SAMPLE_RATE)
+    heldout = [p for p in corpus.prompts("en") if p.side == "heldout"]
+    write_alignments(folder, aligned((p, corpus.read_g722(p.path)) for p in heldout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("pack")
+    commands.add_parser("fetch").add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "pack":
+        pack()
+    else:
+        fetch(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()
