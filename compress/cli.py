@@ -1,0 +1,256 @@
+"""The command ``lipstill``. Nothing heavy is imported before a command needs it, so that help appears at once."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from compress.errors import LipstillError, UsageError
+
+if TYPE_CHECKING:
+    from compress.planning import Plan
+
+class Commands(TyperGroup):
+    """Where every expected error becomes one paragraph on stderr and its exit code (see `compress.errors`)."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        from exporters.errors import ExporterError
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. The same command goes on from here.", err=True)
+            raise typer.Exit(130) from None
+        except (LipstillError, ExporterError) as error:
+            if ctx.params["debug"]:
+                raise
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="lipstill",
+    cls=Commands,
+    help="Distil a speech-driven facial animation teacher into students small enough for a game.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+recipe_app = typer.Typer(help="List, show and check recipes.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", metavar="RECIPE")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; artifacts/NAME by default.", metavar="DIR")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a value, e.g. students.0.training.steps=500.", metavar="KEY=VALUE")
+]
+Student = Annotated[list[str] | None, typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from compress.store import tool_versions
+
+        typer.echo(f"lipstill {tool_versions('lipstill')['lipstill']}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def compress(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    until: Annotated[
+        str, typer.Option(help="Stop after this stage: label, distill, export, verify, benchmark, report.", metavar="STAGE")
+    ] = "report",
+    student: Student = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from teacher to report."""
+    _run(recipe, out, overrides, until, student, dry_run, as_json)
+
+
+@app.command()
+def label(
+    recipe: RecipeName, out: Out = None, overrides: Set = None, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Run the teacher once over all speech and keep its curves."""
+    _run(recipe, out, overrides, "label", None, dry_run, as_json)
+
+
+@app.command()
+def distill(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the recipe's students on the teacher's curves (labels them first if need be)."""
+    _run(recipe, out, overrides, "distill", student, dry_run, as_json)
+
+
+@app.command()
+def export(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the students as model files (labels and trains first if need be)."""
+    _run(recipe, out, overrides, "export", student, dry_run, as_json)
+
+
+def _run(
+    source: str, out: Path | None, overrides: list[str] | None, until: str, students: list[str] | None, dry: bool, as_json: bool
+) -> None:
+    from compress.planning import STAGES, find_inputs, plan
+    from compress.recipe import load_recipe
+
+    if until not in STAGES:
+        raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")
+    recipe = load_recipe(source, overrides or ())
+    folder = (out or Path("artifacts") / recipe.name).absolute()
+    planned = plan(recipe, inputs := find_inputs(recipe), folder, students or ())
+    if dry:
+        _print_outlook(planned, until, as_json)
+        return
+    from compress import pipeline
+
+    report = pipeline.run(recipe, inputs, planned, until, say=lambda line: None if as_json else typer.echo(line))
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), "report": None if report is None else str(report.with_suffix(".json"))}))
+    else:
+        typer.echo(f"report: {report}" if report else f"{until} is done: {folder}")
+
+
+def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:
+    rows = planned.outlook(until)
+    if as_json:
+        typer.echo(json.dumps([{"stage": stage, "what": what, "to_do": reason} for stage, what, reason in rows]))
+        return
+    for stage, what, reason in rows:
+        typer.echo(f"{stage:<10} {what:<16} {'would run: ' + reason if reason else 'is done'}")
+
+
+@app.command()
+def animate(
+    model: Annotated[Path, typer.Argument(help="A model file that lipstill exported.", metavar="MODEL")],
+    audio: Annotated[Path, typer.Argument(help="Speech: wav, flac, ogg, opus or mp3.", metavar="AUDIO")],
+    out: Annotated[Path, typer.Option("--out", help="Where to write; .csv (Live Link Face for ARKit rigs) or .json.")],
+    fps: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 60.0,
+) -> None:
+    """Run a model file on speech and write its rig curves."""
+    from compress import animation
+    from compress.audio import SAMPLE_RATE, read
+    from compress.store import atomic_write
+    from exporters.targets import load_target, target_of
+
+    writers = {".csv": animation.to_csv, ".json": animation.to_json}
+    if out.suffix not in writers:
+        raise UsageError(f"--out {out} ends in {out.suffix!r}; expected {' or '.join(writers)}.")
+    runtime = load_target(target_of(model)).open_runtime(model)
+    samples = read(audio)
+    driven = animation.driven_curves(runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE))
+    curves = animation.whole_rig(runtime.signature, driven)
+    atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
+    typer.echo(f"{len(curves)} frames, {len(runtime.signature.controls)} controls, {fps:g} fps: {out}")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
+    """Make a run's Markdown and pictures again from its report.json."""
+    from compress.store import run_lock, storage_errors
+    from exporters.report import render
+
+    if not (run / "report" / "report.json").is_file():
+        raise UsageError(f"{run} holds no report/report.json; give a run folder that `lipstill compress` finished.")
+    with run_lock(run), storage_errors(run / "report"):
+        typer.echo(f"report: {render(run / 'report').markdown}")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A teacher checkpoint, a student folder, a model file or a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a checkpoint, a model file, a student or a run is."""
+    from compress.inspection import inspect as describe
+
+    facts = describe(file)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+@recipe_app.command("list")
+def recipe_list(as_json: AsJson = False) -> None:
+    """Name the recipes that ship with lipstill."""
+    from compress.recipe import load_recipe, shipped_recipes
+
+    rows = {name: load_recipe(path).description for name, path in shipped_recipes().items()}
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    for name, description in rows.items():
+        typer.echo(f"{name:<16} {description}")
+
+
+@recipe_app.command("show")
+def recipe_show(recipe: RecipeName, overrides: Set = None) -> None:
+    """Print a recipe with every default filled in."""
+    from compress.recipe import dump_yaml, load_recipe
+
+    typer.echo(dump_yaml(load_recipe(recipe, overrides or ())), nl=False)
+
+
+@recipe_app.command("check")
+def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
+    """Check a recipe and build its students' shapes; all mistakes are listed together."""
+    from compress.recipe import load_recipe, recipe_hash
+
+    loaded = load_recipe(recipe, overrides or ())
+    from compress.stages.training import check_students
+
+    sizes = check_students(loaded.students)
+    typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
+    for name, parameters in sizes.items():
+        typer.echo(f"  student {name}: about {parameters / 1e6:.2f} M parameters")
+
+
+@recipe_app.command("schema")
+def recipe_schema() -> None:
+    """Print the JSON Schema of a recipe."""
+    from compress import recipe
+
+    typer.echo(json.dumps(recipe.recipe_schema(), indent=1))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What is this file? A teacher checkpoint, a student, a model file, a run or a recipe, in a few facts."""
+
+import json
+from pathlib import Path
+
+from compress.errors import InputError
+
+Facts = dict[str, str]
+
+
+def inspect(path: Path) -> Facts:
+    """A few facts about what lies at `path`, by name. Raises `InputError` for what lipstill does not know."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist. Give a teacher checkpoint, a student folder, a model file or a run folder.")
+    if (path / "run.json").is_file():
+        return _run(path)
+    if (path / "student.json").is_file():
+        return _student(path)
+    if path.is_file() and path.suffix in _model_suffixes():
+        return _model(path)
+    return _teacher(path)
+
+
+def _run(path: Path) -> Facts:
+    try:
+        fields = json.loads((path / "run.json").read_text("utf-8"))
+        sides = [clip["side"] for clip in fields["speech"].values()]
+        return {
+            "is": "a run",
+            "recipe": f"{fields['recipe']['name']}, hash {fields['recipe_hash'][:16]}",
+            "teacher": fields["teacher"]["name"],
+            "students": ", ".join(student["name"] for student in fields["recipe"]["students"]),
+            "clips": f"{sides.count('train')} train, {sides.count('heldout')} held out",
+            "report": "written" if (path / "report" / "report.json").is_file() else "not written yet",
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}/run.json is damaged ({type(error).__name__}: {error}). Run the recipe again.") from error
+
+
+def _student(path: Path) -> Facts:
+    from compress.students.storing import load_student
+
+    student, card = load_student(path)
+    config = student.config
+    return {
+        "is": "a student",
+        "name": f"{card.name}, {card.step}",
+        "architecture": f"{card.architecture}, first layer {config.first_layer}",
+        "parameters": f"{card.parameters:,}",
+        "window": f"{config.window} samples ({_ms(config.past)} past, {_ms(config.future)} future)",
+        "controls": f"{len(card.controls)}, {len(card.driven)} of them driven",
+        "training steps": str(card.training_steps),
+    }
+
+
+def _model(path: Path) -> Facts:
+    from exporters.targets import load_target, target_of
+
+    target = target_of(path)
+    runtime = load_target(target).open_runtime(path)
+    signature = runtime.signature
+    return {
+        "is": f"a model file, {target}",
+        "student": f"{signature.student}, {signature.precision}",
+        "bytes": f"{path.stat().st_size:,}",
+        "audio": f"float32 [1, 1, {signature.window}] at {signature.sample_rate_hz} Hz",
+        "rig": f"float32 [1, {len(signature.driven)}]",
+        "context": f"{signature.past_ms:g} ms past, {signature.future_ms:g} ms future",
+        "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven: {', '.join(signature.driven)}",
+        "teacher": signature.teacher,
+        "recipe": signature.recipe_hash[:16],
+    }
+
+
+def _teacher(path: Path) -> Facts:
+    from compress.teachers.loading import find_teacher, open_teacher
+
+    file = find_teacher(str(path.absolute()), path.parent)
+    teacher = open_teacher(file, trust=False)
+    return {
+        "is": "a teacher checkpoint",
+        "description": teacher.description,
+        "parameters": f"{teacher.parameters_count:,}",
+        "audio": f"mono at {teacher.sample_rate_hz} Hz",
+        "curves": f"{len(teacher.controls)} controls at {teacher.rate_hz:g} frames a second",
+        "hash": file.hash,
+    }
+
+
+def _model_suffixes() -> set[str]:
+    from exporters.targets import available_targets, load_target
+
+    return {load_target(name).SUFFIX for name in available_targets()}
+
+
+def _ms(samples: int) -> str:
+    return f"{samples / 16:g} ms"

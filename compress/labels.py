@@ -1,0 +1,244 @@
+"""Pseudo-labels: the teacher runs once over all speech, and its curves are kept.
+
+Shard by shard, each written whole under its own key: a killed run goes on where it stopped.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress import audio
+from compress.audio import HOP, SAMPLE_RATE, Clip
+from compress.errors import AudioError, BadAudio, TeacherError
+from compress.label_store import (
+    Grid,
+    LabelledClip,
+    Labels,
+    curves_of,
+    entry,
+    read_labels,
+    read_shard,
+    write_index,
+    write_shard,
+)
+from compress.progress import bar
+from compress.split import Side
+from compress.store import content_key, tool_versions
+from compress.teachers import Teacher
+from compress.teachers.loading import TeacherFile
+from compress.teachers.pieces import animate_long
+
+if TYPE_CHECKING:
+    from compress.recipe import LabelSettings
+
+__all__ = [
+    "Grid",
+    "LabelledClip",
+    "Labels",
+    "Spoken",
+    "curves_of",
+    "label",
+    "labels_key",
+    "read_labels",
+    "resample",
+]
+
+Floats = NDArray[np.float32]
+
+FORMAT = 1  # raise when what is stored changes its meaning
+# A control that moves less than this over all training speech is a constant of the rig.
+STILL_BELOW = 1e-4
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A clip and the side of the split that it is on."""
+
+    clip: Clip
+    side: Side
+
+
+def labels_key(
+    teacher: TeacherFile,
+    speech: Sequence[Spoken],
+    settings: "LabelSettings",
+    max_chunk_s: float,
+    threads: int,
+) -> str:
+    """Key of the labels of `speech`, from hashes alone: neither teacher nor audio is opened."""
+    return content_key(
+        format=FORMAT,
+        teacher=teacher.hash,
+        clips=[[s.clip.id, s.side, s.clip.sha256] for s in speech],
+        settings=settings.model_dump(mode="json"),
+        max_chunk_s=float(max_chunk_s),
+        threads=threads,
+        versions=tool_versions("torch", "numpy", "scipy", "soundfile"),
+    )
+
+
+def label(
+    teacher: Teacher,
+    key: str,
+    speech: Sequence[Spoken],
+    folder: Path,
+    settings: "LabelSettings",
+    max_chunk_s: float,
+) -> Labels:
+    """Run the teacher over all speech; shards of this key that are there already are kept.
+
+    Raises `AudioError` when one recording is on both sides of the split, and `TeacherError`, naming
+    the clip, when curves break the teacher contract, or when no control ever moves.
+    """
+    _check_sides(speech)
+    index: list[LabelledClip] = []
+    lowest = np.full(len(teacher.controls), np.inf)
+    highest = -lowest
+    done_s = 0.0
+    with bar("label", sum(s.clip.seconds for s in speech)) as progress:
+        for start in range(0, len(speech), settings.shard_clips):
+            members = speech[start : start + settings.shard_clips]
+            shard_key = content_key(labels=key, clips=[m.clip.id for m in members])
+            shard = f"shard-{shard_key}.safetensors"
+            curves = read_shard(folder / shard)
+            if curves is None:
+                curves, shard_s = {}, 0.0
+                for member, native in _animated(teacher, members, settings.batch_s, max_chunk_s):
+                    clip = member.clip
+                    hops = resample(native, teacher.rate_hz, teacher.offset_s, clip.seconds)
+                    curves |= {entry(clip.id, "frames"): native, entry(clip.id, "hops"): hops}
+                    shard_s += clip.seconds
+                    progress(done_s + shard_s)
+                write_shard(folder / shard, curves)
+            done_s += sum(m.clip.seconds for m in members)
+            progress(done_s)
+            for member in members:
+                frames = len(curves[entry(member.clip.id, "frames")])
+                hops = curves[entry(member.clip.id, "hops")]
+                index.append(_indexed(member, shard, frames, len(hops)))
+                if member.side == "train":
+                    lowest = np.minimum(lowest, hops.min(0))
+                    highest = np.maximum(highest, hops.max(0))
+    labels = _described(teacher, key, folder, index, lowest, highest)
+    write_index(labels)
+    return labels
+
+
+def _check_sides(speech: Sequence[Spoken]) -> None:
+    """One recording under two names would be trained on and judged on at once."""
+    first = {(s.side, s.clip.sha256): s.clip for s in speech}
+    for spoken in speech:
+        twin = first.get(("train", spoken.clip.sha256))
+        if spoken.side == "heldout" and twin is not None:
+            raise AudioError(
+                f"{twin.path} and {spoken.clip.path} are the same bytes, but the one is on the "
+                f"training side of the split and the other on the held-out side: what is judged "
+                f"must not be trained on. Remove one of the two files."
+            )
+
+
+def _indexed(member: Spoken, shard: str, frames: int, hops: int) -> LabelledClip:
+    clip = member.clip
+    return LabelledClip(
+        id=clip.id,
+        side=member.side,
+        path=str(clip.path),
+        seconds=clip.seconds,
+        sha256=clip.sha256,
+        shard=shard,
+        frames=frames,
+        hops=hops,
+    )
+
+
+def _described(
+    teacher: Teacher,
+    key: str,
+    folder: Path,
+    index: Sequence[LabelledClip],
+    lowest: NDArray[np.float64],
+    highest: NDArray[np.float64],
+) -> Labels:
+    """The labels, from the range of each control over training speech."""
+    controls = teacher.controls
+    moving = highest - lowest > STILL_BELOW
+    if not moving.any():
+        clips = sum(clip.side == "train" for clip in index)
+        raise TeacherError(
+            f"The teacher moves none of its {len(controls)} controls over {clips} clips of "
+            f"training speech: there is nothing to distil. Is it the right checkpoint?"
+        )
+    return Labels(
+        folder=folder,
+        key=key,
+        controls=controls,
+        driven=tuple(name for name, moves in zip(controls, moving, strict=True) if moves),
+        constants={
+            name: float(value)
+            for name, moves, value in zip(controls, moving, lowest, strict=True)
+            if not moves
+        },
+        limits=teacher.limits,
+        rate_hz=teacher.rate_hz,
+        offset_s=teacher.offset_s,
+        teacher_parameters=teacher.parameters_count,
+        teacher_description=teacher.description,
+        clips=tuple(index),
+    )
+
+
+def resample(curves: Floats, rate_hz: float, offset_s: float, seconds: float) -> Floats:
+    """Curves on the hop grid, float32 `[ceil(samples / HOP), controls]`, linear in time.
+
+    Frame i stands for offset_s + i / rate_hz, hop j for j · HOP / 16 000 s; beyond the ends the
+    first and the last frame hold.
+    """
+    hops = math.ceil(round(seconds * SAMPLE_RATE) / HOP)
+    position = (np.arange(hops) * HOP / SAMPLE_RATE - offset_s) * rate_hz
+    before = np.clip(np.floor(position).astype(int), 0, len(curves) - 1)
+    after = np.minimum(before + 1, len(curves) - 1)
+    share = np.clip(position - before, 0, 1)[:, None].astype(np.float32)
+    return np.asarray(curves[before] * (1 - share) + curves[after] * share, np.float32)
+
+
+def _animated(
+    teacher: Teacher, members: Sequence[Spoken], batch_s: float, max_chunk_s: float
+) -> Iterator[tuple[Spoken, Floats]]:
+    """Each member with its curves. Clips of equal length go through the teacher together."""
+    by_length: dict[int, list[Spoken]] = {}
+    for member in members:
+        by_length.setdefault(_samples(member), []).append(member)
+    batches = []
+    for samples, group in sorted(by_length.items()):
+        size = max(1, int(batch_s * SAMPLE_RATE / samples))
+        batches += [group[i : i + size] for i in range(0, len(group), size)]
+    # One batch ahead: decoding runs beside the teacher, outside of Python's lock.
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(_read_batch, batch) for batch in batches[:1]]
+        for i, batch in enumerate(batches):
+            waiting += [reader.submit(_read_batch, ahead) for ahead in batches[i + 1 : i + 2]]
+            paths = [member.clip.path for member in batch]
+            curves = animate_long(teacher, waiting.pop(0).result(), max_chunk_s, paths)
+            yield from zip(batch, curves, strict=True)
+
+
+def _samples(member: Spoken) -> int:
+    return round(member.clip.seconds * SAMPLE_RATE)
+
+
+def _read_batch(batch: Sequence[Spoken]) -> Floats:
+    clips = [audio.read(member.clip.path) for member in batch]
+    for member, samples in zip(batch, clips, strict=True):
+        if len(samples) != _samples(member):
+            raise BadAudio(
+                member.clip.path,
+                f"it changed while lipstill ran: found {len(samples)} samples, expected the "
+                f"{_samples(member)} that it had at first. Start again.",
+            )
+    return np.stack(clips)

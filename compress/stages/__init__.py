@@ -1,0 +1,5 @@
+"""The stages of a run: each a key that says what it depends on, and a function from values to a small frozen result.
+
+A key is made of hashes and settings alone, so a whole run's keys are known before anything heavy is loaded. Only the stages
+behind the student (`exporting`, `checking`, `reporting`) know the package `exporters`.
+"""

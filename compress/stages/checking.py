@@ -1,0 +1,187 @@
+"""Stages verify and benchmark: what each file lost, and what it costs to run.
+
+Numeric parity (file against its PyTorch source) and quality (file against the teacher, run in its own runtime through the code
+of ``lipstill animate``) are two results, kept apart.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.animation import driven_curves
+from compress.evaluation import Floats, HeldOut, Measures, Quality, quality
+from compress.metrics import Share
+from compress.progress import bar
+from compress.stages.exporting import window_form
+from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from exporters import records
+from exporters.benchmark import Benchmark, measure
+from exporters.parity import ParityResult, check_parity, probe_windows
+from exporters.targets import load_target, target_of
+
+if TYPE_CHECKING:
+    from exporters.runtime import Runtime
+
+FORMAT = 1
+PARITY_WINDOWS = 64
+RUNTIMES = ("numpy", "onnxruntime", "torch")
+
+
+@dataclass(frozen=True)
+class VerifyJob:
+    """Everything that a file's parity and quality depend on; `file_key` stands for the file, `labels_key` for the teacher."""
+
+    folder: Path
+    file: Path
+    file_key: str
+    student_folder: Path
+    labels_key: str
+    alignments_key: str
+    max_abs: float
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            format=FORMAT,
+            file=self.file_key,
+            labels=self.labels_key,
+            alignments=self.alignments_key,
+            max_abs=self.max_abs,
+            versions=tool_versions(*RUNTIMES),
+        )
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A file's two results."""
+
+    parity: ParityResult
+    quality: Quality
+
+
+def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
+    """Parity and quality of a file, measured now or found. A failed parity is never taken from an earlier run."""
+    if not stage(job.folder, job.key).hit:
+        runtime = load_target(target_of(job.file)).open_runtime(job.file)
+        module, _, _ = window_form(job.student_folder)
+        speech = heldout()
+        window = runtime.signature.window
+        sets = {"held-out speech": speech_windows(speech, window), **probe_windows(window, seed=0)}
+        parity = check_parity(runtime, module, sets, max_abs=job.max_abs)
+        judged = quality(predicted(runtime, speech), speech)
+        with atomic_folder(job.folder) as folder:
+            atomic_write(folder / "parity.json", records.to_json(parity))
+            atomic_write(folder / "quality.json", quality_to_json(judged))
+            # Sealed under no key, a failure is measured again.
+            seal(folder, job.key if parity.status == "passed" else "failed")
+    parity = records.from_json(ParityResult, (job.folder / "parity.json").read_text())
+    return Verified(parity, quality_from_json((job.folder / "quality.json").read_text()))
+
+
+def predicted(runtime: "Runtime", heldout: HeldOut) -> list[Floats]:
+    """A file's driven curves of all held-out clips, at the teacher's frame times."""
+    curves = []
+    with bar("verify", len(heldout.clips)) as progress:
+        for i, samples in enumerate(heldout.samples):
+            curves.append(driven_curves(runtime, samples, heldout.times_s(i)))
+            progress(i + 1)
+    return curves
+
+
+def speech_windows(heldout: HeldOut, window: int) -> Floats:
+    """Windows spread evenly over all held-out speech, float32 `[n, 1, window]`."""
+    speech = np.concatenate([*heldout.samples, np.zeros(window, np.float32)])
+    starts = np.linspace(0, len(speech) - window, PARITY_WINDOWS).astype(int)
+    return np.stack([speech[start : start + window] for start in starts])[:, None]
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """Everything that the two baselines' quality depends on."""
+
+    folder: Path
+    labels_key: str
+    alignments_key: str
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            format=FORMAT,
+            labels=self.labels_key,
+            alignments=self.alignments_key,
+            versions=tool_versions("numpy", "lhotse", "torch"),
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A predictor to compare with. `name` for people, `parameters` its fitted numbers."""
+
+    name: str
+    parameters: int
+    quality: Quality
+
+
+def baselines(job: BaselineJob, train: Callable[[], Sequence[Any]], heldout: Callable[[], HeldOut]) -> tuple[Baseline, ...]:
+    """The mean curve and the ridge regression, fitted on training speech, and the teacher itself against the truth."""
+    from compress.baselines import fit_mean, fit_ridge
+
+    if not stage(job.folder, job.key).hit:
+        speech, clips = heldout(), list(train())
+        rows = {"the teacher": (0, list(speech.teacher))}
+        for name, model in (
+            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
+            ("mean curve", fit_mean(clips)),
+        ):
+            curves = [speech.at_frames(i, model.hops(samples)) for i, samples in enumerate(speech.samples)]
+            rows[name] = (model.parameters, curves)
+        with atomic_folder(job.folder) as folder:
+            for i, (name, (parameters, curves)) in enumerate(rows.items()):
+                fields = {"name": name, "parameters": parameters} | json.loads(quality_to_json(quality(curves, speech)))
+                atomic_write(folder / f"{i}.json", json.dumps(fields, indent=1) + "\n")
+            seal(folder, job.key)
+    found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
+    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(json.dumps(row))) for row in found)
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """What a file's size and latency depend on. They are of this machine and this moment, and live apart from results."""
+
+    folder: Path
+    file: Path
+    file_key: str
+
+    @property
+    def key(self) -> str:
+        return content_key(format=FORMAT, file=self.file_key, versions=tool_versions(*RUNTIMES))
+
+
+def benchmark(job: BenchmarkJob) -> Benchmark:
+    """Size and latency of a file, one thread, in a fresh process; measured once for each file."""
+    if not stage(job.folder, job.key).hit:
+        result = measure(job.file)
+        with atomic_folder(job.folder) as folder:
+            atomic_write(folder / "benchmark.json", records.to_json(result))
+            seal(folder, job.key)
+    return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text())
+
+
+def quality_to_json(result: Quality) -> str:
+    """Metrics as JSON; a share as an object with its interval."""
+    return json.dumps(asdict(result), indent=1, allow_nan=False) + "\n"
+
+
+def quality_from_json(text: str) -> Quality:
+    """What `quality_to_json` wrote; keys beside the metrics are left alone."""
+    fields = json.loads(text)
+
+    def read(measures: dict[str, Any]) -> Measures:
+        return {name: Share(**value) if isinstance(value, dict) else value for name, value in measures.items()}
+
+    return Quality(read(fields["against_teacher"]), read(fields["against_truth"]))
+

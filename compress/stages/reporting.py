@@ -1,0 +1,299 @@
+"""Stage report: everything that was measured, as one document, and the gates that it meets or breaks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress import rig, visemes
+from compress.animation import driven_curves
+from compress.evaluation import HeldOut, Measures
+from compress.labels import Labels
+from compress.metrics import Share
+from compress.planning import Inputs, Plan, StudentJobs
+from compress.stages.checking import Baseline, Verified
+from compress.stages.exporting import Exported
+from compress.stages.speech import Speech
+from compress.stages.training import Distilled
+from compress.store import atomic_folder, seal, stage, tool_versions
+from exporters.benchmark import Benchmark
+from exporters.machine import machine_facts
+from exporters.report import ReportDocument, read_report, write_report
+from exporters.report import document as doc
+from exporters.signature import Signature
+from exporters.targets import load_target, target_of
+
+if TYPE_CHECKING:
+    from compress.recipe import GateSettings
+
+TOOLS = ("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim", "lhotse", "lightning-fabric")
+# Shown where the rig has them; else the three controls that move most.
+SHOWN = ("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel")
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """All that the run knows of one student."""
+
+    jobs: StudentJobs
+    distilled: Distilled
+    exported: Exported
+    verified: dict[str, Verified]
+    benchmarks: dict[str, Benchmark]
+
+    @property
+    def name(self) -> str:
+        return self.jobs.name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the run knows beside its students."""
+
+    name: str
+    plan: Plan
+    inputs: Inputs
+    labels: Labels
+    baselines: tuple[Baseline, ...]
+    clips: int
+    gates: "GateSettings"
+
+
+def run(facts: Facts, students: list[StudentResult], heldout: Callable[[], HeldOut]) -> ReportDocument:
+    """Write the report, or find it: ``report.json``, Markdown and pictures."""
+    folder = facts.plan.report_folder
+    if not stage(folder, facts.plan.report_key).hit:
+        with atomic_folder(folder) as made:
+            write_report(build_document(facts, students, heldout()), made)
+            seal(made, facts.plan.report_key)
+    return read_report(folder / "report.json")
+
+
+def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut) -> ReportDocument:
+    """The report of a run."""
+    teacher, labels = facts.inputs.teacher, facts.labels
+    tiers = [_teacher_row(facts), *[_student_row(facts, s, target) for s in students for target in s.exported.files]]
+    tiers += [_baseline_row(baseline) for baseline in facts.baselines[1:]]
+    return ReportDocument(
+        name=facts.name,
+        recipe_hash=facts.plan.recipe_hash,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        teacher=doc.Teacher(
+            name=teacher.name,
+            sha256=teacher.hash,
+            description=labels.teacher_description,
+            controls=len(labels.controls),
+            driven=len(labels.driven),
+            parameters=labels.teacher_parameters,
+            frame_rate_hz=labels.rate_hz,
+        ),
+        speech=_speech(facts.inputs.speech),
+        machine=machine_facts(),
+        versions={name: version or "not installed" for name, version in tool_versions(*TOOLS).items()},
+        tiers=tuple(tiers),
+        parity=tuple(
+            doc.FileParity(file=_relative(facts, s.exported.files[target]), result=v.parity)
+            for s in students
+            for target, v in s.verified.items()
+        ),
+        gates=tuple(_gates(facts, students)),
+        training=tuple(_training(s) for s in students),
+        curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
+    )
+
+
+def broken(report: ReportDocument) -> list[str]:
+    """Every gate and parity check of a report that did not pass, in words."""
+    lines = [
+        f"{gate.name}: {'not measured' if gate.value is None else f'{gate.value:.4g}'}, expected {gate.comparison} {gate.limit:g}"
+        for gate in report.gates
+        if gate.status != "passed"
+    ]
+    for entry in report.parity:
+        if entry.result.status != "passed":
+            reasons = "; ".join(f"{s.name}: {s.reason}" for s in entry.result.sets if s.status != "passed")
+            lines.append(f"parity of {entry.file} {entry.result.status}: {reasons}")
+    return lines
+
+
+def _relative(facts: Facts, path: Path) -> str:
+    return path.relative_to(facts.plan.folder).as_posix()
+
+
+def _speech(speech: Speech) -> doc.Speech:
+    seconds = {side: sum(s.clip.seconds for s in speech.spoken if s.side == side) for side in ("train", "heldout")}
+    folders = {s.clip.id.split("/")[0] for s in speech.spoken if "/" in s.clip.id}
+    return doc.Speech(
+        train_minutes=round(seconds["train"] / 60, 2),
+        held_out_minutes=round(seconds["heldout"] / 60, 2),
+        clips=len(speech.spoken),
+        languages=tuple(sorted(name for name in folders if len(name) == 2)),
+        skipped=tuple(doc.SkippedClip(clip=str(s.path), reason=s.reason) for s in speech.skipped),
+    )
+
+
+def _measurements(measures: Measures) -> doc.Measurements:
+    return {
+        name: doc.Proportion(value=value.value, n=value.n, low=value.low, high=value.high)
+        if isinstance(value, Share)
+        else value
+        for name, value in measures.items()
+    }
+
+
+def _teacher_row(facts: Facts) -> doc.Tier:
+    """The teacher against the truth; against itself there is nothing to measure."""
+    path = facts.inputs.teacher.path
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    return doc.Tier(
+        name=facts.inputs.teacher.name,
+        kind="teacher",
+        provenance="the teacher itself",
+        parameters=facts.labels.teacher_parameters,
+        bytes=sum(p.stat().st_size for p in files if p.suffix == ".safetensors"),
+        sha256=facts.inputs.teacher.hash,
+        path=None,
+        latency=None,
+        future_ms=None,
+        algorithmic_latency_ms=None,
+        against_teacher={},
+        against_truth=_measurements(facts.baselines[0].quality.against_truth),
+    )
+
+
+def _student_row(facts: Facts, student: StudentResult, target: str) -> doc.Tier:
+    signature = Signature.read(student.exported.folder / "signature.json")
+    judged, timed = student.verified[target].quality, student.benchmarks[target]
+    return doc.Tier(
+        name=f"student {student.name}, {signature.precision}, {target}",
+        kind="student",
+        provenance="trained in this run",
+        parameters=student.distilled.parameters,
+        bytes=timed.bytes,
+        sha256=timed.sha256,
+        path=_relative(facts, student.exported.files[target]),
+        latency=timed.latency,
+        future_ms=signature.future_ms,
+        algorithmic_latency_ms=signature.latency_ms,
+        against_teacher=_measurements(judged.against_teacher),
+        against_truth=_measurements(judged.against_truth),
+    )
+
+
+def _baseline_row(baseline: Baseline) -> doc.Tier:
+    return doc.Tier(
+        name=baseline.name,
+        kind="baseline",
+        provenance="baseline, fitted in this run",
+        parameters=baseline.parameters,
+        bytes=None,
+        sha256=None,
+        path=None,
+        latency=None,
+        future_ms=None,
+        algorithmic_latency_ms=None,
+        against_teacher=_measurements(baseline.quality.against_teacher),
+        against_truth=_measurements(baseline.quality.against_truth),
+    )
+
+
+def _gates(facts: Facts, students: list[StudentResult]) -> list[doc.Gate]:
+    limits = facts.gates
+    ridge = facts.baselines[1].quality.against_teacher["r2"]
+    gates = []
+    for student in students:
+        for target, verified in student.verified.items():
+            r2 = _number(verified.quality.against_teacher.get("r2"))
+            asked: list[tuple[str, float | None, float | None, doc.Comparison]] = [
+                ("R² against the teacher", r2, limits.min_r2, ">="),
+                ("PBM accuracy", _number(verified.quality.against_truth.get("pbm")), limits.min_pbm, ">="),
+                ("R² above the ridge", _difference(r2, _number(ridge)), limits.min_r2_over_ridge, ">="),
+                ("bytes", float(student.benchmarks[target].bytes), limits.max_bytes, "<="),
+            ]
+            for what, value, limit, comparison in asked:
+                if limit is not None:
+                    gates.append(_gate(f"{student.name} {target}: {what}", value, limit, comparison))
+    return gates
+
+
+def _gate(name: str, value: float | None, limit: float, comparison: doc.Comparison) -> doc.Gate:
+    status: doc.Status = "not run"
+    if value is not None:
+        kept = value >= limit if comparison == ">=" else value <= limit
+        status = "passed" if kept else "failed"
+    return doc.Gate(name=name, value=value, limit=float(limit), comparison=comparison, status=status)
+
+
+def _number(value: float | Share | None) -> float | None:
+    return value.value if isinstance(value, Share) else value
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _training(student: StudentResult) -> doc.Training:
+    rows = student.distilled.log
+    return doc.Training(
+        student=student.name,
+        steps=int(rows[-1]["step"]),
+        seconds=rows[-1]["seconds"],
+        final_losses={name: rows[-1][name] for name in ("reconstruction", "velocity")},
+        curve=tuple(
+            doc.TrainingPoint(
+                step=int(row["step"]),
+                reconstruction=row["reconstruction"],
+                velocity=row["velocity"],
+                validation_r2=row.get("heldout_r2"),
+            )
+            for row in rows
+        ),
+        image=f"training-{student.name}.png",
+    )
+
+
+def _curves(count: int, student: StudentResult, heldout: HeldOut) -> list[doc.ClipCurves]:
+    """A few held-out clips, those with a known text and of middling length first, as teacher and student animate them."""
+    file = next(iter(student.exported.files.values()))
+    runtime = load_target(target_of(file)).open_runtime(file)
+    order = sorted(
+        range(len(heldout.clips)),
+        key=lambda i: (heldout.alignments[i] is None, abs(heldout.clips[i].seconds - 3.5), heldout.clips[i].id),
+    )
+    shown = []
+    for number, i in enumerate(order[:count], 1):
+        alignment, teacher = heldout.alignments[i], heldout.teacher[i]
+        predicted = driven_curves(runtime, heldout.samples[i], heldout.times_s(i))
+        if not np.isfinite(predicted).all():  # its parity failed, and says so
+            continue
+        columns = _shown_columns(heldout)
+        segments = alignment.segments if alignment else []
+        shown.append(
+            doc.ClipCurves(
+                clip=heldout.clips[i].id,
+                text=alignment.text if alignment else heldout.clips[i].id,
+                student=student.name,
+                times_s=tuple(round(float(t), 4) for t in heldout.times_s(i)),
+                teacher_values={heldout.driven[c]: _rounded(teacher[:, c]) for c in columns},
+                student_values={heldout.driven[c]: _rounded(predicted[:, c]) for c in columns},
+                sealed=tuple(doc.Span(label="p b m", start_s=a, end_s=b) for a, b in visemes.bilabials(segments)),
+                phones=tuple(doc.Span(label=p, start_s=a, end_s=b) for p, a, b in (alignment.phones if alignment else ())),
+                image=f"curves-{number}.png",
+            )
+        )
+    return shown
+
+
+def _shown_columns(heldout: HeldOut) -> list[int]:
+    if rig.has_lips(heldout.driven):
+        return [heldout.driven.index(name) for name in SHOWN if name in heldout.driven]
+    spread = np.concatenate(heldout.teacher).std(0)
+    return sorted(int(c) for c in np.argsort(-spread)[:3])
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(v), 4) for v in values)
+

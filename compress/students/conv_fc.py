@@ -1,0 +1,318 @@
+"""The paper's student: unpadded strided convolutions on raw audio, and a fully connected head.
+
+The head is made of convolutions too, so the same weights run in two forms that agree to float
+rounding:
+
+- dense: `[batch, 1, samples]` → `[batch, controls, frames]`, one frame a hop, for training and bulk
+  inference;
+- window: `[batch, 1, past + future]` → `[batch, controls]`, stateless, what ships (`Window`).
+
+D. Han et al., *Tiny is not small enough*, 2025, arXiv:2507.18352; its exact layer table was not at
+hand, so the plan is ours.
+"""
+
+import math
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress.audio import HOP, SAMPLE_RATE
+
+CHANNEL_MULTIPLE = 8  # what int8 kernels like
+# The energy at which the log begins to rise: 80 dB below a full-scale sine in one filter, so −30 dB
+# speech stands clear of it.
+LOG_FLOOR = 1e-8
+# A sine needs two taps.
+SHORTEST_GABOR = 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution: kernel and stride in steps of its input, and its output channels."""
+
+    kernel: int
+    stride: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class ConvFCConfig:
+    """A plan that works: every number absolute, no multiplier left.
+
+    `first` is the raw-audio convolution; with `gabor_log` it has `channels` Gabor pairs, hence
+    twice as many filters. The head is a convolution of `head_kernel`, one as long as what remains
+    of the window, and a 1×1 to the outputs. Raises `ValueError` with the arithmetic for a plan that
+    cannot work.
+    """
+
+    first_layer: str
+    first: Layer
+    layers: tuple[Layer, ...]
+    head_kernel: int
+    head_channels: int
+    past: int
+    future: int
+    outputs: int
+    limits: tuple[float, float] | None = None
+    batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if self.first_layer == "gabor_log" and self.first.kernel < SHORTEST_GABOR:
+            raise ValueError(
+                f"a first layer of Gabor pairs has a kernel of {self.first.kernel} samples, "
+                f"expected at least {SHORTEST_GABOR}"
+            )
+        if HOP % self.total_stride:
+            strides = " × ".join(str(layer.stride) for layer in (self.first, *self.layers))
+            raise ValueError(
+                f"the strides {strides} = {self.total_stride} samples do not divide the hop of "
+                f"{HOP} samples, so no frame would fall on every hop"
+            )
+        steps, rest = divmod(self.past + self.future - self._receptive_field(1), self.total_stride)
+        if steps < 0:
+            raise ValueError(
+                f"the convolutions and the head's first kernel of {self.head_kernel} see "
+                f"{self._receptive_field(1)} samples, more than the window of {self.past} + "
+                f"{self.future} = {self.past + self.future}"
+            )
+        if rest:
+            raise ValueError(
+                f"the window of {self.past} + {self.future} samples leaves {rest} samples that no "
+                f"kernel sees: receptive fields near it are {self._receptive_field(steps + 1)} and "
+                f"{self._receptive_field(steps + 2)}; change a kernel or the context so that they "
+                f"are equal"
+            )
+
+    def _receptive_field(self, long_kernel: int) -> int:
+        field, stride = 1, 1
+        for layer in (self.first, *self.layers):
+            field += (layer.kernel - 1) * stride
+            stride *= layer.stride
+        return field + (self.head_kernel - 1 + long_kernel - 1) * stride
+
+    @property
+    def total_stride(self) -> int:
+        """Samples between two steps of the last convolution before the head."""
+        return math.prod(layer.stride for layer in (self.first, *self.layers))
+
+    @property
+    def long_kernel(self) -> int:
+        """Steps that the head's long convolution spans: all that is left of the window."""
+        return (self.past + self.future - self._receptive_field(1)) // self.total_stride + 1
+
+    @property
+    def window(self) -> int:
+        """Samples that one frame sees; also the receptive field, exactly."""
+        return self.past + self.future
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        layers = tuple(Layer(**layer) for layer in fields["layers"])
+        limits = None if fields["limits"] is None else tuple(fields["limits"])
+        return cls(
+            **(fields | {"first": Layer(**fields["first"]), "layers": layers, "limits": limits})
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def gabor_pairs(pairs: int, kernel: int) -> Tensor:
+    """Cosine and sine Gabor filters of unit norm, float32 `[2 · pairs, 1, kernel]`, cosines first.
+
+    Centre frequencies are equally spaced in mel from 90 Hz to 7.2 kHz. Bandwidths grow with
+    frequency as hearing's do, 60 Hz at the least.
+    """
+
+    def mel(hz: float) -> float:
+        return 2595 * math.log10(1 + hz / 700)
+
+    centre_hz = 700 * (10 ** (np.linspace(mel(90), mel(7200), pairs) / 2595) - 1)
+    time_s = (np.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
+    bandwidth_hz = np.maximum(centre_hz * 0.12, 60)
+    taper = np.hanning(kernel + 2)[1:-1]  # without its zeros: every tap counts
+    envelope = np.exp(-0.5 * (np.pi * bandwidth_hz[:, None] * time_s) ** 2) * taper
+    phase = 2 * np.pi * centre_hz[:, None] * time_s
+    filters = np.concatenate([envelope * np.cos(phase), envelope * np.sin(phase)])
+    filters /= np.linalg.norm(filters, axis=1, keepdims=True)
+    return torch.from_numpy(filters[:, None].astype(np.float32))
+
+
+class LogEnergy(nn.Module):
+    """`[batch, 2 · pairs, steps]` → log energy of each quadrature pair, `[batch, pairs, steps]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        cosine, sine = x.chunk(2, dim=1)
+        # Not log(energy + floor): a graph optimizer takes an addend of 1e-8 for zero and removes it,
+        # and then silence is log 0. Adding 1 to the scaled energy differs by a constant and maps
+        # silence to 0.
+        return torch.log((cosine * cosine + sine * sine) * (1 / LOG_FLOOR) + 1.0)
+
+
+class ConvFC(nn.Module):
+    """The student in its dense form."""
+
+    def __init__(self, config: ConvFCConfig) -> None:
+        super().__init__()
+        self.config = config
+        steps: OrderedDict[str, nn.Module] = OrderedDict()
+        folded = not config.batch_norm
+
+        def add(name: str, channels_in: int, layer: Layer) -> int:
+            steps[name] = nn.Conv1d(channels_in, layer.channels, layer.kernel, layer.stride)
+            if config.batch_norm:
+                steps[f"{name}_norm"] = nn.BatchNorm1d(layer.channels)
+            steps[f"{name}_relu"] = nn.ReLU()
+            return layer.channels
+
+        if config.first_layer == "gabor_log":
+            pairs = config.first.channels
+            # No bias: a pair's energy is a quadrature energy only around zero.
+            first = nn.Conv1d(1, 2 * pairs, config.first.kernel, config.first.stride, bias=False)
+            with torch.no_grad():
+                first.weight.copy_(gabor_pairs(pairs, config.first.kernel))
+            steps["first"], steps["first_log"] = first, LogEnergy()
+            if not folded:
+                steps["first_norm"] = nn.BatchNorm1d(pairs)
+            channels = pairs
+        else:
+            channels = add("first", 1, config.first)
+        for i, layer in enumerate(config.layers, 1):
+            channels = add(f"conv{i}", channels, layer)
+        channels = add("head1", channels, Layer(config.head_kernel, 1, config.head_channels))
+        # In the window form this convolution spans all that is left: its stride is not used there.
+        stride = HOP // config.total_stride
+        channels = add("head2", channels, Layer(config.long_kernel, stride, config.head_channels))
+        steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
+        self.steps = nn.Sequential(steps)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """`[batch, 1, samples]` → `[batch, outputs, frames]`, before the limits.
+
+        Frame j sees the samples j · HOP to j · HOP + window and stands for sample j · HOP + past.
+        """
+        rig: Tensor = self.steps(audio)
+        return rig
+
+    def limited(self, rig: Tensor) -> Tensor:
+        """The rig's values kept within the teacher's limits, where it has some."""
+        return rig if self.config.limits is None else rig.clamp(*self.config.limits)
+
+    @torch.inference_mode()
+    def animate(self, audio: Tensor) -> Tensor:
+        """Every hop of a clip: float32 `[batch, samples]` → `[batch, hops, outputs]`.
+
+        There are ceil(samples / HOP) hops; beyond the clip's ends the student hears zeros.
+        """
+        frames = math.ceil(audio.shape[-1] / HOP)
+        needed = (frames - 1) * HOP + self.config.window
+        padded = nn.functional.pad(
+            audio, (self.config.past, max(0, needed - self.config.past - audio.shape[-1]))
+        )
+        return self.limited(self(padded[:, None, :needed])).transpose(1, 2)
+
+    @property
+    def parameters_count(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+
+class Window(nn.Module):
+    """The student in its window form, the one that is exported."""
+
+    def __init__(self, student: ConvFC) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """`[batch, 1, window]` → `[batch, outputs]`."""
+        return self.student.limited(self.student(audio))[:, :, 0]
+
+
+class Settings(Protocol):
+    """What `build` reads of a recipe's student."""
+
+    first_layer: Any
+    past_ms: float
+    future_ms: float
+    filters: int
+    first_kernel: int
+    first_stride: int
+    layers: Any
+    head_channels: int
+    head_kernel: int
+    width: float
+
+
+def build(settings: Settings, outputs: int, limits: tuple[float, float] | None) -> ConvFC:
+    """An untrained student. `width` scales every channel count, rounded to a multiple of 8.
+
+    Raises `ValueError` for a plan that cannot work, with the arithmetic.
+    """
+
+    def scaled(channels: int) -> int:
+        return max(
+            CHANNEL_MULTIPLE, round(channels * settings.width / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
+        )
+
+    config = ConvFCConfig(
+        first_layer=settings.first_layer,
+        first=Layer(settings.first_kernel, settings.first_stride, scaled(settings.filters)),
+        layers=tuple(
+            Layer(layer.kernel, layer.stride, scaled(layer.channels)) for layer in settings.layers
+        ),
+        head_kernel=settings.head_kernel,
+        head_channels=scaled(settings.head_channels),
+        past=round(settings.past_ms * SAMPLE_RATE / 1000),
+        future=round(settings.future_ms * SAMPLE_RATE / 1000),
+        outputs=outputs,
+        limits=limits,
+    )
+    return ConvFC(config)
+
+
+def from_config(fields: dict[str, Any]) -> ConvFC:
+    """A student of the shape that its ``student.json`` records, weights not yet loaded."""
+    return ConvFC(ConvFCConfig.from_json(fields))
+
+
+@torch.no_grad()
+def fold_batch_norm(student: ConvFC) -> ConvFC:
+    """The same function without batch norm, as a new student in evaluation mode.
+
+    Behind a convolution the norm goes into that convolution; behind log energy it goes into the
+    *next* one, which is exact because nothing is padded.
+    """
+    folded = ConvFC(replace(student.config, batch_norm=False)).eval()
+    source, target = dict(student.steps.named_children()), dict(folded.steps.named_children())
+    log_energy = student.config.first_layer == "gabor_log"
+    for name, module in target.items():
+        if not isinstance(module, nn.Conv1d):
+            continue
+        module.load_state_dict(source[name].state_dict())
+        norm = source.get(f"{name}_norm")
+        if isinstance(norm, nn.BatchNorm1d) and not (log_energy and name == "first"):
+            assert module.bias is not None
+            scale, shift = _affine(norm)
+            module.bias.copy_(module.bias * scale + shift)
+            module.weight.mul_(scale[:, None, None])
+    norm = source.get("first_norm")
+    if log_energy and isinstance(norm, nn.BatchNorm1d):
+        following = target.get("conv1", target["head1"])
+        assert isinstance(following, nn.Conv1d)
+        assert following.bias is not None
+        scale, shift = _affine(norm)
+        following.bias.add_((following.weight * shift[None, :, None]).sum((1, 2)))
+        following.weight.mul_(scale[None, :, None])
+    return folded
+
+
+def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Batch norm in evaluation mode as x · scale + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale

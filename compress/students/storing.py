@@ -1,0 +1,86 @@
+"""A student on disk: ``weights.safetensors`` and ``student.json``, never a pickled module."""
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.errors import ModelError
+from compress.store import atomic_write
+
+if TYPE_CHECKING:
+    from compress.students.conv_fc import ConvFC
+
+FORMAT, VERSION = "lipstill-student", 1
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """What ``student.json`` says beside the shape: what comes out, and what it was made from."""
+
+    name: str
+    architecture: str
+    step: str
+    controls: tuple[str, ...]
+    driven: tuple[str, ...]
+    constants: dict[str, float]
+    parameters: int
+    labels_key: str
+    training_steps: int
+
+
+def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
+    """Write a student whose batch norm is folded. Equal students give equal bytes."""
+    from safetensors.torch import save
+
+    weights = {name: value.contiguous() for name, value in student.state_dict().items()}
+    atomic_write(folder / "weights.safetensors", save(weights))
+    fields = {
+        "format": FORMAT,
+        "version": VERSION,
+        **vars(card),
+        "config": student.config.to_json(),
+    }
+    atomic_write(folder / "student.json", json.dumps(fields, indent=1) + "\n")
+
+
+def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
+    """The student in a folder, in evaluation mode.
+
+    Raises `ModelError` for files that are missing, damaged or do not fit each other.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        fields: dict[str, Any] = json.loads((folder / "student.json").read_text("utf-8"))
+        found = (fields.pop("format"), fields.pop("version"))
+        if found != (FORMAT, VERSION):
+            raise ModelError(
+                f"{folder}/student.json: found {found}, expected {(FORMAT, VERSION)}. Train the "
+                f"student again."
+            )
+        config = fields.pop("config")
+        card = StudentCard(
+            **(fields | {name: tuple(fields[name]) for name in ("controls", "driven")})
+        )
+        module = importlib.import_module(f"compress.students.{card.architecture}")
+        student: ConvFC = module.from_config(config)
+        student.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        AttributeError,
+    ) as error:
+        raise ModelError(
+            f"{folder} does not hold a student that can be read ({type(error).__name__}: {error}). "
+            f"Expected student.json and weights.safetensors as lipstill writes them; distil it "
+            f"again."
+        ) from error
+    return student.eval(), card

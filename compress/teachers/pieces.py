@@ -1,0 +1,121 @@
+"""Running a teacher on audio of any length, and holding it to its contract.
+
+Audio longer than the teacher may see at once is cut into pieces that overlap, and the curves of two
+pieces are cross-faded where both have frames. Where it is cut depends on its length alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.audio import SAMPLE_RATE
+from compress.errors import TeacherError
+from compress.teachers import Teacher
+
+Floats = NDArray[np.float32]
+
+# Two pieces share this much audio, or a quarter of a piece where that is less.
+OVERLAP_S = 2.0
+LEAST_OVERLAP_FRAMES = 4
+# Encoders drop or add a frame at a clip's edge.
+FRAMES_OFF = 2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples `start` to `stop` of a clip; the first frame of its curves is the clip's `frame`."""
+
+    frame: int
+    start: int
+    stop: int
+
+
+def animate_long(
+    teacher: Teacher, samples: Floats, max_chunk_s: float, paths: Sequence[Path]
+) -> Floats:
+    """Curves of equally long clips at 16 kHz: `[batch, samples]` → `[batch, frames, controls]`.
+
+    `paths` are for messages, one a clip. Raises `TeacherError` when the curves have another shape
+    than the teacher's rate and controls say, or hold a value that is no number.
+    """
+    pieces = cut(samples.shape[1], teacher.rate_hz, max_chunk_s)
+    curves = [_animate(teacher, samples[:, p.start : p.stop], paths) for p in pieces]
+    joined = cross_fade(pieces, curves)
+    if not np.isfinite(joined).all():
+        clip, frame, column = np.argwhere(~np.isfinite(joined))[0]
+        raise TeacherError(
+            f"The teacher gave {joined[clip, frame, column]} for {teacher.controls[column]} at "
+            f"frame {frame} of {paths[clip]}; expected finite numbers. The checkpoint may be "
+            f"damaged, or need another precision."
+        )
+    return joined
+
+
+def cut(samples: int, rate_hz: float, max_chunk_s: float) -> list[Piece]:
+    """Pieces of at most `max_chunk_s` that cover so many samples at 16 kHz.
+
+    Each starts on a whole frame, so that all curves lie on one grid.
+    """
+    if samples <= max_chunk_s * SAMPLE_RATE:
+        return [Piece(0, 0, samples)]
+    overlap_s = min(OVERLAP_S, max_chunk_s / 4)
+    if overlap_s * rate_hz < LEAST_OVERLAP_FRAMES:
+        raise TeacherError(
+            f"teacher.max_chunk_s = {max_chunk_s:g} is too short for a teacher of {rate_hz:g} "
+            f"frames a second; expected at least {4 * LEAST_OVERLAP_FRAMES / rate_hz:.2f} s, so "
+            f"that pieces overlap by {LEAST_OVERLAP_FRAMES} frames."
+        )
+    step = int((max_chunk_s - overlap_s) * rate_hz)
+    pieces = []
+    for frame in count(0, step):
+        start = round(frame / rate_hz * SAMPLE_RATE)
+        stop = min(samples, start + int(max_chunk_s * SAMPLE_RATE))
+        pieces.append(Piece(frame, start, stop))
+        if stop == samples:
+            break
+    return pieces
+
+
+def cross_fade(pieces: Sequence[Piece], curves: Sequence[Floats]) -> Floats:
+    """The curves of neighbouring pieces, each `[batch, frames, controls]`, as one.
+
+    Over the frames that two pieces share, the weight of the later one rises in equal steps.
+    """
+    joined = curves[0]
+    for piece, later in zip(pieces[1:], curves[1:], strict=True):
+        # The last piece says where the clip ends.
+        joined = joined[:, : piece.frame + later.shape[1]]
+        shared = joined.shape[1] - piece.frame
+        weight = (np.arange(1, shared + 1, dtype=np.float32) / (shared + 1))[:, None]
+        faded = joined[:, piece.frame :] * (1 - weight) + later[:, :shared] * weight
+        joined = np.concatenate([joined[:, : piece.frame], faded, later[:, shared:]], axis=1)
+    return joined
+
+
+def _animate(teacher: Teacher, samples: Floats, paths: Sequence[Path]) -> Floats:
+    import torch
+    from scipy.signal import resample_poly
+
+    seconds = samples.shape[1] / SAMPLE_RATE
+    if teacher.sample_rate_hz != SAMPLE_RATE:
+        common = math.gcd(teacher.sample_rate_hz, SAMPLE_RATE)
+        up, down = teacher.sample_rate_hz // common, SAMPLE_RATE // common
+        samples = resample_poly(samples, up, down, axis=1)
+    audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
+    curves = np.asarray(teacher.animate(audio).numpy(), np.float32)
+    frames, controls = seconds * teacher.rate_hz, len(teacher.controls)
+    fits = curves.ndim == 3 and curves.shape[::2] == (len(paths), controls)
+    if not fits or abs(curves.shape[1] - frames) > FRAMES_OFF:
+        more = f" and {len(paths) - 1} clips of its length" if len(paths) > 1 else ""
+        raise TeacherError(
+            f"The teacher gave curves of shape {list(curves.shape)} for {seconds:.2f} s of "
+            f"{paths[0]}{more}; expected about [{len(paths)}, {frames:.0f}, {controls}] from its "
+            f"{teacher.rate_hz:g} frames a second and {controls} control names. Correct the rate "
+            f"or the names in its config."
+        )
+    return curves

@@ -1,0 +1,271 @@
+"""Voice2Face, the paper's teacher: speech encoder, mesh generator, Mesh2Rig.
+
+Raw audio → encoder → mesh generator (CNN → LSTM → FC) → Mesh2Rig (FC) → rig curves. D. Han et al.,
+*Tiny is not small enough*, 2025, arXiv:2507.18352. A checkpoint is ``model.safetensors`` with its
+``config.json`` beside it; the encoder is named in the config (``moonshine`` here).
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from compress.errors import TeacherError
+from compress.teachers.moonshine import (
+    FIRST_CENTRE,
+    MIN_SAMPLES,
+    STRIDE,
+    MoonshineConfig,
+    MoonshineEncoder,
+)
+
+FORMAT, VERSION = "lipstill-voice2face", 1
+SAMPLE_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Sizes of the mesh generator and Mesh2Rig, and the encoder layers (0: the stem) they read."""
+
+    encoder_layers: tuple[int, ...] = (2, 3, 4, 5, 6)
+    hidden: int = 256
+    lstm: int = 160
+    mesh: int = 96
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Voice2FaceConfig:
+    """Everything but the weights.
+
+    `driven` are the controls predicted; each other control keeps its value in `constants`. Raises
+    `ValueError` for values that cannot be.
+    """
+
+    controls: tuple[str, ...]
+    driven: tuple[str, ...]
+    constants: dict[str, float]
+    rate_hz: float
+    head: HeadConfig
+    limits: tuple[float, float] = (0.0, 1.0)
+    encoder: str = "moonshine"
+    encoder_config: MoonshineConfig = field(default_factory=MoonshineConfig)
+
+    def __post_init__(self) -> None:
+        if unknown := ({*self.driven, *self.constants} - set(self.controls)):
+            raise ValueError(f"controls lacks {', '.join(sorted(unknown))}")
+        for name, names in (("controls", self.controls), ("driven", self.driven)):
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"{name} is empty, or names one twice")
+        if not all(math.isfinite(value) for value in self.constants.values()):
+            raise ValueError("a value of constants is no number")
+        if not 0 < self.rate_hz < math.inf:
+            raise ValueError(f"rate_hz is {self.rate_hz}, expected more than 0")
+        low, high = self.limits
+        if not low < high:
+            raise ValueError(f"limits are {list(self.limits)}, expected the lower one first")
+        layers = self.encoder_config.layers
+        if not self.head.encoder_layers or not set(self.head.encoder_layers) <= {
+            *range(layers + 1)
+        }:
+            raise ValueError(
+                f"head.encoder_layers are {list(self.head.encoder_layers)}, expected some of 0 to "
+                f"{layers}"
+            )
+        if not 0 <= self.head.dropout < 1:
+            raise ValueError(f"head.dropout is {self.head.dropout}, expected 0 to 1")
+        sizes = {**asdict(self.head), **asdict(self.encoder_config)}
+        for name in ("hidden", "lstm", "mesh", "dim", "layers", "heads", "rotary_dim"):
+            if type(sizes[name]) is not int or sizes[name] < 1:
+                raise ValueError(f"{name} is {sizes[name]!r}, expected a number above 0")
+        if sizes["dim"] % sizes["heads"] or sizes["rotary_dim"] > sizes["dim"] // sizes["heads"]:
+            raise ValueError(
+                f"a dim of {sizes['dim']} does not divide into {sizes['heads']} heads that hold "
+                f"{sizes['rotary_dim']} rotary channels"
+            )
+
+    def to_json(self) -> dict[str, object]:
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+
+class Voice2FaceHead(nn.Module):
+    """Mesh generator and Mesh2Rig over the frozen encoder's layers."""
+
+    def __init__(self, config: HeadConfig, encoder_dim: int, outputs: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.zeros(len(config.encoder_layers)))
+        self.norm = nn.LayerNorm(encoder_dim)
+        self.input = nn.Linear(encoder_dim, config.hidden)
+        self.conv1 = nn.Conv1d(config.hidden, config.hidden, 5, padding=2)
+        self.conv2 = nn.Conv1d(config.hidden, config.hidden, 5, padding=2)
+        self.lstm = nn.LSTM(config.hidden, config.lstm, batch_first=True, bidirectional=True)
+        self.mesh = nn.Sequential(
+            nn.Linear(2 * config.lstm, 192), nn.GELU(), nn.Linear(192, config.mesh)
+        )
+        self.rig = nn.Sequential(nn.Linear(config.mesh, 96), nn.GELU(), nn.Linear(96, outputs))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: Tensor, position: Tensor) -> Tensor:
+        """Rig values at the asked positions.
+
+        `features`: `[batch, layers, encoder frames, dim]`; `position`: `[batch, frames]`, each
+        output frame's place among the encoder's frames, fractional → `[batch, frames, driven]`
+        before the limits.
+        """
+        weight = self.mix.softmax(0)[None, :, None, None]
+        x = (F.layer_norm(features, features.shape[-1:]) * weight).sum(1)
+        x = self.input(self.dropout(self.norm(x)))
+        x = _interpolate(x, position).transpose(1, 2)
+        x = x + F.gelu(self.conv1(x))
+        x = x + F.gelu(self.conv2(x))
+        x = self.dropout(self.lstm(x.transpose(1, 2))[0])
+        rig: Tensor = self.rig(self.mesh(x))
+        return rig
+
+
+def _interpolate(x: Tensor, position: Tensor) -> Tensor:
+    """Linear interpolation in time of `[batch, frames, channels]` at `[batch, n]`.
+
+    Beyond the ends the first and the last frame hold.
+    """
+    last = x.shape[1] - 1
+    before = position.floor().long().clamp(0, last)
+    after = (before + 1).clamp(max=last)
+    share = (position - before).clamp(0, 1)[..., None]
+
+    def take(index: Tensor) -> Tensor:
+        return torch.gather(x, 1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+    return take(before) * (1 - share) + take(after) * share
+
+
+def frame_positions(frames: int, rate_hz: float) -> Tensor:
+    """Where the frames at times i / rate_hz lie among the encoder's frames, float32 `[frames]`."""
+    return (torch.arange(frames) / rate_hz * SAMPLE_RATE_HZ - FIRST_CENTRE) / STRIDE
+
+
+class Voice2Face(nn.Module):
+    """The whole teacher. Answers the teacher contract of `compress.teachers`."""
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+    offset_s = 0.0
+    _rest: Tensor
+
+    def __init__(self, config: Voice2FaceConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.controls, self.rate_hz, self.limits = config.controls, config.rate_hz, config.limits
+        self.encoder = MoonshineEncoder(config.encoder_config)
+        self.head = Voice2FaceHead(config.head, config.encoder_config.dim, len(config.driven))
+        self._driven = [config.controls.index(name) for name in config.driven]
+        rest = torch.tensor([config.constants.get(name, 0.0) for name in config.controls])
+        self.register_buffer("_rest", rest, persistent=False)
+
+    @property
+    def description(self) -> str:
+        return (
+            f"Voice2Face: {self.config.encoder} encoder, mesh generator (CNN, BiLSTM, FC) and "
+            f"Mesh2Rig (FC)"
+        )
+
+    @property
+    def parameters_count(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    @torch.inference_mode()
+    def animate(self, audio: Tensor) -> Tensor:
+        """Curves of clips of equal length, within the limits.
+
+        float32 `[batch, samples]` at 16 kHz → `[batch, frames, controls]`. Frame i stands for
+        i / rate_hz seconds; there are as many frames as start inside the clip.
+        """
+        batch, samples = audio.shape
+        frames = math.ceil(samples * self.rate_hz / SAMPLE_RATE_HZ)
+        # The stem needs one full receptive field; a shorter clip is followed by silence.
+        padded = F.pad(audio, (0, max(0, MIN_SAMPLES - samples)))
+        features = self.encode(padded)
+        position = frame_positions(frames, self.rate_hz).to(audio.device).expand(batch, -1)
+        curves = self._rest.repeat(batch, frames, 1)
+        curves[..., self._driven] = self.head(features, position).clamp(*self.limits)
+        return curves
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """What the head reads: `[batch, samples]` → `[batch, layers, frames, dim]`."""
+        outputs = self.encoder(audio)
+        return torch.stack([outputs[layer] for layer in self.config.head.encoder_layers], 1)
+
+
+def open_checkpoint(path: Path, trust: bool) -> Voice2Face | None:
+    """The teacher in a folder, or in a safetensors file with its config beside it.
+
+    None when the config is of another format. Safetensors never run code, so `trust` is not asked.
+    Raises `TeacherError` for a config or weights that do not fit.
+    """
+    weights = path / "model.safetensors" if path.is_dir() else path
+    config_path = weights.with_name("config.json")
+    if weights.suffix != ".safetensors" or not weights.is_file() or not config_path.is_file():
+        return None
+    config = _read_config(config_path)
+    if config is None:
+        return None
+    teacher = Voice2Face(config)
+    _load_weights(teacher, weights)
+    return teacher.eval()
+
+
+def _read_config(path: Path) -> Voice2FaceConfig | None:
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
+            return None
+        version, encoder = fields.pop("version"), fields["encoder"]
+        if version != VERSION or encoder != "moonshine":
+            raise TeacherError(
+                f"{path}: found version {version!r} with encoder {encoder!r}, expected version "
+                f"{VERSION} with encoder 'moonshine'. Another release of lipstill wrote it; use "
+                f"that one, or convert the checkpoint."
+            )
+        head = fields.pop("head")
+        return Voice2FaceConfig(
+            controls=tuple(fields.pop("controls")),
+            driven=tuple(fields.pop("driven")),
+            limits=tuple(fields.pop("limits")),
+            head=HeadConfig(**(head | {"encoder_layers": tuple(head["encoder_layers"])})),
+            encoder_config=MoonshineConfig(**fields.pop("encoder_config")),
+            **fields,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise TeacherError(
+            f"{path} is not a {FORMAT} config: {type(error).__name__}: {error}. Compare it with "
+            f"that of builtin:voice2face-demo."
+        ) from error
+
+
+def _load_weights(teacher: Voice2Face, path: Path) -> None:
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TeacherError(
+            f"{path} cannot be read as safetensors ({error}). It may be truncated: copy it again."
+        ) from error
+    expected = teacher.state_dict()
+    wrong = [f"{name} is missing" for name in expected if name not in state]
+    wrong += [f"{name} is not expected" for name in state if name not in expected]
+    wrong += [
+        f"{name} is {list(state[name].shape)}, expected {list(value.shape)}"
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise TeacherError(
+            f"{path} does not fit its config.json: {'; '.join(wrong[:4])}{more}. Are both from one "
+            f"training?"
+        )
+    teacher.load_state_dict({name: value.float() for name, value in state.items()})
