@@ -1,13 +1,19 @@
 """Two predictors that a student has to beat: the mean curve, and ridge regression on log-mels."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.float32]
 
@@ -59,23 +65,32 @@ def log_mels(samples: Floats) -> Floats:
     Frame i is centred on the sample i · HOP.
     """
     import torch
-    from lhotse.features.kaldi.layers import Wav2LogFilterBank
 
-    bank = Wav2LogFilterBank(
-        sampling_rate=SAMPLE_RATE,
-        frame_length=FRAME_LENGTH_S,
-        frame_shift=HOP / SAMPLE_RATE,
-        num_filters=MELS,
-        snip_edges=False,
-        dither=0.0,
-        energy_floor=ENERGY_FLOOR,
-    )
     hops = -(-len(samples) // HOP)
     # Kaldi centres frame i half a shift after i shifts: half a hop of silence goes before.
     padded = np.pad(samples, (HOP // 2, (hops + 1) * HOP - len(samples)))
     with torch.inference_mode():
-        energies = bank(torch.from_numpy(padded)[None])[0].numpy()
+        energies = _filter_bank()(torch.from_numpy(padded)[None])[0].numpy()
     return np.asarray(np.maximum(energies[:hops], np.log(ENERGY_FLOOR)), np.float32)
+
+
+@cache
+def _filter_bank() -> "Callable[[Tensor], Tensor]":
+    from lhotse.features.kaldi.layers import Wav2LogFilterBank
+
+    with warnings.catch_warnings():
+        # Lhotse asks NumPy for the exponential of a tensor, which NumPy 2 does with a warning.
+        warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)
+        bank: Callable[[Tensor], Tensor] = Wav2LogFilterBank(
+            sampling_rate=SAMPLE_RATE,
+            frame_length=FRAME_LENGTH_S,
+            frame_shift=HOP / SAMPLE_RATE,
+            num_filters=MELS,
+            snip_edges=False,
+            dither=0.0,
+            energy_floor=ENERGY_FLOOR,
+        )
+    return bank
 
 
 def windows(features: Floats) -> Floats:

@@ -1,5 +1,9 @@
-"""The command ``lipstill``. Nothing heavy is imported before a command needs it, so that help appears at once."""
+"""The command ``lipstill``.
 
+Nothing heavy is imported before a command needs it, so that help appears at once.
+"""
+
+import errno
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from compress.errors import LipstillError, UsageError
+from compress.errors import GateBroken, LipstillError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from compress.planning import Plan
 
+
 class Commands(TyperGroup):
-    """Where every expected error becomes one paragraph on stderr and its exit code (see `compress.errors`)."""
+    """Where every expected error becomes one paragraph on stderr, and its exit code.
+
+    The codes are those of `compress.errors`. What the system refuses beside writing a result, such
+    as a file that may not be read, counts as something that this machine lacks.
+    """
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         from exporters.errors import ExporterError
@@ -21,13 +30,21 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("Interrupted. The same command goes on from here.", err=True)
+            said = "Interrupted. What was finished is kept; the same command goes on from there."
+            typer.echo(said, err=True)
             raise typer.Exit(130) from None
         except (LipstillError, ExporterError) as error:
             if ctx.params["debug"]:
                 raise
             typer.echo(str(error), err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if ctx.params["debug"] or error.errno == errno.EPIPE:  # a reader such as `head` is gone
+                raise
+            typer.echo(
+                f"The system refused: {error}. With `lipstill --debug` it says where.", err=True
+            )
+            raise typer.Exit(MissingError.exit_code) from error
 
 
 app = typer.Typer(
@@ -37,16 +54,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 recipe_app = typer.Typer(help="List, show and check recipes.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 
-RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", metavar="RECIPE")]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; artifacts/NAME by default.", metavar="DIR")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a value, e.g. students.0.training.steps=500.", metavar="KEY=VALUE")
+RecipeName = Annotated[
+    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", metavar="RECIPE")
 ]
-Student = Annotated[list[str] | None, typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; artifacts/NAME by default.", metavar="DIR")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a value, e.g. students.0.training.steps=500.", metavar="KEY=VALUE"
+    ),
+]
+Student = Annotated[
+    list[str] | None,
+    typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 
@@ -63,7 +91,10 @@ def _print_version(asked: bool) -> None:
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
     """Options of every command."""
@@ -75,7 +106,11 @@ def compress(
     out: Out = None,
     overrides: Set = None,
     until: Annotated[
-        str, typer.Option(help="Stop after this stage: label, distill, export, verify, benchmark, report.", metavar="STAGE")
+        str,
+        typer.Option(
+            help="Stop after this stage: label, distill, export, verify, benchmark, report.",
+            metavar="STAGE",
+        ),
     ] = "report",
     student: Student = None,
     dry_run: DryRun = False,
@@ -87,7 +122,11 @@ def compress(
 
 @app.command()
 def label(
-    recipe: RecipeName, out: Out = None, overrides: Set = None, dry_run: DryRun = False, as_json: AsJson = False
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the teacher once over all speech and keep its curves."""
     _run(recipe, out, overrides, "label", None, dry_run, as_json)
@@ -120,7 +159,13 @@ def export(
 
 
 def _run(
-    source: str, out: Path | None, overrides: list[str] | None, until: str, students: list[str] | None, dry: bool, as_json: bool
+    source: str,
+    out: Path | None,
+    overrides: list[str] | None,
+    until: str,
+    students: list[str] | None,
+    dry: bool,
+    as_json: bool,
 ) -> None:
     from compress.planning import STAGES, find_inputs, plan
     from compress.recipe import load_recipe
@@ -135,17 +180,36 @@ def _run(
         return
     from compress import pipeline
 
-    report = pipeline.run(recipe, inputs, planned, until, say=lambda line: None if as_json else typer.echo(line))
+    try:
+        pipeline.run(recipe, inputs, planned, until, _silent if as_json else typer.echo)
+    except GateBroken:
+        _print_end(planned, until, as_json)
+        raise
+    _print_end(planned, until, as_json)
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the output is for machines."""
+
+
+def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
+    folder = planned.report_folder if until == "report" else None
     if as_json:
-        typer.echo(json.dumps({"run": str(folder), "report": None if report is None else str(report.with_suffix(".json"))}))
+        report = None if folder is None else str(folder / "report.json")
+        typer.echo(json.dumps({"run": str(planned.folder), "report": report}))
     else:
-        typer.echo(f"report: {report}" if report else f"{until} is done: {folder}")
+        done = f"{until} is done: {planned.folder}"
+        typer.echo(done if folder is None else f"report: {folder / 'report.md'}")
 
 
 def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:
     rows = planned.outlook(until)
     if as_json:
-        typer.echo(json.dumps([{"stage": stage, "what": what, "to_do": reason} for stage, what, reason in rows]))
+        typer.echo(
+            json.dumps(
+                [{"stage": stage, "what": what, "to_do": reason} for stage, what, reason in rows]
+            )
+        )
         return
     for stage, what, reason in rows:
         typer.echo(f"{stage:<10} {what:<16} {'would run: ' + reason if reason else 'is done'}")
@@ -153,9 +217,18 @@ def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:
 
 @app.command()
 def animate(
-    model: Annotated[Path, typer.Argument(help="A model file that lipstill exported.", metavar="MODEL")],
-    audio: Annotated[Path, typer.Argument(help="Speech: wav, flac, ogg, opus or mp3.", metavar="AUDIO")],
-    out: Annotated[Path, typer.Option("--out", help="Where to write; .csv (Live Link Face for ARKit rigs) or .json.")],
+    model: Annotated[
+        Path, typer.Argument(help="A model file that lipstill exported.", metavar="MODEL")
+    ],
+    audio: Annotated[
+        Path, typer.Argument(help="Speech: wav, flac, ogg, opus or mp3.", metavar="AUDIO")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Where to write; .csv (Live Link Face for ARKit rigs) or .json."
+        ),
+    ],
     fps: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 60.0,
 ) -> None:
     """Run a model file on speech and write its rig curves."""
@@ -169,33 +242,49 @@ def animate(
         raise UsageError(f"--out {out} ends in {out.suffix!r}; expected {' or '.join(writers)}.")
     runtime = load_target(target_of(model)).open_runtime(model)
     samples = read(audio)
-    driven = animation.driven_curves(runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE))
+    driven = animation.driven_curves(
+        runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE)
+    )
     curves = animation.whole_rig(runtime.signature, driven)
     atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
-    typer.echo(f"{len(curves)} frames, {len(runtime.signature.controls)} controls, {fps:g} fps: {out}")
+    typer.echo(
+        f"{len(curves)} frames, {len(runtime.signature.controls)} controls, {fps:g} fps: {out}"
+    )
 
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
     """Make a run's Markdown and pictures again from its report.json."""
+    from compress.provenance import write_sums
     from compress.store import run_lock, storage_errors
     from exporters.report import render
 
     if not (run / "report" / "report.json").is_file():
-        raise UsageError(f"{run} holds no report/report.json; give a run folder that `lipstill compress` finished.")
-    with run_lock(run), storage_errors(run / "report"):
-        typer.echo(f"report: {render(run / 'report').markdown}")
+        raise UsageError(
+            f"{run} holds no report/report.json. Give a run folder that `lipstill compress` "
+            f"finished."
+        )
+    with run_lock(run), storage_errors(run):
+        files = render(run / "report")
+        write_sums(run)
+    typer.echo(f"report: {files.markdown}")
 
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A teacher checkpoint, a student folder, a model file or a run.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A teacher checkpoint (builtin:NAME too), a student folder, a model file or a run."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say what a checkpoint, a model file, a student or a run is."""
+    from compress.assets import resolve
     from compress.inspection import inspect as describe
 
-    facts = describe(file)
+    facts = describe(resolve(file, Path.cwd()))
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return

@@ -119,7 +119,9 @@ class Stretches:
     def batch(self, step: int, past: int, future: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, augmented, for a student that sees `past` and `future` samples.
 
-        float32 audio `[batch, 1, samples]` and labels `[batch, driven, frames]`.
+        float32 audio `[batch, 1, samples]` and labels `[batch, driven, frames]`. A stretch begins at
+        any sample, its labels interpolated between hops: a file is called at any moment, and a
+        student that only ever saw whole hops trembles between them.
         """
         settings, rng = self._settings, np.random.default_rng((self._seed, step))
         samples = np.zeros(
@@ -128,11 +130,11 @@ class Stretches:
         curves = []
         for row, i in enumerate(rng.choice(len(self._clips), settings.batch, p=self._share)):
             clip = self._clips[i]
-            first = int(rng.integers(0, len(clip.curves) - settings.frames + 1))
-            start = first * HOP - past
+            first = int(rng.integers(0, (len(clip.curves) - settings.frames) * HOP + 1))
+            start = first - past
             piece = clip.samples[max(0, start) : start + samples.shape[1]]
             samples[row, max(0, -start) : max(0, -start) + len(piece)] = piece
-            curves.append(clip.curves[first : first + settings.frames].T)
+            curves.append(_between_hops(clip.curves, first, settings.frames).T)
         samples *= _from_db(rng.uniform(*settings.gain_db, (settings.batch, 1)))
         noise = rng.standard_normal(samples.shape, dtype=np.float32)
         samples += noise * _from_db(rng.uniform(*settings.noise_db, (settings.batch, 1)))
@@ -259,6 +261,15 @@ def _validate(student: ConvFC, clips: list[Example]) -> dict[str, float]:
     predicted = [student.animate(torch.from_numpy(clip.samples)[None])[0].numpy() for clip in clips]
     score = metrics.r2(predicted, [clip.curves for clip in clips])
     return {"heldout_r2": score} if math.isfinite(score) else {}
+
+
+def _between_hops(curves: Floats, sample: int, frames: int) -> Floats:
+    """Curves `[hops, driven]` at one frame a hop from any sample on: `[frames, driven]`."""
+    hop, rest = divmod(sample, HOP)
+    if rest == 0:
+        return curves[hop : hop + frames]
+    share = np.float32(rest / HOP)
+    return curves[hop : hop + frames] * (1 - share) + curves[hop + 1 : hop + frames + 1] * share
 
 
 def _from_db(level: NDArray[np.float64]) -> Floats:

@@ -1,4 +1,4 @@
-"""What is this file? A teacher checkpoint, a student, a model file, a run or a recipe, in a few facts."""
+"""What is this file? A teacher checkpoint, a student, a model file or a run, in a few facts."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,27 @@ from compress.errors import InputError
 
 Facts = dict[str, str]
 
+EXPECTED = (
+    "Expected a run folder, a student folder (it has student.json), a model file, or a teacher "
+    "checkpoint (a folder or a .safetensors file with config.json)."
+)
+
 
 def inspect(path: Path) -> Facts:
-    """A few facts about what lies at `path`, by name. Raises `InputError` for what lipstill does not know."""
+    """A few facts about what lies at `path`, by name.
+
+    Raises `InputError` for what lipstill does not know.
+    """
     if not path.exists():
-        raise InputError(f"{path} does not exist. Give a teacher checkpoint, a student folder, a model file or a run folder.")
+        raise InputError(f"{path} does not exist. {EXPECTED}")
     if (path / "run.json").is_file():
         return _run(path)
     if (path / "student.json").is_file():
         return _student(path)
     if path.is_file() and path.suffix in _model_suffixes():
         return _model(path)
+    if path.is_dir() and not (path / "config.json").is_file():  # before all in it is read
+        raise InputError(f"{path} is a folder that lipstill does not know. {EXPECTED}")
     return _teacher(path)
 
 
@@ -31,10 +41,14 @@ def _run(path: Path) -> Facts:
             "teacher": fields["teacher"]["name"],
             "students": ", ".join(student["name"] for student in fields["recipe"]["students"]),
             "clips": f"{sides.count('train')} train, {sides.count('heldout')} held out",
-            "report": "written" if (path / "report" / "report.json").is_file() else "not written yet",
+            "report": "written"
+            if (path / "report" / "report.json").is_file()
+            else "not written yet",
         }
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}/run.json is damaged ({type(error).__name__}: {error}). Run the recipe again.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}/run.json is damaged ({type(error).__name__}: {error}). Run the recipe again."
+        ) from error
 
 
 def _student(path: Path) -> Facts:
@@ -66,7 +80,8 @@ def _model(path: Path) -> Facts:
         "audio": f"float32 [1, 1, {signature.window}] at {signature.sample_rate_hz} Hz",
         "rig": f"float32 [1, {len(signature.driven)}]",
         "context": f"{signature.past_ms:g} ms past, {signature.future_ms:g} ms future",
-        "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven: {', '.join(signature.driven)}",
+        "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
+        "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,
         "recipe": signature.recipe_hash[:16],
     }

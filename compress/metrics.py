@@ -61,12 +61,14 @@ def correlation(predicted: Clips, reference: Clips) -> float:
     A control that stands still in the prediction counts as 0: it carries nothing of the reference.
     """
     p, r = _joined(predicted), _joined(reference)
-    p, r = p - p.mean(0), r - r.mean(0)
     moving = r.std(0) > 1e-4
-    scale = np.sqrt((p**2).sum(0) * (r**2).sum(0))
-    # Not "still": a NaN stays a NaN.
-    each = np.divide((p * r).sum(0), scale, out=np.zeros(p.shape[1]), where=~(p.std(0) <= 1e-7))
-    return float(each[moving].mean()) if moving.any() else math.nan
+    if not moving.any():
+        return math.nan
+    p, r = p[:, moving], r[:, moving]
+    p, r = p - p.mean(0), r - r.mean(0)
+    still = p.std(0) <= 1e-7  # a NaN is not still, and stays one
+    scale = np.where(still, 1.0, np.sqrt((p**2).sum(0) * (r**2).sum(0)))
+    return float(np.where(still, 0.0, (p * r).sum(0) / scale).mean())
 
 
 def velocity_mse(predicted: Clips, reference: Clips, rate_hz: float) -> float:

@@ -1,7 +1,9 @@
-"""What a run will do, known before anything heavy is loaded: every stage's job, and whether its result is there already."""
+"""What a run will do, known before anything heavy is loaded.
 
-import json
-from collections.abc import Iterator, Sequence
+Every stage's job, and whether its result is there already.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from compress.stages.exporting import PRECISION, ExportJob
 from compress.stages.labelling import LabelJob
 from compress.stages.speech import Speech, gather
 from compress.stages.training import DistillJob
-from compress.store import content_key, stage
+from compress.store import content_key, stage, storage_errors
 from compress.teachers.loading import TeacherFile, find_teacher
 
 STAGES = ("label", "distill", "export", "verify", "benchmark", "report")
@@ -41,18 +43,28 @@ class StudentJobs:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a run. `report_key` covers everything that the report is made of."""
+    """All jobs of a run. `shown` is what the report depends on beside their results."""
 
     folder: Path
     recipe_hash: str
     label: LabelJob
     students: tuple[StudentJobs, ...]
     baselines: BaselineJob
-    report_key: str
+    shown: Mapping[str, object]
 
     @property
     def report_folder(self) -> Path:
         return self.folder / "report"
+
+    @property
+    def report_key(self) -> str:
+        """Key of the report: of every check, as the files are now, and of what is shown."""
+        checks: list[VerifyJob | BenchmarkJob] = []
+        for student in self.students:
+            checks += [*student.verify.values(), *student.benchmark.values()]
+        return content_key(
+            checks=[job.key for job in checks], baselines=self.baselines.key, **self.shown
+        )
 
     def steps(self) -> Iterator[tuple[str, str, Path, str]]:
         """Each step in order: stage, what it is about, folder, key."""
@@ -68,10 +80,15 @@ class Plan:
         yield "report", "", self.report_folder, self.report_key
 
     def outlook(self, until: str) -> list[tuple[str, str, str]]:
-        """For each step up to a stage: stage, what it is about, and why it would run (empty when its result is there)."""
+        """For each step up to a stage: stage, what it is about, and why it would run.
+
+        The reason is empty when its result is there.
+        """
         last = STAGES.index(until)
         return [
-            (name, what, stage(folder, key).reason) for name, what, folder, key in self.steps() if STAGES.index(name) <= last
+            (name, what, stage(folder, key).reason)
+            for name, what, folder, key in self.steps()
+            if STAGES.index(name) <= last
         ]
 
 
@@ -83,18 +100,32 @@ def find_inputs(recipe: Recipe) -> Inputs:
 
 
 def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] = ()) -> Plan:
-    """The jobs of a recipe in a run folder, for all its students or those named. Raises `UsageError` for a name it lacks."""
+    """The jobs of a recipe in a run folder, for all its students or those named.
+
+    Raises `UsageError` for a name that the recipe lacks, and for a folder of other things: stages
+    replace what stands in their place.
+    """
     known = {student.name: student for student in recipe.students}
     if unknown := [name for name in students if name not in known]:
-        raise UsageError(f"The recipe has no student {', '.join(unknown)}; it has {', '.join(known)}. Correct --student.")
-    label = LabelJob(folder / "labels", inputs.teacher, inputs.speech, recipe.labels, recipe.teacher, recipe.threads)
-    alignments = json.loads(json.dumps({clip: asdict(a) for clip, a in inputs.alignments.items()}))
-    alignments_key = content_key(alignments=alignments)
+        raise UsageError(
+            f"The recipe has no student {', '.join(unknown)}; it has {', '.join(known)}. Correct "
+            f"--student."
+        )
+    _check_folder(folder)
+    label = LabelJob(
+        folder / "labels",
+        inputs.teacher,
+        inputs.speech,
+        recipe.labels,
+        recipe.teacher,
+        recipe.threads,
+    )
+    alignments = content_key(**{clip: asdict(a) for clip, a in inputs.alignments.items()})
 
     def jobs(name: str) -> StudentJobs:
         distill = DistillJob(
             folder=folder / "students" / name / "distilled",
-            log=folder / "logs" / f"{name}-distilled.jsonl",
+            logs=folder / "logs" / name,
             work=folder / ".work" / name,
             labels_key=label.key,
             settings=known[name],
@@ -115,24 +146,39 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             target: VerifyJob(
                 folder=checks / f"{target}-verify",
                 file=file,
-                file_key=content_key(export=export.key, target=target),
+                export_key=export.key,
                 student_folder=distill.folder,
                 labels_key=label.key,
-                alignments_key=alignments_key,
+                alignments_key=alignments,
                 max_abs=recipe.parity.max_abs,
             )
             for target, file in files.items()
         }
-        benchmark = {t: BenchmarkJob(checks / f"{t}-benchmark", files[t], verify[t].file_key) for t in files}
+        benchmark = {
+            target: BenchmarkJob(checks / f"{target}-benchmark", file, export.key)
+            for target, file in files.items()
+        }
         return StudentJobs(name, distill, export, verify, benchmark)
 
-    made = tuple(jobs(name) for name in (students or known))
-    baselines = BaselineJob(folder / "checks" / "baselines", label.key, alignments_key)
-    report_key = content_key(
-        checks=[[v.key for v in s.verify.values()] + [b.key for b in s.benchmark.values()] for s in made],
-        baselines=baselines.key,
-        gates=recipe.gates.model_dump(mode="json"),
-        clips=recipe.report.clips,
-        skipped=[str(skipped.path) for skipped in inputs.speech.skipped],
+    return Plan(
+        folder=folder,
+        recipe_hash=recipe_hash(recipe),
+        label=label,
+        students=tuple(jobs(name) for name in dict.fromkeys(students or known)),
+        baselines=BaselineJob(folder / "checks" / "baselines", label.key, alignments),
+        shown={
+            "gates": recipe.gates.model_dump(mode="json"),
+            "clips": recipe.report.clips,
+            "skipped": inputs.speech.left_out,
+        },
     )
-    return Plan(folder, recipe_hash(recipe), label, made, baselines, report_key)
+
+
+def _check_folder(folder: Path) -> None:
+    with storage_errors(folder):
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if "run.json" not in names and any(not name.startswith(".") for name in names):
+        raise UsageError(
+            f"{folder} is not empty, and no run of lipstill: it has no run.json. Choose an empty "
+            f"folder with --out, or one that does not exist yet."
+        )

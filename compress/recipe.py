@@ -210,13 +210,22 @@ class StudentSettings(Section):
         return self
 
 
+class OnnxSettings(Section):
+    opset: int = Field(
+        18, ge=18, description="ONNX operator set; torch's exporter writes 18 and newer"
+    )
+
+
 class ExportSettings(Section):
     targets: tuple[str, ...] = Field(
         ("onnx",), min_length=1, description="modules of exporters/: one file format each"
     )
-    opset: int = Field(
-        18, ge=18, description="ONNX operator set; torch's exporter writes 18 and newer"
-    )
+    onnx: OnnxSettings = Field(default_factory=OnnxSettings, description="of the target onnx")
+
+    def options(self, target: str) -> dict[str, Any]:
+        """What the section named like a target says to its `export`; nothing without a section."""
+        section = getattr(self, target, None)
+        return {} if section is None else section.model_dump()
 
     @field_validator("targets")
     @classmethod

@@ -206,8 +206,9 @@ def _articulators(
         for p in np.flatnonzero(group == GROUP):
             scaled = openness if PARAMETERS[p] in ("jaw", "lower", "upper") else 1.0
             curves[:, p] = dominance @ (_TARGET[viseme, p] * scaled)
-    curves = np.asarray(gaussian_filter1d(curves, smooth_s * rate_hz * oversample, axis=0))
-    return curves.reshape(frames, oversample, -1).mean(1).clip(0, 1)
+    smooth: np.ndarray = gaussian_filter1d(curves, smooth_s * rate_hz * oversample, axis=0)
+    averaged: np.ndarray = smooth.reshape(frames, oversample, -1).mean(1)
+    return averaged.clip(0, 1)
 
 
 def curves(

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import exporters
 from exporters.errors import ModelFileError
@@ -25,8 +25,13 @@ class Target(Protocol):
 
     SUFFIX: str
 
-    def export(self, module: "nn.Module", signature: Signature, path: Path) -> ExportedFile:
-        """Write ``module`` ([batch, 1, window] -> [batch, driven]) as a file at ``path``."""
+    def export(
+        self, module: "nn.Module", signature: Signature, path: Path, **options: Any
+    ) -> ExportedFile:
+        """Write ``module`` ([batch, 1, window] -> [batch, driven]) as a file at ``path``.
+
+        A target names the options that it takes as keywords, each with a default.
+        """
         ...
 
     def open_runtime(self, path: Path, *, threads: int = 1) -> Runtime:

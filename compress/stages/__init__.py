@@ -1,5 +1,6 @@
-"""The stages of a run: each a key that says what it depends on, and a function from values to a small frozen result.
+"""The stages of a run: each a key that says what it depends on, and a function.
 
-A key is made of hashes and settings alone, so a whole run's keys are known before anything heavy is loaded. Only the stages
-behind the student (`exporting`, `checking`, `reporting`) know the package `exporters`.
+The function takes values to a small frozen result. A key is made of hashes and settings alone, so a
+whole run's keys are known before anything heavy is loaded. Only the stages behind the student
+(`exporting`, `checking`, `gates`, `reporting`) know the package `exporters`.
 """

@@ -1,7 +1,8 @@
 """Stages verify and benchmark: what each file lost, and what it costs to run.
 
-Numeric parity (file against its PyTorch source) and quality (file against the teacher, run in its own runtime through the code
-of ``lipstill animate``) are two results, kept apart.
+Numeric parity (file against its PyTorch source) and quality (file against the teacher, run in its
+own runtime through the code of ``lipstill animate``) are two results, kept apart. Both are of the
+file as it lies there: its hash is in the key, so a file that was changed is checked again.
 """
 
 import json
@@ -20,24 +21,31 @@ from compress.stages.exporting import window_form
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from exporters import records
 from exporters.benchmark import Benchmark, measure
+from exporters.files import describe_file
 from exporters.parity import ParityResult, check_parity, probe_windows
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
+    from compress.distillation import Example
     from exporters.runtime import Runtime
 
 FORMAT = 1
+# Sealed under this instead of a key, a failed parity and its report are made again.
+NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
 RUNTIMES = ("numpy", "onnxruntime", "torch")
 
 
 @dataclass(frozen=True)
 class VerifyJob:
-    """Everything that a file's parity and quality depend on; `file_key` stands for the file, `labels_key` for the teacher."""
+    """Everything that a file's parity and quality depend on.
+
+    `export_key` stands for its source, `labels_key` for the teacher.
+    """
 
     folder: Path
     file: Path
-    file_key: str
+    export_key: str
     student_folder: Path
     labels_key: str
     alignments_key: str
@@ -47,7 +55,8 @@ class VerifyJob:
     def key(self) -> str:
         return content_key(
             format=FORMAT,
-            file=self.file_key,
+            export=self.export_key,
+            file=_hash(self.file),
             labels=self.labels_key,
             alignments=self.alignments_key,
             max_abs=self.max_abs,
@@ -64,7 +73,10 @@ class Verified:
 
 
 def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
-    """Parity and quality of a file, measured now or found. A failed parity is never taken from an earlier run."""
+    """Parity and quality of a file, measured now or found.
+
+    A failed parity is never taken from an earlier run.
+    """
     if not stage(job.folder, job.key).hit:
         runtime = load_target(target_of(job.file)).open_runtime(job.file)
         module, _, _ = window_form(job.student_folder)
@@ -76,8 +88,7 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "parity.json", records.to_json(parity))
             atomic_write(folder / "quality.json", quality_to_json(judged))
-            # Sealed under no key, a failure is measured again.
-            seal(folder, job.key if parity.status == "passed" else "failed")
+            seal(folder, job.key if parity.status == "passed" else NOT_KEPT)
     parity = records.from_json(ParityResult, (job.folder / "parity.json").read_text())
     return Verified(parity, quality_from_json((job.folder / "quality.json").read_text()))
 
@@ -126,8 +137,10 @@ class Baseline:
     quality: Quality
 
 
-def baselines(job: BaselineJob, train: Callable[[], Sequence[Any]], heldout: Callable[[], HeldOut]) -> tuple[Baseline, ...]:
-    """The mean curve and the ridge regression, fitted on training speech, and the teacher itself against the truth."""
+def baselines(
+    job: BaselineJob, train: Callable[[], "Sequence[Example]"], heldout: Callable[[], HeldOut]
+) -> tuple[Baseline, ...]:
+    """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
     from compress.baselines import fit_mean, fit_ridge
 
     if not stage(job.folder, job.key).hit:
@@ -137,28 +150,44 @@ def baselines(job: BaselineJob, train: Callable[[], Sequence[Any]], heldout: Cal
             ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
             ("mean curve", fit_mean(clips)),
         ):
-            curves = [speech.at_frames(i, model.hops(samples)) for i, samples in enumerate(speech.samples)]
-            rows[name] = (model.parameters, curves)
+            hops = [model.hops(samples) for samples in speech.samples]
+            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
         with atomic_folder(job.folder) as folder:
             for i, (name, (parameters, curves)) in enumerate(rows.items()):
-                fields = {"name": name, "parameters": parameters} | json.loads(quality_to_json(quality(curves, speech)))
+                judged = json.loads(quality_to_json(quality(curves, speech)))
+                fields = {"name": name, "parameters": parameters, **judged}
                 atomic_write(folder / f"{i}.json", json.dumps(fields, indent=1) + "\n")
             seal(folder, job.key)
     found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
-    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(json.dumps(row))) for row in found)
+    return tuple(
+        Baseline(row["name"], row["parameters"], quality_from_json(json.dumps(row)))
+        for row in found
+    )
 
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What a file's size and latency depend on. They are of this machine and this moment, and live apart from results."""
+    """What a file's size and latency depend on.
+
+    They are of this machine and this moment, and live apart from results.
+    """
 
     folder: Path
     file: Path
-    file_key: str
+    export_key: str
 
     @property
     def key(self) -> str:
-        return content_key(format=FORMAT, file=self.file_key, versions=tool_versions(*RUNTIMES))
+        return content_key(
+            format=FORMAT,
+            export=self.export_key,
+            file=_hash(self.file),
+            versions=tool_versions(*RUNTIMES),
+        )
+
+
+def _hash(file: Path) -> str | None:
+    return describe_file(file, target_of(file)).sha256 if file.exists() else None
 
 
 def benchmark(job: BenchmarkJob) -> Benchmark:
@@ -181,7 +210,9 @@ def quality_from_json(text: str) -> Quality:
     fields = json.loads(text)
 
     def read(measures: dict[str, Any]) -> Measures:
-        return {name: Share(**value) if isinstance(value, dict) else value for name, value in measures.items()}
+        return {
+            name: Share(**value) if isinstance(value, dict) else value
+            for name, value in measures.items()
+        }
 
     return Quality(read(fields["against_teacher"]), read(fields["against_truth"]))
-

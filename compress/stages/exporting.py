@@ -1,9 +1,9 @@
-"""Stage export: a student's window form as model files, with its signature and golden windows beside them."""
+"""Stage export: a student's window form as model files, signature and golden windows beside."""
 
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,7 +51,10 @@ class ExportJob:
     @property
     def files(self) -> dict[str, Path]:
         """Where each target's file lies."""
-        return {target: self.folder / f"model{load_target(target).SUFFIX}" for target in self.settings.targets}
+        return {
+            target: self.folder / f"model{load_target(target).SUFFIX}"
+            for target in self.settings.targets
+        }
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def run(job: ExportJob) -> Exported:
         signature = _signature(job, student, card)
         with atomic_folder(job.folder) as folder:
             for target, path in files.items():
-                options: dict[str, Any] = {"opset": job.settings.opset} if target == "onnx" else {}
+                options = job.settings.options(target)
                 load_target(target).export(module, signature, folder / path.name, **options)
             signature.write(folder / "signature.json")
             (folder / "golden.npz").write_bytes(_golden(module, signature))
@@ -80,7 +83,10 @@ def run(job: ExportJob) -> Exported:
 
 
 def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]":
-    """The module that is exported, `[batch, 1, window]` → `[batch, driven]`, with its student and card."""
+    """The module that is exported, with its student and card.
+
+    `[batch, 1, window]` → `[batch, driven]`.
+    """
     from compress.students.conv_fc import Window
 
     student, card = load_student(student_folder)
@@ -88,6 +94,7 @@ def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]"
 
 
 def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signature:
+    versions = tool_versions(*TOOLS)
     return Signature(
         student=card.name,
         precision=PRECISION,
@@ -102,13 +109,16 @@ def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signatur
         smoothing=(1.0,),
         recipe_hash=job.recipe_hash,
         teacher=job.teacher,
-        tool_versions={name: version or "not installed" for name, version in tool_versions(*TOOLS).items()},
+        tool_versions={name: found or "not installed" for name, found in versions.items()},
         quantization={},
     )
 
 
 def _golden(module: "nn.Module", signature: Signature) -> bytes:
-    """Windows, float32 `[n, 1, window]`, and the rig that PyTorch gives for them, as an .npz of equal bytes for equal content."""
+    """Windows, float32 `[n, 1, window]`, and the rig that PyTorch gives for them.
+
+    As an .npz; equal content gives equal bytes.
+    """
     import torch
 
     probes = np.concatenate(list(probe_windows(signature.window, seed=0).values()))

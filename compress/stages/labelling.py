@@ -26,7 +26,8 @@ class LabelJob:
 
     @property
     def key(self) -> str:
-        return labels_key(self.teacher, self.speech.spoken, self.settings, self.teacher_settings.max_chunk_s, self.threads)
+        chunk_s = self.teacher_settings.max_chunk_s
+        return labels_key(self.teacher, self.speech.spoken, self.settings, chunk_s, self.threads)
 
 
 def run(job: LabelJob) -> Labels:
@@ -34,4 +35,5 @@ def run(job: LabelJob) -> Labels:
     if stage(job.folder, job.key).hit:
         return read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
     teacher = open_teacher(job.teacher, trust=job.teacher_settings.trust)
-    return label(teacher, job.key, job.speech.spoken, job.folder, job.settings, job.teacher_settings.max_chunk_s)
+    chunk_s = job.teacher_settings.max_chunk_s
+    return label(teacher, job.key, job.speech.spoken, job.folder, job.settings, chunk_s)

@@ -1,4 +1,4 @@
-"""Stage report: everything that was measured, as one document, and the gates that it meets or breaks."""
+"""Stage report: everything that was measured, as one document."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from compress.evaluation import HeldOut, Measures
 from compress.labels import Labels
 from compress.metrics import Share
 from compress.planning import Inputs, Plan, StudentJobs
-from compress.stages.checking import Baseline, Verified
+from compress.stages import gates
+from compress.stages.checking import NOT_KEPT, Baseline, Verified
 from compress.stages.exporting import Exported
 from compress.stages.speech import Speech
 from compress.stages.training import Distilled
@@ -29,7 +30,10 @@ from exporters.targets import load_target, target_of
 if TYPE_CHECKING:
     from compress.recipe import GateSettings
 
-TOOLS = ("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim", "lhotse", "lightning-fabric")
+TOOLS = (
+    *("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),
+    *("lhotse", "lightning-fabric"),
+)
 # Shown where the rig has them; else the three controls that move most.
 SHOWN = ("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel")
 
@@ -62,20 +66,24 @@ class Facts:
     gates: "GateSettings"
 
 
-def run(facts: Facts, students: list[StudentResult], heldout: Callable[[], HeldOut]) -> ReportDocument:
+def run(
+    facts: Facts, students: list[StudentResult], heldout: Callable[[], HeldOut]
+) -> ReportDocument:
     """Write the report, or find it: ``report.json``, Markdown and pictures."""
     folder = facts.plan.report_folder
     if not stage(folder, facts.plan.report_key).hit:
         with atomic_folder(folder) as made:
             write_report(build_document(facts, students, heldout()), made)
-            seal(made, facts.plan.report_key)
+            agree = all(v.parity.status == "passed" for s in students for v in s.verified.values())
+            seal(made, facts.plan.report_key if agree else NOT_KEPT)
     return read_report(folder / "report.json")
 
 
 def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut) -> ReportDocument:
     """The report of a run."""
-    teacher, labels = facts.inputs.teacher, facts.labels
-    tiers = [_teacher_row(facts), *[_student_row(facts, s, target) for s in students for target in s.exported.files]]
+    teacher, labels, versions = facts.inputs.teacher, facts.labels, tool_versions(*TOOLS)
+    tiers = [_teacher_row(facts)]
+    tiers += [_student_row(facts, s, target) for s in students for target in s.exported.files]
     tiers += [_baseline_row(baseline) for baseline in facts.baselines[1:]]
     return ReportDocument(
         name=facts.name,
@@ -92,7 +100,7 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
         ),
         speech=_speech(facts.inputs.speech),
         machine=machine_facts(),
-        versions={name: version or "not installed" for name, version in tool_versions(*TOOLS).items()},
+        versions={name: found or "not installed" for name, found in versions.items()},
         tiers=tuple(tiers),
         parity=tuple(
             doc.FileParity(file=_relative(facts, s.exported.files[target]), result=v.parity)
@@ -100,23 +108,9 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
             for target, v in s.verified.items()
         ),
         gates=tuple(_gates(facts, students)),
-        training=tuple(_training(s) for s in students),
+        training=tuple(_training(s) for s in students if s.distilled.log),
         curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
     )
-
-
-def broken(report: ReportDocument) -> list[str]:
-    """Every gate and parity check of a report that did not pass, in words."""
-    lines = [
-        f"{gate.name}: {'not measured' if gate.value is None else f'{gate.value:.4g}'}, expected {gate.comparison} {gate.limit:g}"
-        for gate in report.gates
-        if gate.status != "passed"
-    ]
-    for entry in report.parity:
-        if entry.result.status != "passed":
-            reasons = "; ".join(f"{s.name}: {s.reason}" for s in entry.result.sets if s.status != "passed")
-            lines.append(f"parity of {entry.file} {entry.result.status}: {reasons}")
-    return lines
 
 
 def _relative(facts: Facts, path: Path) -> str:
@@ -124,14 +118,17 @@ def _relative(facts: Facts, path: Path) -> str:
 
 
 def _speech(speech: Speech) -> doc.Speech:
-    seconds = {side: sum(s.clip.seconds for s in speech.spoken if s.side == side) for side in ("train", "heldout")}
+    seconds = {
+        side: sum(s.clip.seconds for s in speech.spoken if s.side == side)
+        for side in ("train", "heldout")
+    }
     folders = {s.clip.id.split("/")[0] for s in speech.spoken if "/" in s.clip.id}
     return doc.Speech(
         train_minutes=round(seconds["train"] / 60, 2),
         held_out_minutes=round(seconds["heldout"] / 60, 2),
         clips=len(speech.spoken),
         languages=tuple(sorted(name for name in folders if len(name) == 2)),
-        skipped=tuple(doc.SkippedClip(clip=str(s.path), reason=s.reason) for s in speech.skipped),
+        skipped=tuple(doc.SkippedClip(clip=name, reason=why) for name, why in speech.left_out),
     )
 
 
@@ -201,38 +198,15 @@ def _baseline_row(baseline: Baseline) -> doc.Tier:
 
 
 def _gates(facts: Facts, students: list[StudentResult]) -> list[doc.Gate]:
-    limits = facts.gates
-    ridge = facts.baselines[1].quality.against_teacher["r2"]
-    gates = []
-    for student in students:
-        for target, verified in student.verified.items():
-            r2 = _number(verified.quality.against_teacher.get("r2"))
-            asked: list[tuple[str, float | None, float | None, doc.Comparison]] = [
-                ("R² against the teacher", r2, limits.min_r2, ">="),
-                ("PBM accuracy", _number(verified.quality.against_truth.get("pbm")), limits.min_pbm, ">="),
-                ("R² above the ridge", _difference(r2, _number(ridge)), limits.min_r2_over_ridge, ">="),
-                ("bytes", float(student.benchmarks[target].bytes), limits.max_bytes, "<="),
-            ]
-            for what, value, limit, comparison in asked:
-                if limit is not None:
-                    gates.append(_gate(f"{student.name} {target}: {what}", value, limit, comparison))
-    return gates
-
-
-def _gate(name: str, value: float | None, limit: float, comparison: doc.Comparison) -> doc.Gate:
-    status: doc.Status = "not run"
-    if value is not None:
-        kept = value >= limit if comparison == ">=" else value <= limit
-        status = "passed" if kept else "failed"
-    return doc.Gate(name=name, value=value, limit=float(limit), comparison=comparison, status=status)
-
-
-def _number(value: float | Share | None) -> float | None:
-    return value.value if isinstance(value, Share) else value
-
-
-def _difference(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+    ridge = facts.baselines[1].quality
+    return [
+        gate
+        for s in students
+        for target, verified in s.verified.items()
+        for gate in gates.judge(
+            facts.gates, f"{s.name} {target}", verified.quality, s.benchmarks[target].bytes, ridge
+        )
+    ]
 
 
 def _training(student: StudentResult) -> doc.Training:
@@ -256,12 +230,19 @@ def _training(student: StudentResult) -> doc.Training:
 
 
 def _curves(count: int, student: StudentResult, heldout: HeldOut) -> list[doc.ClipCurves]:
-    """A few held-out clips, those with a known text and of middling length first, as teacher and student animate them."""
+    """A few held-out clips as teacher and student animate them.
+
+    Those with a known text and of middling length come first.
+    """
     file = next(iter(student.exported.files.values()))
     runtime = load_target(target_of(file)).open_runtime(file)
     order = sorted(
         range(len(heldout.clips)),
-        key=lambda i: (heldout.alignments[i] is None, abs(heldout.clips[i].seconds - 3.5), heldout.clips[i].id),
+        key=lambda i: (
+            heldout.alignments[i] is None,
+            abs(heldout.clips[i].seconds - 3.5),
+            heldout.clips[i].id,
+        ),
     )
     shown = []
     for number, i in enumerate(order[:count], 1):
@@ -279,8 +260,14 @@ def _curves(count: int, student: StudentResult, heldout: HeldOut) -> list[doc.Cl
                 times_s=tuple(round(float(t), 4) for t in heldout.times_s(i)),
                 teacher_values={heldout.driven[c]: _rounded(teacher[:, c]) for c in columns},
                 student_values={heldout.driven[c]: _rounded(predicted[:, c]) for c in columns},
-                sealed=tuple(doc.Span(label="p b m", start_s=a, end_s=b) for a, b in visemes.bilabials(segments)),
-                phones=tuple(doc.Span(label=p, start_s=a, end_s=b) for p, a, b in (alignment.phones if alignment else ())),
+                sealed=tuple(
+                    doc.Span(label="p b m", start_s=start, end_s=end)
+                    for start, end in visemes.bilabials(segments)
+                ),
+                phones=tuple(
+                    doc.Span(label=phone, start_s=start, end_s=end)
+                    for phone, start, end in (alignment.phones if alignment else ())
+                ),
                 image=f"curves-{number}.png",
             )
         )
@@ -296,4 +283,3 @@ def _shown_columns(heldout: HeldOut) -> list[int]:
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(v), 4) for v in values)
-

@@ -1,6 +1,7 @@
 """Which speech a run has, and which side of the split each clip is on."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from compress.audio import Clip, Skipped
 from compress.errors import AudioError
 from compress.labels import Spoken
 from compress.progress import bar
-from compress.split import prompt_id, split
+from compress.split import Side, prompt_id, split
 
 if TYPE_CHECKING:
     from compress.recipe import SpeechSettings
@@ -18,23 +19,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speech:
-    """Usable clips with their sides, sorted by id; files left out; and the folders they came from."""
+    """Usable clips with their sides, sorted by id; files left out; the folders of both."""
 
     spoken: tuple[Spoken, ...]
     skipped: tuple[Skipped, ...]
     folders: tuple[Path, ...]
 
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Files left out, named from their source folder on, and why."""
+        return [(self._name(file.path), file.reason) for file in self.skipped]
+
+    def _name(self, path: Path) -> str:
+        folder = next(folder for folder in self.folders if path.is_relative_to(folder))
+        return path.relative_to(folder.parent).as_posix()
+
 
 def gather(settings: "SpeechSettings", base: Path) -> Speech:
-    """Scan the folders that a recipe names; without held-out folders the one split function divides the clips.
+    """Scan the folders that a recipe names.
 
-    Raises `AudioError` when too much is unusable, when a clip's id comes twice, or when one side is empty.
+    Without held-out folders the one split function divides the clips.
+
+    Raises `AudioError` when too much is unusable, when a clip's id comes twice, or when one side is
+    empty.
     """
-    train, heldout = ([resolve(name, base) for name in names] for names in (settings.train, settings.heldout))
-    spoken, skipped = [], []
-    for folders, explicit in ((train, None if not heldout else "train"), (heldout, "heldout")):
-        if not folders:
-            continue
+    train, heldout = (
+        [resolve(name, base) for name in names] for names in (settings.train, settings.heldout)
+    )
+    spoken: list[Spoken] = []
+    skipped: list[Skipped] = []
+    sides: list[tuple[list[Path], Side | None]] = [(train, None)]
+    if heldout:
+        sides = [(train, "train"), (heldout, "heldout")]
+    for folders, side in sides:
         with bar("read", 1) as progress:
             found = audio.scan(
                 folders,
@@ -43,20 +60,23 @@ def gather(settings: "SpeechSettings", base: Path) -> Speech:
                 progress=lambda done, total: progress(done / total),
             )
         skipped += found.skipped
-        spoken += [Spoken(clip, explicit or split(prompt_id(clip.id))) for clip in found.clips]
+        spoken += [Spoken(clip, side or split(prompt_id(clip.id))) for clip in found.clips]
     spoken.sort(key=lambda s: s.clip.id)
     _check([s.clip for s in spoken], spoken)
     return Speech(tuple(spoken), tuple(skipped), tuple(train + heldout))
 
 
 def _check(clips: list[Clip], spoken: list[Spoken]) -> None:
-    for one, other in zip(clips, clips[1:], strict=False):
+    for one, other in pairwise(clips):
         if one.id == other.id:
-            raise AudioError(f"{one.path} and {other.path} would both be the clip {one.id}; rename one of them.")
+            raise AudioError(
+                f"{one.path} and {other.path} would both be the clip {one.id}; rename one of them."
+            )
     sides = {s.side for s in spoken}
     if len(sides) < 2:
         only = "training" if "train" in sides else "held-out"
         raise AudioError(
-            f"All {len(spoken)} clips fall on the {only} side of the split, which takes one prompt in six by the hash of its "
-            f"id. Add speech, or name folders of held-out speech under speech.heldout."
+            f"All {len(spoken)} clips fall on the {only} side of the split, which takes one prompt "
+            f"in six by the hash of its id. Add speech, or name folders of held-out speech under "
+            f"speech.heldout."
         )

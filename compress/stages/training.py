@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
 
 FORMAT = 1
+LOG = "distilled.jsonl"
 
 
 @dataclass(frozen=True)
 class DistillJob:
-    """Everything that a distilled student depends on, but for the labels themselves, which their key stands for."""
+    """Everything that a distilled student depends on; `labels_key` stands for the labels."""
 
     folder: Path
-    log: Path
+    logs: Path
     work: Path
     labels_key: str
     settings: "StudentSettings"
@@ -44,10 +45,18 @@ class DistillJob:
             versions=tool_versions("torch", "numpy", "lightning-fabric"),
         )
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the training's state is kept while it lasts; of use to this key only."""
+        return self.work / self.key
+
 
 @dataclass(frozen=True)
 class Distilled:
-    """A student's folder, and its training log: one dict a row, see `distillation.TrainingLog`."""
+    """A student's folder, and its training log: one dict a row, see `distillation.TrainingLog`.
+
+    The log is empty when that of this very training is lost, which is no reason to train again.
+    """
 
     folder: Path
     key: str
@@ -57,9 +66,15 @@ class Distilled:
 
 def run(job: DistillJob, labels: Labels) -> Distilled:
     """The distilled student, trained now or found."""
-    if not (stage(job.folder, job.key).hit and job.log.exists()):
+    if not stage(job.folder, job.key).hit:
         _train(job, labels)
-    rows = tuple(json.loads(line) for line in job.log.read_text().splitlines())
+    if job.checkpoints.exists():
+        shutil.rmtree(job.checkpoints)
+        for folder in (job.work, job.work.parent):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    lines = (job.logs / LOG).read_text().splitlines() if stage(job.logs, job.key).hit else []
+    rows = tuple(json.loads(line) for line in lines)
     return Distilled(job.folder, job.key, load_student(job.folder)[1].parameters, rows)
 
 
@@ -73,8 +88,7 @@ def _train(job: DistillJob, labels: Labels) -> None:
     def build() -> "ConvFC":
         return _build(settings, len(labels.driven), labels.limits)
 
-    work = job.work / job.key  # a checkpoint is of use to this key only
-    student, log = distill(build, labels, settings.training, job.seed, work)
+    student, log = distill(build, labels, settings.training, job.seed, job.checkpoints)
     folded = fold_batch_norm(student)
     card = StudentCard(
         name=settings.name,
@@ -88,15 +102,21 @@ def _train(job: DistillJob, labels: Labels) -> None:
         training_steps=settings.training.steps,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
-    atomic_write(job.log, "".join(json.dumps(row) + "\n" for row in log.rows))
+    with atomic_folder(job.logs) as folder:
+        atomic_write(folder / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
+        seal(folder, job.key)
     with atomic_folder(job.folder) as folder:
         save_student(folder, folded, card)
         seal(folder, job.key)
-    shutil.rmtree(work, ignore_errors=True)
 
 
-def check_students(students: Sequence["StudentSettings"], outputs: int = len(rig.ARKIT)) -> dict[str, int]:
-    """Parameters of each student, built without memory for its weights. Raises `UsageError` with every plan that cannot work."""
+def check_students(
+    students: Sequence["StudentSettings"], outputs: int = len(rig.ARKIT)
+) -> dict[str, int]:
+    """Parameters of each student, built without memory for its weights.
+
+    Raises `UsageError` with every plan that cannot work.
+    """
     import torch
 
     sizes, mistakes = {}, []
@@ -111,7 +131,9 @@ def check_students(students: Sequence["StudentSettings"], outputs: int = len(rig
     return sizes
 
 
-def _build(settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None) -> "ConvFC":
+def _build(
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
+) -> "ConvFC":
     module = importlib.import_module(f"compress.students.{settings.architecture}")
     student: ConvFC = module.build(settings, outputs, limits)
     return student

@@ -14,13 +14,16 @@ hand, so the plan is ours.
 import math
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compress.audio import HOP, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from compress.recipe import StudentSettings
 
 CHANNEL_MULTIPLE = 8  # what int8 kernels like
 # The energy at which the log begins to rise: 80 dB below a full-scale sine in one filter, so −30 dB
@@ -147,9 +150,9 @@ class LogEnergy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         cosine, sine = x.chunk(2, dim=1)
-        # Not log(energy + floor): a graph optimizer takes an addend of 1e-8 for zero and removes it,
-        # and then silence is log 0. Adding 1 to the scaled energy differs by a constant and maps
-        # silence to 0.
+        # Not log(energy + floor): a graph optimizer takes an addend of 1e-8 for zero and removes
+        # it, and then silence is log 0. Adding 1 to the scaled energy differs by a constant and
+        # maps silence to 0.
         return torch.log((cosine * cosine + sine * sine) * (1 / LOG_FLOOR) + 1.0)
 
 
@@ -232,22 +235,7 @@ class Window(nn.Module):
         return self.student.limited(self.student(audio))[:, :, 0]
 
 
-class Settings(Protocol):
-    """What `build` reads of a recipe's student."""
-
-    first_layer: Any
-    past_ms: float
-    future_ms: float
-    filters: int
-    first_kernel: int
-    first_stride: int
-    layers: Any
-    head_channels: int
-    head_kernel: int
-    width: float
-
-
-def build(settings: Settings, outputs: int, limits: tuple[float, float] | None) -> ConvFC:
+def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None) -> ConvFC:
     """An untrained student. `width` scales every channel count, rounded to a multiple of 8.
 
     Raises `ValueError` for a plan that cannot work, with the arithmetic.

@@ -17,7 +17,7 @@ _PICKLE_ENDINGS = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 
 @dataclass(frozen=True)
 class TeacherFile:
-    """A checkpoint: what the recipe calls it, where it lies, and a hash over all its files."""
+    """A checkpoint: what the recipe calls it, where it lies, and a hash over its files."""
 
     name: str
     path: Path
@@ -30,7 +30,7 @@ def find_teacher(checkpoint: str, base: Path) -> TeacherFile:
     Raises `TeacherError` when there is nothing, an empty folder, or a file that cannot be read.
     """
     path = resolve(checkpoint, base)
-    files = _files(path)
+    files = _weights_and_config(path) or _files(path)
     if not files:
         found = "an empty folder is" if path.is_dir() else "nothing is"
         raise TeacherError(
@@ -38,9 +38,6 @@ def find_teacher(checkpoint: str, base: Path) -> TeacherFile:
             f"folder with model.safetensors and config.json; look at teacher.checkpoint in the "
             f"recipe."
         )
-    config = path.with_name("config.json")
-    if path.is_file() and config.is_file():
-        files.append(config)
     folder = path if path.is_dir() else path.parent
     try:
         hashes = {file.relative_to(folder).as_posix(): file_hash(file) for file in files}
@@ -75,6 +72,15 @@ def open_teacher(file: TeacherFile, *, trust: bool) -> Teacher:
         f"Teacher checkpoint {file.path} is of no format that lipstill reads. Expected a folder or "
         f"a .safetensors file with a config.json beside it (docs/teachers.md shows one)."
     )
+
+
+def _weights_and_config(path: Path) -> list[Path]:
+    """The two files of the usual checkpoint; none where either is missing. What lies beside them, a
+    card or a log, is not the teacher, and editing it must not cost a relabelling.
+    """
+    weights = path / "model.safetensors" if path.is_dir() else path
+    found = [weights, weights.with_name("config.json")]
+    return found if all(file.is_file() for file in found) else []
 
 
 def _files(path: Path) -> list[Path]:

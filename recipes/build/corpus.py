@@ -17,7 +17,9 @@ from compress.split import Side, prompt_id, split
 LANGUAGES = ("en", "es", "it")
 SOUNDS = Path("/usr/share/asterisk/sounds")
 TRANSCRIPTS = Path("/usr/share/doc")
-PACKAGES = tuple(f"asterisk-core-sounds-{language}{kind}" for language in LANGUAGES for kind in ("-g722", ""))
+PACKAGES = tuple(
+    f"asterisk-core-sounds-{language}{kind}" for language in LANGUAGES for kind in ("-g722", "")
+)
 SPEAKERS = {"en": "Allison Smith (en)", "es": "Allison Smith (es)", "it": "Carlo Flora (it)"}
 
 
@@ -37,7 +39,9 @@ class Prompt:
 
 def sentence(text: str) -> str:
     """A transcript as bare lower-case words: what makes two prompts the same sentence."""
-    plain = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).lower()
+    plain = unicodedata.normalize(
+        "NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    ).lower()
     return " ".join(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*'?", plain))
 
 
@@ -50,7 +54,9 @@ def prompts(language: str) -> list[Prompt]:
     listing = TRANSCRIPTS / f"asterisk-core-sounds-{language}" / f"core-sounds-{language}.txt.gz"
     sounds = SOUNDS / language
     if not listing.exists() or not sounds.exists():
-        raise FileNotFoundError(f"no {language} prompts on this machine; apt-get install {' '.join(PACKAGES)}")
+        raise FileNotFoundError(
+            f"no {language} prompts on this machine; apt-get install {' '.join(PACKAGES)}"
+        )
     found: dict[str, Prompt] = {}
     seen: set[str] = set()
     lines = gzip.decompress(listing.read_bytes()).decode("utf-8-sig").splitlines()
@@ -59,7 +65,13 @@ def prompts(language: str) -> list[Prompt]:
         path = sounds / f"{name}.g722"
         words = sentence(text)
         # Bracketed transcripts describe tones and music, digits are spelled in ways a transcript does not show.
-        if line.startswith(";") or "[" in text or "(" in text or re.search(r"\d", text) or not words:
+        if (
+            line.startswith(";")
+            or "[" in text
+            or "(" in text
+            or re.search(r"\d", text)
+            or not words
+        ):
             continue
         if words in seen or not path.exists():
             continue
@@ -74,4 +86,6 @@ def read_g722(path: Path) -> np.ndarray:
 
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
-    return (np.concatenate(frames).astype(np.float32) / 32768) if frames else np.zeros(0, np.float32)
+    return (
+        (np.concatenate(frames).astype(np.float32) / 32768) if frames else np.zeros(0, np.float32)
+    )

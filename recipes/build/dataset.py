@@ -12,7 +12,7 @@ from compress.split import Side
 from compress.visemes import Segment, segments_of
 from recipes.build import corpus, voices
 from recipes.build.alignment import align
-from recipes.build.synthesis import Espeak, Spoken, festival, flite
+from recipes.build.synthesis import Spoken, espeak, festival, flite
 
 MAX_CLIP_S = 20.0
 
@@ -47,7 +47,14 @@ def real_clips(language: str, side: Side | None) -> Iterator[LabelledClip]:
         phones = align(prompt, audio)
         if phones:
             segments = tuple(_silent_start(segments_of(phones), audio))
-            yield LabelledClip(f"real {language}", corpus.SPEAKERS[language], language, audio, segments, prompt.text)
+            yield LabelledClip(
+                f"real {language}",
+                corpus.SPEAKERS[language],
+                language,
+                audio,
+                segments,
+                prompt.text,
+            )
 
 
 def _silent_start(segments: list[Segment], audio: np.ndarray) -> list[Segment]:
@@ -64,7 +71,11 @@ def _silent_start(segments: list[Segment], audio: np.ndarray) -> list[Segment]:
 def synthetic_clips(side: Side, minutes: dict[str, float], seed: int) -> Iterator[LabelledClip]:
     """Synthetic speech, so many minutes of each synthesizer; on the held-out side by voices never trained on."""
     texts, rng = voices.texts(side), random.Random(seed)
-    for group, speak in (("espeak", _espeak_lines), ("flite", _flite_lines), ("festival", _festival_lines)):
+    for group, speak in (
+        ("espeak", _espeak_lines),
+        ("flite", _flite_lines),
+        ("festival", _festival_lines),
+    ):
         spoken_s = 0.0
         for clip in speak(texts, rng):
             if 0.8 <= clip.seconds <= MAX_CLIP_S and len(clip.segments) > 4:
@@ -80,8 +91,10 @@ def _clip(group: str, voice: str, language: str, spoken: Spoken, text: str) -> L
 
 
 def _espeak_lines(texts: voices.Texts, rng: random.Random) -> Iterator[LabelledClip]:
-    espeak, heldout = Espeak(), texts.side == "heldout"
-    languages = [name for name, (_, weight) in voices.ESPEAK_LANGUAGES.items() for _ in range(weight)]
+    heldout = texts.side == "heldout"
+    languages = [
+        name for name, (_, weight) in voices.ESPEAK_LANGUAGES.items() for _ in range(weight)
+    ]
     while True:
         language = rng.choice(languages)
         word_list = voices.ESPEAK_LANGUAGES[language][0]
@@ -90,7 +103,7 @@ def _espeak_lines(texts: voices.Texts, rng: random.Random) -> Iterator[LabelledC
             language, word_list = rng.choice(list(voices.HELD_OUT_ESPEAK_LANGUAGES.items()))
         text = texts.draw(rng, language, word_list)
         wpm, pitch, spread = rng.randint(120, 230), rng.randint(20, 80), rng.randint(30, 80)
-        spoken = espeak.say(text, language + variant, wpm, pitch, spread)
+        spoken = espeak().say(text, language + variant, wpm, pitch, spread)
         yield _clip("espeak", language + variant, language, spoken, text)
 
 
@@ -98,7 +111,9 @@ def _flite_lines(texts: voices.Texts, rng: random.Random) -> Iterator[LabelledCl
     names = voices.HELD_OUT_FLITE if texts.side == "heldout" else voices.FLITE
     while True:
         voice, text = rng.choice(names), texts.draw(rng, "en", "american-english")
-        yield _clip("flite", f"flite {voice}", "en", flite(text, voice, rng.uniform(0.75, 1.35)), text)
+        yield _clip(
+            "flite", f"flite {voice}", "en", flite(text, voice, rng.uniform(0.75, 1.35)), text
+        )
 
 
 def _festival_lines(texts: voices.Texts, rng: random.Random) -> Iterator[LabelledClip]:
@@ -106,7 +121,9 @@ def _festival_lines(texts: voices.Texts, rng: random.Random) -> Iterator[Labelle
     while True:
         voice, (alphabet, word_list) = rng.choice(list(table.items()))
         language = word_list[:2] if word_list != "american-english" else "en"
-        lines = [(voice, rng.uniform(0.8, 1.3), texts.draw(rng, language, word_list)) for _ in range(20)]
+        lines = [
+            (voice, rng.uniform(0.8, 1.3), texts.draw(rng, language, word_list)) for _ in range(20)
+        ]
         for (_, _, text), spoken in zip(lines, festival(lines, alphabet), strict=True):
             if spoken is not None:
                 yield _clip("festival", f"festival {voice}", language, spoken, text)
@@ -118,7 +135,9 @@ def varied(clip: LabelledClip, rng: np.random.Generator) -> LabelledClip:
     if rng.random() < 0.6:
         down = int(rng.integers(84, 120))  # played at down/100 of its speed-1 length⁻¹
         audio = resample_poly(audio, 100, down).astype(np.float32)
-        segments = tuple(replace(s, start=s.start * 100 / down, end=s.end * 100 / down) for s in segments)
+        segments = tuple(
+            replace(s, start=s.start * 100 / down, end=s.end * 100 / down) for s in segments
+        )
     if rng.random() < 0.4:
         decay_s = rng.uniform(0.03, 0.15)
         tail = rng.standard_normal(int(decay_s * 4 * SAMPLE_RATE))
@@ -127,9 +146,13 @@ def varied(clip: LabelledClip, rng: np.random.Generator) -> LabelledClip:
         audio = fftconvolve(audio, tail)[: len(audio)].astype(np.float32)
     if rng.random() < 0.3:
         cutoff_hz = rng.uniform(3000, 7000)
-        audio = sosfilt(butter(4, cutoff_hz, fs=SAMPLE_RATE, output="sos"), audio).astype(np.float32)
+        audio = sosfilt(butter(4, cutoff_hz, fs=SAMPLE_RATE, output="sos"), audio).astype(
+            np.float32
+        )
     audio = audio * np.float32(10 ** (rng.uniform(-30, 6) / 20))
     if rng.random() < 0.7:
-        level = float(np.sqrt((audio.astype(np.float64) ** 2).mean())) * 10 ** (-rng.uniform(10, 45) / 20)
+        level = float(np.sqrt((audio.astype(np.float64) ** 2).mean())) * 10 ** (
+            -rng.uniform(10, 45) / 20
+        )
         audio = audio + (level * rng.standard_normal(len(audio))).astype(np.float32)
     return replace(clip, audio=np.clip(audio, -1, 1).astype(np.float32), segments=segments)

@@ -23,9 +23,12 @@ _ROTARY = "onnx::Expand_202"
 def load_encoder() -> MoonshineEncoder:
     """The encoder with the wheel's weights. Raises `ValueError` when another version of the wheel is installed."""
     if version(PACKAGE) != VERSION:
-        raise ValueError(f"the weights' names were read from {PACKAGE} {VERSION}; found {version(PACKAGE)}")
+        raise ValueError(
+            f"the weights' names were read from {PACKAGE} {VERSION}; found {version(PACKAGE)}"
+        )
     spec = find_spec("moonshine_voice")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     graph = _graph(Path(spec.origin).parent / "assets" / "tiny-en" / "encoder_model.ort")
     tensors = _initializers(graph)
     state = _dequantized_matrices(graph, tensors)
@@ -38,12 +41,16 @@ def load_encoder() -> MoonshineEncoder:
             state["inverse_frequencies"] = value.reshape(-1)
     encoder = MoonshineEncoder(MoonshineConfig())
     known = encoder.state_dict()
-    encoder.load_state_dict({k: torch.from_numpy(np.array(v, np.float32)) for k, v in state.items() if k in known})
+    encoder.load_state_dict(
+        {k: torch.from_numpy(np.array(v, np.float32)) for k, v in state.items() if k in known}
+    )
     return encoder.eval()
 
 
 def _graph(path: Path) -> Any:
-    from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
+    from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import (
+        InferenceSession,
+    )
 
     return InferenceSession.GetRootAs(path.read_bytes(), 0).Model().Graph()
 
@@ -68,7 +75,9 @@ def _dequantized_matrices(graph: Any, tensors: dict[str, np.ndarray]) -> dict[st
         inputs = [node.Inputs(k).decode() for k in range(node.InputsLength())]
         name = next(n for n in inputs if n.endswith("_quantized") and n in tensors)
         stem = name.removesuffix("_quantized")
-        matrix = (tensors[name].astype(np.float32) - tensors[stem + "_zero_point"].astype(np.float32)) * tensors[stem + "_scale"]
+        matrix = (
+            tensors[name].astype(np.float32) - tensors[stem + "_zero_point"].astype(np.float32)
+        ) * tensors[stem + "_scale"]
         module = node.Name().decode().strip("/").replace("/MatMul_quant", "").replace("/", ".")
         state[module + ".weight"] = matrix.T.copy()
     return state

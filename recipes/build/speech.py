@@ -53,7 +53,10 @@ def aligned(prompts: Iterable[tuple[Prompt, np.ndarray]]) -> dict[str, dict[str,
 
 
 def write_alignments(folder: Path, alignments: dict[str, dict[str, object]]) -> None:
-    lines = ",\n".join(f" {json.dumps(clip)}: {json.dumps(entry, ensure_ascii=False)}" for clip, entry in alignments.items())
+    lines = ",\n".join(
+        f" {json.dumps(clip)}: {json.dumps(entry, ensure_ascii=False)}"
+        for clip, entry in alignments.items()
+    )
     (folder / "alignments.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
 
 
@@ -67,12 +70,16 @@ def pack() -> None:
         for prompt, audio in picked:
             path = ASSET / f"{prompt.id}.opus"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, audio, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL)
+            soundfile.write(
+                path, audio, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL
+            )
         if language == "en":
             alignments = aligned((p, a) for p, a in picked if p.side == "heldout")
         for side in ("train", "heldout"):
             members = [(p, a) for p, a in picked if p.side == side]
-            print(f"{language} {side}: {len(members)} clips, {sum(len(a) for _, a in members) / SAMPLE_RATE / 60:.2f} min")
+            print(
+                f"{language} {side}: {len(members)} clips, {sum(len(a) for _, a in members) / SAMPLE_RATE / 60:.2f} min"
+            )
     write_alignments(ASSET, alignments)
     size = sum(path.stat().st_size for path in ASSET.rglob("*") if path.is_file())
     print(f"{len(alignments)} held-out English clips aligned; {size / 1e6:.2f} MB in all")
@@ -92,7 +99,9 @@ def fetch(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pack")
     commands.add_parser("fetch").add_argument("folder", type=Path)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from math import gcd
 from pathlib import Path
 
@@ -24,13 +25,13 @@ _ALPHABETS = {"arpabet": arpabet_visemes, "sampa": sampa_visemes}
 
 
 class _EventId(ctypes.Union):
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]  # noqa: RUF012
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
 
 
 class _Event(ctypes.Structure):
     """espeak_EVENT of speak_lib.h."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
         ("text_position", ctypes.c_int),
@@ -42,18 +43,22 @@ class _Event(ctypes.Structure):
     ]
 
 
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 _PHONEME_EVENT, _END_OF_EVENTS = 7, 0
 _AUDIO_OUTPUT_SYNCHRONOUS, _PHONEME_EVENTS_IPA, _CHARS_UTF8 = 2, 1 | 2, 1
 _RATE_WPM, _PITCH, _PITCH_RANGE = 1, 3, 4
 
 
 class Espeak:
-    """espeak-ng's library; one a process, since the library keeps global state."""
+    """espeak-ng's library. It keeps global state, the callback too: take the one of `espeak()`."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libespeak-ng.so.1")
-        self._rate_hz = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 200, None, _PHONEME_EVENTS_IPA)
+        self._rate_hz = self._library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 200, None, _PHONEME_EVENTS_IPA
+        )
         self._callback = _CALLBACK(self._receive)  # kept: the library holds only the pointer
         self._library.espeak_SetSynthCallback(self._callback)
         self._pieces: list[np.ndarray] = []
@@ -84,14 +89,26 @@ class Espeak:
         self._library.espeak_Synth(data, len(data) + 1, 0, 0, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
         samples = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.int16)
-        starts = [sample / self._rate_hz for sample, _ in self._events] + [len(samples) / self._rate_hz]
+        starts = [sample / self._rate_hz for sample, _ in self._events] + [
+            len(samples) / self._rate_hz
+        ]
         phones = [(label, starts[i], starts[i + 1]) for i, (_, label) in enumerate(self._events)]
         return _to_16k(samples.astype(np.float32) / 32768, self._rate_hz), phones
 
-    def say(self, text: str, voice: str, wpm: int = 175, pitch: int = 50, pitch_range: int = 50) -> Spoken:
+    def say(
+        self, text: str, voice: str, wpm: int = 175, pitch: int = 50, pitch_range: int = 50
+    ) -> Spoken:
         """Speak a text. espeak's stop events sit at the burst; the closure is given back to the stop."""
         audio, phones = self._speak(text, voice, wpm, pitch, pitch_range)
-        return audio, segments_of(_close_before_burst(_drop_voiced_pauses(phones, audio), audio), ipa_visemes)
+        return audio, segments_of(
+            _close_before_burst(_drop_voiced_pauses(phones, audio), audio), ipa_visemes
+        )
+
+
+@cache
+def espeak() -> Espeak:
+    """The one instance of this process: a second would leave the library calling the first's callback."""
+    return Espeak()
 
 
 def _close_before_burst(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
@@ -102,7 +119,10 @@ def _close_before_burst(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
         if label[:1] in ("p", "t", "k", "c", "q") and fixed:
             burst, steps = int(start * SAMPLE_RATE), 0
             while steps < longest and burst - (steps + 1) * step >= 0:
-                if np.abs(audio[burst - (steps + 1) * step : burst - steps * step]).max(initial=0) >= quiet:
+                if (
+                    np.abs(audio[burst - (steps + 1) * step : burst - steps * step]).max(initial=0)
+                    >= quiet
+                ):
                     break
                 steps += 1
             if 0 < steps < longest:
@@ -119,7 +139,13 @@ def _drop_voiced_pauses(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
     for label, start, end in phones:
         piece = audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)]
         is_pause = not label or label[0] in "_(" or all(c in "_:ː ˈˌ|" for c in label)
-        if is_pause and kept and end - start < 0.25 and len(piece) and np.sqrt((piece**2).mean()) > 0.012:
+        if (
+            is_pause
+            and kept
+            and end - start < 0.25
+            and len(piece)
+            and np.sqrt((piece**2).mean()) > 0.012
+        ):
             kept[-1] = (kept[-1][0], kept[-1][1], end)
         else:
             kept.append((label, start, end))
@@ -132,7 +158,18 @@ def flite(text: str, voice: str, stretch: float = 1.0) -> Spoken:
 
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
-        command = ["flite", "-voice", voice, "-psdur", "--setf", f"duration_stretch={stretch}", "-t", text, "-o", str(wav)]
+        command = [
+            "flite",
+            "-voice",
+            voice,
+            "-psdur",
+            "--setf",
+            f"duration_stretch={stretch}",
+            "-t",
+            text,
+            "-o",
+            str(wav),
+        ]
         printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
         audio, rate_hz = soundfile.read(wav, dtype="float32")
     phones, start = [], 0.0
@@ -161,7 +198,9 @@ def festival(lines: Sequence[tuple[str, float, str]], alphabet: str) -> list[Spo
         script = Path(folder) / "all.scm"
         script.write_text(
             "".join(
-                _FESTIVAL.format(voice=voice, stretch=stretch, text=re.sub(r'["\\]', "", text), stem=stem)
+                _FESTIVAL.format(
+                    voice=voice, stretch=stretch, text=re.sub(r'["\\]', "", text), stem=stem
+                )
                 for (voice, stretch, text), stem in zip(lines, stems, strict=True)
             ),
             encoding="latin-1",  # Festival reads bytes, and its Italian voices stop at UTF-8's

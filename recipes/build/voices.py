@@ -36,9 +36,15 @@ FESTIVAL = {
     "kal_diphone": ("arpabet", "american-english"),
     "cmu_us_slt_arctic_hts": ("arpabet", "american-english"),
     "pc_diphone": ("sampa", "italian"),
-    "upc_ca_ona_hts": ("sampa", "spanish"),  # a Catalan voice, reading Spanish words by Catalan rules
+    "upc_ca_ona_hts": (
+        "sampa",
+        "spanish",
+    ),  # a Catalan voice, reading Spanish words by Catalan rules
 }
-HELD_OUT_FESTIVAL = {"ked_diphone": ("arpabet", "american-english"), "lp_diphone": ("sampa", "italian")}
+HELD_OUT_FESTIVAL = {
+    "ked_diphone": ("arpabet", "american-english"),
+    "lp_diphone": ("sampa", "italian"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,11 @@ def texts(side: Side) -> Texts:
         plain = [w for w in lines if 3 <= len(w) <= 12 and w.isalpha() and w.islower()]
         words[word_list] = [w for w in plain if split(w) == side]
     transcripts = {
-        language: [sentence(p.text) + "." for p in corpus.prompts(language) if p.side == side and len(p.text) < 120]
+        language: [
+            sentence(p.text) + "."
+            for p in corpus.prompts(language)
+            if p.side == side and len(p.text) < 120
+        ]
         for language in corpus.LANGUAGES
     }
     return Texts(side, words, transcripts)

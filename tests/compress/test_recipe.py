@@ -91,7 +91,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
             layers: [{kernel: 0, channels: 8}]
             training: {gain_db: [6, -30], learning_rate: .nan, frames: 1, ema: 1}
           - 5
-        export: {targets: [onnx, onx], opset: 11}
+        export: {targets: [onnx, onx], onnx: {opset: 11}}
         """,
     )
     found = mistakes(path, "students.7.name=x", "seed.low=3", "name")
@@ -115,7 +115,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students.0.training.ema", "less than 1"),
         ("students.1", "found 5", "a mapping with keys of name, architecture"),
         ("export.targets", '"onx"', "accepted: onnx, tflite"),
-        ("export.opset", "found 11", "18"),
+        ("export.onnx.opset", "found 11", "18"),
     ]
     for path_of, *pieces in expected:
         (one,) = [mistake for mistake in found if mistake.startswith(f"{path_of}: ")]

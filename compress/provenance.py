@@ -1,0 +1,46 @@
+"""What a run folder says about itself: ``run.json`` and ``SHA256SUMS``."""
+
+import json
+from pathlib import Path
+
+from compress.planning import Inputs, Plan
+from compress.recipe import Recipe
+from compress.stages.reporting import TOOLS
+from compress.store import atomic_write, file_hash, tool_versions
+
+SUMS = "SHA256SUMS"
+RESULTS = ("labels", "students", "models", "logs", "checks", "report")
+
+
+def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
+    """``run.json``: the resolved recipe, versions, input hashes and every stage's key.
+
+    No time of day and no path of this machine, so it repeats.
+    """
+    fields = {
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_hash": plan.recipe_hash,
+        "teacher": {"name": inputs.teacher.name, "hash": inputs.teacher.hash},
+        "speech": {
+            spoken.clip.id: {"side": spoken.side, "sha256": spoken.clip.sha256}
+            for spoken in inputs.speech.spoken
+        },
+        "skipped": [{"file": name, "reason": why} for name, why in inputs.speech.left_out],
+        "versions": tool_versions(*TOOLS),
+        "keys": {
+            " ".join(filter(None, (stage, what))): key for stage, what, _, key in plan.steps()
+        },
+    }
+    atomic_write(plan.folder / "run.json", json.dumps(fields, indent=1) + "\n")
+
+
+def write_sums(folder: Path) -> None:
+    """``SHA256SUMS`` over all results, in the format that ``sha256sum --check`` reads."""
+    found = [path for name in RESULTS for path in (folder / name).rglob("*") if path.is_file()]
+    names = sorted(path.relative_to(folder) for path in [folder / "run.json", *found])
+    lines = [
+        f"{file_hash(folder / name)}  {name.as_posix()}\n"
+        for name in names
+        if not any(part.startswith(".") for part in name.parts)
+    ]
+    atomic_write(folder / SUMS, "".join(lines))

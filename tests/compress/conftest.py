@@ -1,0 +1,137 @@
+"""What the tests share: a teacher with known curves, a little speech-like noise, tiny students."""
+
+import os
+
+# Before torch is imported: sums must not depend on how many cores the machine has.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from compress.audio import SAMPLE_RATE, scan
+from compress.labels import Labels, Spoken, label
+from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
+from compress.teachers.moonshine import MoonshineConfig
+from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
+
+torch.set_num_threads(1)
+
+
+class KnownTeacher:
+    """A teacher whose curves are a known function of the sample at each frame's time.
+
+    ``jawOpen`` is that sample's size, ``mouthClose`` half of the sample, ``browInnerUp`` 0.25.
+    `spoil` may change the curves of a call; `calls` are the shapes of the audio that came.
+    """
+
+    controls = ("jawOpen", "mouthClose", "browInnerUp")
+    limits = (-1.0, 1.0)
+    parameters_count = 3
+    description = "a known function"
+
+    def __init__(
+        self,
+        rate_hz: float = 30.0,
+        offset_s: float = 0.0,
+        sample_rate_hz: int = SAMPLE_RATE,
+        spoil: Callable[[Tensor], Tensor] = lambda curves: curves,
+    ) -> None:
+        self.rate_hz, self.offset_s, self.sample_rate_hz = rate_hz, offset_s, sample_rate_hz
+        self.spoil = spoil
+        self.calls: list[tuple[int, ...]] = []
+
+    def animate(self, audio: Tensor) -> Tensor:
+        self.calls.append(tuple(audio.shape))
+        frames = int(np.ceil(audio.shape[1] * self.rate_hz / self.sample_rate_hz))
+        moments = np.round(np.arange(frames) / self.rate_hz * self.sample_rate_hz).astype(int)
+        samples = audio[:, np.minimum(moments, audio.shape[1] - 1)]
+        still = torch.full_like(samples, 0.25)
+        return self.spoil(torch.stack([samples.abs(), 0.5 * samples, still], -1))
+
+
+@pytest.fixture
+def known_teacher() -> type[KnownTeacher]:
+    return KnownTeacher
+
+
+def noise(seconds: float, seed: int) -> np.ndarray:
+    """Noise that swells and fades four times a second, float32 [samples]."""
+    samples = round(seconds * SAMPLE_RATE)
+    swell = np.sin(2 * np.pi * 4 * np.arange(samples) / SAMPLE_RATE) ** 2
+    random = np.random.default_rng(seed).uniform(-0.5, 0.5, samples)
+    return np.asarray(random * swell, np.float32)
+
+
+@pytest.fixture
+def make_speech() -> Callable[..., list[Spoken]]:
+    """Writes clips of noise of the given lengths below a folder; every third one is held out."""
+
+    def make(folder: Path, seconds: tuple[float, ...]) -> list[Spoken]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, length in enumerate(seconds):
+            soundfile.write(folder / f"{i}.wav", noise(length, i), SAMPLE_RATE, subtype="FLOAT")
+        clips = scan([folder], min_clip_s=0.1, max_bad_share=0.0).clips
+        return [Spoken(clip, "heldout" if i % 3 == 2 else "train") for i, clip in enumerate(clips)]
+
+    return make
+
+
+@pytest.fixture
+def label_settings() -> LabelSettings:
+    return LabelSettings(batch_s=2.0, shard_clips=2)
+
+
+@pytest.fixture
+def labels(
+    tmp_path: Path, make_speech: Callable[..., list[Spoken]], label_settings: LabelSettings
+) -> Labels:
+    """Labels of six clips, four of them for training, by the known teacher."""
+    speech = make_speech(tmp_path / "speech", (0.6, 0.7, 0.6, 0.5, 0.6, 0.8))
+    return label(KnownTeacher(), "key", speech, tmp_path / "labels", label_settings, 30.0)
+
+
+@pytest.fixture
+def student_settings() -> StudentSettings:
+    """A student that sees 16 ms on each side, by hand: 64 + (2 − 1 + 7 − 1) · 64 = 512 samples."""
+    return StudentSettings(
+        name="tiny",
+        past_ms=16.0,
+        future_ms=16.0,
+        filters=8,
+        first_kernel=32,
+        first_stride=16,
+        layers=(LayerSettings(kernel=3, stride=4, channels=8),),
+        head_channels=8,
+        head_kernel=2,
+        training=TrainingSettings(
+            steps=12,
+            batch=2,
+            frames=6,
+            warmup_steps=2,
+            validate_every=4,
+            checkpoint_every=4,
+        ),
+    )
+
+
+@pytest.fixture
+def tiny_voice2face() -> Voice2Face:
+    """A Voice2Face of a few thousand weights, always the same ones."""
+    torch.manual_seed(5)
+    config = Voice2FaceConfig(
+        controls=("jawOpen", "mouthClose", "eyeBlinkLeft"),
+        driven=("mouthClose", "jawOpen"),
+        constants={"eyeBlinkLeft": 0.1},
+        rate_hz=30.0,
+        head=HeadConfig(encoder_layers=(0, 2), hidden=8, lstm=8, mesh=8),
+        encoder_config=MoonshineConfig(dim=16, layers=2, heads=2, rotary_dim=4),
+    )
+    teacher = Voice2Face(config).eval()
+    teacher.encoder.inverse_frequencies.copy_(torch.tensor([1.0, 0.1]))
+    return teacher

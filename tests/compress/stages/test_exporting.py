@@ -1,0 +1,54 @@
+"""Stage export: files, signature and golden windows that agree."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.planning import Plan, find_inputs, plan
+from compress.recipe import load_recipe
+from compress.stages import exporting
+from compress.store import file_hash
+from exporters.signature import Signature
+from exporters.targets import load_target
+
+
+@pytest.fixture
+def planned(workshop: Path, run: Path) -> Plan:
+    recipe = load_recipe(workshop / "recipe.yaml")
+    return plan(recipe, find_inputs(recipe), run)
+
+
+def test_a_file_says_what_its_golden_windows_expect(finished: Path) -> None:
+    tier = finished / "models" / "small-fp32"
+    golden = np.load(tier / "golden.npz")
+    runtime = load_target("onnx").open_runtime(tier / "model.onnx")
+    assert golden["audio"].shape == (exporting.GOLDEN_WINDOWS, 1, 512)
+    assert (golden["audio"][0] == 0).all(), "the first is silence"
+    np.testing.assert_allclose(runtime.run(golden["audio"]), golden["rig"], atol=1e-5, rtol=0)
+    assert len(np.unique(golden["rig"], axis=0)) > 20, "not all stuck at a limit"
+
+
+def test_the_signature_is_inside_the_file_and_beside_it(finished: Path) -> None:
+    tier = finished / "models" / "small-fp32"
+    signature = Signature.read(tier / "signature.json")
+    assert load_target("onnx").open_runtime(tier / "model.onnx").signature == signature
+    assert (signature.student, signature.precision) == ("small", "fp32")
+    assert (signature.past, signature.future, signature.window) == (256, 256, 512)
+    assert signature.constants["eyeBlinkLeft"] == 0.125
+    assert set(signature.constants) | set(signature.driven) == set(signature.controls)
+
+
+def test_equal_students_give_equal_files(planned: Plan, finished: Path) -> None:
+    job = planned.students[0].export
+    shutil.rmtree(job.folder)
+    exported = exporting.run(job)
+    for name in ("model.onnx", "signature.json", "golden.npz", "stage.json"):
+        assert file_hash(exported.folder / name) == file_hash(finished / "models/small-fp32" / name)
+
+
+def test_a_file_that_is_gone_is_made_again(planned: Plan) -> None:
+    job = planned.students[0].export
+    job.files["onnx"].unlink()
+    assert exporting.run(job).files["onnx"].is_file()

@@ -1,0 +1,61 @@
+"""Phone alignments: read where they are, refused where they cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compress.alignments import Alignment, read_alignments
+from compress.assets import resolve
+from compress.errors import InputError
+from compress.visemes import Segment
+
+
+def write(folder: Path, content: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "alignments.json").write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+def test_folders_with_and_without(tmp_path: Path) -> None:
+    one = write(
+        tmp_path / "a", {"en/hi": {"text": "pa", "phones": [["P", 0, 0.1], ["AA1", 0.1, 0.3]]}}
+    )
+    two = write(tmp_path / "b", {"it/né": {"text": "né", "phones": []}})
+    found = read_alignments([one, tmp_path, two])
+    assert found == {
+        "en/hi": Alignment("pa", (("P", 0.0, 0.1), ("AA1", 0.1, 0.3))),
+        "it/né": Alignment("né", ()),
+    }
+    assert found["en/hi"].segments == [Segment("PP", 0.0, 0.1), Segment("aa", 0.1, 0.3)]
+
+
+def test_what_ships_can_be_read() -> None:
+    found = read_alignments([resolve("builtin:speech", Path())])
+    assert len(found) > 20
+    assert all(alignment.segments for alignment in found.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "AttributeError"),
+        ({"hi": {"text": "hi"}}, "at hi: KeyError: 'phones'"),
+        ({"hi": {"text": "hi", "phones": [["P", 0.0]]}}, "at hi: ValueError"),
+        ({"hi": {"text": "hi", "phones": [["QX", 0.0, 0.1]]}}, "at hi: KeyError: 'qx'"),
+        ({"hi": {"text": "hi", "phones": [["P", 0.2, 0.1]]}}, "phone P from 0.2 to 0.1 s"),
+        ({"hi": {"text": "hi", "phones": [["P", -0.2, 0.1]]}}, "phone P from -0.2 to 0.1 s"),
+        ({"hi": {"text": "hi", "phones": [["P", 0.2, float("nan")]]}}, "phone P from 0.2 to nan"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: object, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_alignments([write(tmp_path / "a", content)])
+    assert str(tmp_path / "a" / "alignments.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe"], ids=["cut short", "not text"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "alignments.json").write_bytes(content)
+    with pytest.raises(InputError, match="is not a file of alignments"):
+        read_alignments([tmp_path])

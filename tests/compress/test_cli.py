@@ -1,0 +1,299 @@
+"""The command line: what it says, what it writes, and how it ends."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMANDS = (
+    *("compress", "label", "distill", "export", "animate", "report", "inspect", "recipe"),
+    *("recipe list", "recipe show", "recipe check", "recipe schema"),
+)
+HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "soundfile")
+
+REPOSITORY = Path(__file__).parents[2]
+
+Cli = Callable[..., Any]
+
+
+def outlook(ended: Any) -> dict[str, bool]:
+    """Of a dry run for machines: step → whether it would run."""
+    assert ended.code == 0, ended.err
+    rows = json.loads(ended.out)
+    return {" ".join(filter(None, (row["stage"], row["what"]))): bool(row["to_do"]) for row in rows}
+
+
+# ---------------------------------------------------------------------------------------- help
+
+
+def test_help_appears_at_once(process: Cli) -> None:
+    """Help of every command, in one process, has loaded nothing heavy.
+
+    Recent releases of Typer load pydantic for the parameters of a command, but not for all help.
+    """
+    loop = f"""
+from typer.testing import CliRunner
+from compress.cli import app
+CliRunner().invoke(app, ["--help"])
+assert "pydantic" not in sys.modules
+for command in {["", *COMMANDS]!r}:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], prog_name="lipstill")
+    assert result.exit_code == 0 and "Usage: lipstill " + command in result.stdout, result.output
+print(sorted(set(sys.modules) & set({HEAVY!r})))
+sys.argv[1:] = ["--help"]
+"""
+    ended = process(before=loop)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("[]\n")
+    for command in COMMANDS:
+        assert command.split()[0] in ended.out
+
+
+def test_every_command_is_tested_for_its_help() -> None:
+    from compress.cli import app, recipe_app
+
+    names = {str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback}
+    inner = {f"recipe {c.name}" for c in recipe_app.registered_commands}
+    assert names | inner | {"recipe"} == set(COMMANDS)
+
+
+def test_version(cli: Cli) -> None:
+    from compress.store import tool_versions
+
+    assert cli("--version").out == f"lipstill {tool_versions('lipstill')['lipstill']}\n"
+
+
+def test_the_module_is_the_same_command() -> None:
+    command = [sys.executable, "-m", "compress", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.startswith("lipstill ")
+
+
+# -------------------------------------------------------------------------------------- mistakes
+
+
+def test_no_such_recipe(cli: Cli) -> None:
+    assert cli("compress", "demmo").failed(2, "demmo", 'did you mean "demo"')
+
+
+def test_mistakes_of_a_recipe_are_named_together(own: Path, cli: Cli) -> None:
+    path = own / "recipe.yaml"
+    text = path.read_text().replace("threads: 1", "threads: none")
+    text = text.replace("filters: 8", "filtres: 8").replace("clips: 1}", "clips: -1}")
+    path.write_text(text)
+    ended = cli("compress", path, "--out", own / "run")
+    assert ended.failed(2, "3 mistakes", "threads", "students.0.filtres", "report.clips")
+    assert not (own / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--set", "students.0.trainning.steps=7", "students.0.trainning"),
+        ("--student", "large", "no student large; it has small"),
+        ("--until", "bake", "'bake'; --until takes label, distill,"),
+    ],
+)
+def test_unknown_words(
+    workshop: Path, tmp_path: Path, cli: Cli, option: str, value: str, said: str
+) -> None:
+    ended = cli("compress", workshop / "recipe.yaml", "--out", tmp_path / "run", option, value)
+    assert ended.failed(2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_that_cannot_be_built_is_refused_before_anything_is_made(
+    workshop: Path, tmp_path: Path, cli: Cli
+) -> None:
+    sets = ("--set", "students.0.head_kernel=90")
+    ended = cli("label", workshop / "recipe.yaml", "--out", tmp_path / "run", *sets)
+    assert ended.failed(2, "Student small", "more than the window")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_other_things_is_left_alone(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "letter.txt").write_text("dear")
+    assert cli("compress", workshop / "recipe.yaml", "--out", tmp_path).failed(2, "not empty")
+    assert (tmp_path / "report" / "letter.txt").read_text() == "dear"
+
+
+def test_debug_shows_the_traceback(process: Cli) -> None:
+    ended = process("--debug", "compress", "demmo")
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+
+
+def test_a_file_that_may_not_be_read_ends_in_words(
+    workshop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "secret.yaml")
+
+    monkeypatch.setattr("compress.recipe.load_recipe", refuse)
+    assert cli("recipe", "show", workshop / "recipe.yaml").failed(4, "secret.yaml")
+
+
+# --------------------------------------------------------------------------------------- dry run
+
+
+def test_a_dry_run_before_everything(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    ended = cli("compress", workshop / "recipe.yaml", "--out", tmp_path / "run", "--dry-run")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        *("label", "distill", "export", "verify", "benchmark", "verify", "report")
+    ]
+    assert all("would run: not made yet" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_loads_neither_torch_nor_a_runtime(
+    workshop: Path, process: Cli, tmp_path: Path
+) -> None:
+    watch = (
+        "import atexit; atexit.register(lambda: print({'torch', 'onnxruntime'} & {*sys.modules}))"
+    )
+    ended = process("label", workshop / "recipe.yaml", "--dry-run", before=watch, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith("set()\n")
+
+
+def test_a_dry_run_after_everything(workshop: Path, finished: Path, cli: Cli) -> None:
+    asked = ("compress", workshop / "recipe.yaml", "--out", finished, "--dry-run", "--json")
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert set(outlook(cli(*asked)).values()) == {False}
+    longer = outlook(cli(*asked, "--set", "students.0.training.steps=7"))
+    assert [step for step, runs in longer.items() if not runs] == ["label", "verify baselines"]
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_dry_run_of_one_stage(workshop: Path, finished: Path, cli: Cli) -> None:
+    asked = (workshop / "recipe.yaml", "--out", finished, "--dry-run", "--json")
+    assert list(outlook(cli("label", *asked))) == ["label"]
+    assert list(outlook(cli("distill", *asked))) == ["label", "distill small"]
+    assert list(outlook(cli("export", *asked)))[-1] == "export small"
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+
+def test_recipes_are_listed(cli: Cli) -> None:
+    named = json.loads(cli("recipe", "list", "--json").out)
+    assert "demo" in named
+    assert f"demo             {named['demo']}" in cli("recipe", "list").out
+
+
+def test_a_shown_recipe_is_the_same_recipe(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    from compress.recipe import load_recipe, recipe_hash
+
+    for source in ("demo", workshop / "recipe.yaml"):
+        (tmp_path / "shown.yaml").write_text(cli("recipe", "show", source, "--set", "seed=8").out)
+        shown = load_recipe(tmp_path / "shown.yaml")
+        assert recipe_hash(shown) == recipe_hash(load_recipe(source, ["seed=8"]))
+
+
+def test_a_recipe_is_checked_to_its_students(workshop: Path, cli: Cli) -> None:
+    checked = cli("recipe", "check", workshop / "recipe.yaml")
+    assert checked.code == 0
+    assert "student small: about 0.00 M parameters" in checked.out
+    wrong = cli("recipe", "check", workshop / "recipe.yaml", "--set", "students.0.head_kernel=90")
+    assert wrong.failed(2, "Student small")
+
+
+def test_the_schema_accepts_what_recipe_show_says(cli: Cli) -> None:
+    import jsonschema
+    import yaml
+
+    schema = json.loads(cli("recipe", "schema").out)
+    jsonschema.validate(yaml.safe_load(cli("recipe", "show", "demo").out), schema)
+
+
+# ----------------------------------------------------------------------------------------- stages
+
+
+@pytest.mark.slow
+def test_each_command_stops_where_it_should(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    run, asked = tmp_path / "run", (workshop / "recipe.yaml", "--out", tmp_path / "run")
+    made = {"label": "labels", "distill": "students", "export": "models"}
+    for number, command in enumerate(made, 1):
+        ended = cli(command, *asked)
+        assert (ended.code, ended.out.splitlines()[-1]) == (0, f"{command} is done: {run}")
+        there = [name for name in (*made.values(), "checks", "report") if (run / name).exists()]
+        assert there == list(made.values())[:number]
+    verified = cli("compress", *asked, "--until", "verify", "--json")
+    assert json.loads(verified.out) == {"run": str(run), "report": None}
+    assert not (run / "report").exists()
+
+
+def test_a_finished_run_is_told_to_machines(workshop: Path, finished: Path, cli: Cli) -> None:
+    ended = cli("compress", workshop / "recipe.yaml", "--out", finished, "--json")
+    report = finished / "report" / "report.json"
+    assert json.loads(ended.out) == {"run": str(finished), "report": str(report)}
+
+
+def test_report_is_made_again_from_its_json(run: Path, cli: Cli) -> None:
+    page = run / "report" / "report.md"
+    text = page.read_text()
+    page.unlink()
+    assert cli("report", run).out == f"report: {page}\n"
+    assert page.read_text() == text
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=run, check=True)
+
+
+def test_report_wants_a_finished_run(tmp_path: Path, run: Path, cli: Cli) -> None:
+    assert cli("report", tmp_path).failed(2, "no report/report.json")
+    (run / "report" / "report.json").write_text("{")
+    assert cli("report", run).failed(3, "report.json")
+
+
+# ---------------------------------------------------------------------------------------- animate
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+def test_animate_writes_live_link_face(
+    workshop: Path, finished: Path, tmp_path: Path, cli: Cli, fps: int
+) -> None:
+    clip = workshop / "speech" / "heldout" / "101.wav"  # 0.7 s
+    model, out = finished / "models" / "small-fp32" / "model.onnx", tmp_path / "curves.csv"
+    ended = cli("animate", model, clip, "--fps", fps, "--out", out)
+    assert ended.code == 0, ended.err
+    header, *rows = csv.reader(out.read_text().splitlines())
+    assert header[:3] == ["Timecode", "BlendShapeCount", "EyeBlinkLeft"]
+    assert header[-9:-6] == ["HeadYaw", "HeadPitch", "HeadRoll"]
+    assert len(header) == 2 + 52 + 9 == len(set(header))
+    frames = -(-7 * fps // 10)
+    assert len(rows) == frames
+    assert [row[0] for row in rows] == [f"00:00:00:{i:02d}.000" for i in range(frames)]
+    assert {row[1] for row in rows} == {"61"}
+    assert {row[2] for row in rows} == {"0.125000"}  # the teacher's constant
+    moving = [float(row[header.index("MouthClose")]) for row in rows]
+    assert max(moving) > min(moving)
+
+
+def test_animate_writes_json(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:
+    clip = workshop / "speech" / "heldout" / "100.wav"  # 0.6 s
+    model, out = finished / "models" / "small-fp32" / "model.onnx", tmp_path / "curves.json"
+    assert cli("animate", model, clip, "--out", out).code == 0
+    curves = json.loads(out.read_text())
+    assert (curves["rate_hz"], len(curves["controls"]), len(curves["frames"])) == (60, 52, 36)
+
+
+def test_animate_refuses(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:
+    clip = workshop / "speech" / "heldout" / "100.wav"
+    model, out = finished / "models" / "small-fp32" / "model.onnx", tmp_path / "curves.csv"
+    garbage, letter = tmp_path / "garbage.onnx", tmp_path / "letter.wav"
+    garbage.write_bytes(b"no model" * 100)
+    letter.write_text("dear")
+    assert cli("animate", model, clip, "--out", tmp_path / "curves.fbx").failed(2, "'.fbx'", ".csv")
+    assert cli("animate", model, clip, "--out", out, "--fps", "nan").code == 2
+    assert cli("animate", garbage, clip, "--out", out).failed(3, "garbage.onnx")
+    assert cli("animate", tmp_path / "gone.onnx", clip, "--out", out).failed(3, "gone.onnx")
+    assert cli("animate", letter, clip, "--out", out).failed(3, "'.wav'", ".onnx")
+    assert cli("animate", model, letter, "--out", out).failed(3, "letter.wav", "not readable")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["garbage.onnx", "letter.wav"]

@@ -1,0 +1,80 @@
+"""What `lipstill inspect` says of each thing that lipstill reads or writes, and of garbage."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.errors import InputError, TeacherError
+from compress.inspection import inspect
+
+
+def test_a_teacher(workshop: Path) -> None:
+    for path in (workshop / "teacher", workshop / "teacher" / "model.safetensors"):
+        facts = inspect(path)
+        assert facts["is"] == "a teacher checkpoint"
+        assert facts["curves"] == "52 controls at 30 frames a second"
+
+
+def test_a_student(finished: Path) -> None:
+    facts = inspect(finished / "students" / "small" / "distilled")
+    assert facts["is"] == "a student"
+    assert facts["name"] == "small, distilled"
+    assert facts["window"] == "512 samples (16 ms past, 16 ms future)"
+    assert facts["training steps"] == "6"
+
+
+def test_a_model_file(finished: Path) -> None:
+    file = finished / "models" / "small-fp32" / "model.onnx"
+    facts = inspect(file)
+    assert facts["is"] == "a model file, onnx"
+    assert facts["student"] == "small, fp32"
+    assert facts["bytes"] == f"{file.stat().st_size:,}"
+    assert facts["audio"] == "float32 [1, 1, 512] at 16000 Hz"
+    assert facts["rig"] == f"float32 [1, {len(facts['driven'].split(', '))}]"
+
+
+def test_a_run(finished: Path, run: Path) -> None:
+    facts = inspect(finished)
+    assert (facts["is"], facts["students"]) == ("a run", "small")
+    assert (facts["clips"], facts["report"]) == ("8 train, 3 held out", "written")
+    shutil.rmtree(run / "report")
+    assert inspect(run)["report"] == "not written yet"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}', '{"speech": 1}'])
+def test_a_damaged_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        inspect(tmp_path)
+
+
+def test_garbage(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    (tmp_path / "model.onnx").write_bytes(b"dear" * 100)
+    assert cli("inspect", tmp_path / "letter.txt").failed(3, "letter.txt")
+    assert cli("inspect", tmp_path / "model.onnx").failed(3, "model.onnx")
+    assert cli("inspect", tmp_path / "gone").failed(3, "gone does not exist", "a run folder")
+
+
+def test_a_folder_of_anything_is_not_read_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.store.file_hash", None)
+    (tmp_path / "large.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match="does not know"):
+        inspect(tmp_path)
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "teacher.pt").write_bytes(b"\x80\x04.")
+    with pytest.raises(TeacherError, match="pickle"):
+        inspect(tmp_path / "teacher.pt")
+
+
+def test_facts_for_machines(finished: Path, cli: Callable[..., Any]) -> None:
+    assert json.loads(cli("inspect", finished, "--json").out) == inspect(finished)
+    assert cli("inspect", finished).out.startswith("is ")

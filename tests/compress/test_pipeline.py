@@ -1,0 +1,368 @@
+"""Whole runs through the command line: what they leave behind, however they end."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from compress.store import file_hash, run_lock
+
+Cli = Callable[..., Any]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+# Python that runs first in a child: it takes a signal once so many writes of a name are done.
+STRIKE = """
+import fnmatch, os, pathlib
+left = [{times}]
+def struck(move):
+    def moved(source, target):
+        move(source, target)
+        left[0] -= fnmatch.fnmatch(str(target), {pattern!r})
+        if not left[0]:
+            left[0] = -1
+            os.kill(os.getpid(), {signal})
+    return moved
+os.replace, os.rename = struck(os.replace), struck(os.rename)
+"""
+
+
+def strike(pattern: str, times: int, number: int) -> str:
+    return STRIKE.format(pattern=pattern, times=times, signal=number)
+
+
+def hashes(run: Path, *folders: str) -> dict[str, str]:
+    """Every file of a run's results, or of those folders: relative name → SHA-256."""
+    names = folders or ("labels", "students", "models")
+    files = [path for name in names for path in (run / name).rglob("*") if path.is_file()]
+    return {path.relative_to(run).as_posix(): file_hash(path) for path in files}
+
+
+def leftovers(run: Path) -> list[str]:
+    """Temporary files and folders; the lock stays on purpose."""
+    names = [path.relative_to(run).as_posix() for path in run.rglob(".*")]
+    return [name for name in names if name != ".lock"]
+
+
+def written(run: Path, *names: str) -> dict[str, int]:
+    return {name: (run / name).stat().st_mtime_ns for name in names}
+
+
+# ------------------------------------------------------------------------------- a finished run
+
+
+def test_a_finished_run(finished: Path, workshop: Path) -> None:
+    text = (finished / "run.json").read_text()
+    fields = json.loads(text)
+    assert len(fields["speech"]) == 11
+    assert [len(key) for key in fields["keys"].values()] == [16] * 7
+    assert (
+        fields["keys"]["verify small onnx"]
+        in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
+    )
+    assert str(workshop) not in text
+    year = json.loads((finished / "report" / "report.json").read_text())["created"][:5]
+    assert year not in text, "run.json tells no time of day"
+    assert leftovers(finished) == []
+
+
+@posix
+def test_sums_hold_for_every_result(finished: Path) -> None:
+    done = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=finished, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    listed = {line.removesuffix(": OK") for line in done.stdout.splitlines()}
+    files = {p.relative_to(finished).as_posix() for p in finished.rglob("*") if p.is_file()}
+    assert listed == files - {"SHA256SUMS", ".lock"}
+
+
+def test_a_second_run_does_nothing_again(workshop: Path, run: Path, cli: Cli) -> None:
+    before = hashes(run, ".")
+    ended = cli("compress", workshop / "recipe.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("done before") == 7
+    assert hashes(run, ".") == before
+
+
+def test_a_lost_log_is_no_reason_to_train_again(workshop: Path, run: Path, cli: Cli) -> None:
+    before = written(run, "students/small/distilled/weights.safetensors")
+    shutil.rmtree(run / "logs")
+    shutil.rmtree(run / "report")
+    assert cli("compress", workshop / "recipe.yaml", "--out", run).code == 0
+    assert written(run, *before) == before
+    assert json.loads((run / "report" / "report.json").read_text())["training"] == []
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (self.sprung,)
+
+
+def labelling(own: Path, cli: Cli, *options: str) -> Any:
+    """Label in the folder `own`; a failure leaves nothing half-made."""
+    ended = cli("label", own / "recipe.yaml", "--out", own / "run", *options)
+    if ended.code:
+        assert not (own / "run" / "labels").exists()
+        assert not (own / "run").exists() or leftovers(own / "run") == []
+    return ended
+
+
+def test_a_teacher_that_is_missing(own: Path, cli: Cli) -> None:
+    shutil.rmtree(own / "teacher")
+    assert labelling(own, cli).failed(3, "Teacher checkpoint teacher", "nothing is at")
+
+
+def test_a_teacher_that_is_truncated(own: Path, cli: Cli) -> None:
+    weights = own / "teacher" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert labelling(own, cli).failed(3, "model.safetensors", "truncated")
+
+
+@pytest.mark.parametrize("name", ["teacher.pt", "teacher/model.safetensors"])
+def test_a_teacher_that_would_run_code(own: Path, cli: Cli, name: str) -> None:
+    (own / name).write_bytes(pickle.dumps(Trap(own / "sprung")))
+    checkpoint = name.removesuffix("/model.safetensors")
+    ended = labelling(own, cli, "--set", f"teacher.checkpoint={checkpoint}")
+    assert ended.failed(3, name)
+    assert not (own / "sprung").exists()
+    pickle.loads((own / name).read_bytes())
+    assert (own / "sprung").exists(), "the trap works"
+
+
+def test_a_teacher_of_other_shapes(own: Path, cli: Cli) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = own / "teacher" / "model.safetensors"
+    state = load_file(weights)
+    state["head.rig.2.bias"] = state["head.rig.2.bias"][:-1].clone()
+    save_file(state, weights)
+    assert labelling(own, cli).failed(3, "head.rig.2.bias is [", "expected [")
+
+
+def test_speech_that_is_not_there(own: Path, cli: Cli) -> None:
+    shutil.rmtree(own / "speech" / "train")
+    assert labelling(own, cli).failed(3, "speech/train is not there")
+    (own / "speech" / "train").mkdir()
+    assert labelling(own, cli).failed(3, "speech/train", "hold no audio")
+
+
+def test_too_much_bad_speech(own: Path, cli: Cli) -> None:
+    train = own / "speech" / "train"
+    for i in range(4):  # 4 of 12, a quarter is allowed
+        (train / f"letter-{i}.wav").write_text("dear")
+    assert labelling(own, cli).failed(3, "4 of 12 audio files", "letter-0.wav: not readable")
+
+
+def test_a_little_bad_speech_is_listed(own: Path, run: Path, cli: Cli) -> None:
+    """In run.json and in the report, of which nothing else is made again."""
+    train = own / "speech" / "train"
+    soundfile.write(train / "nan.wav", np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    (train / "letter.wav").write_text("dear")
+    assert cli("compress", own / "recipe.yaml", "--out", run).code == 0
+    skipped = json.loads((run / "run.json").read_text())["skipped"]
+    assert [file["file"] for file in skipped] == ["train/letter.wav", "train/nan.wav"]
+    assert "NaN" in skipped[1]["reason"]
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert [clip["clip"] for clip in report["speech"]["skipped"]] == [s["file"] for s in skipped]
+    assert "train/nan.wav" in (run / "report" / "report.md").read_text()
+
+
+# --------------------------------------------------------------------------------------- storage
+
+
+@pytest.fixture
+def open_place(workshop: Path) -> Iterator[Path]:
+    """A copy of the workshop that every user may read, which pytest's own folders are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        place = shutil.copytree(workshop, Path(folder, "workshop"))
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o755)
+        yield place
+
+
+# Whoever may write everywhere becomes somebody else, once all that it takes has been imported.
+ORDINARY_USER = """
+import os
+from typer.testing import CliRunner
+import compress.cli, compress.pipeline, compress.students.conv_fc, safetensors.torch
+assert CliRunner().invoke(compress.cli.app, [*sys.argv[1:], "--dry-run"]).exit_code == 0
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_a_new_folder_that_may_not_be_written(open_place: Path, process: Cli) -> None:
+    run = open_place / "run"
+    run.mkdir(mode=0o555)
+    asked = ("compress", open_place / "recipe.yaml", "--out", run)
+    ended = process(*asked, before=ORDINARY_USER)
+    assert ended.failed(4, str(run), "permission is denied", "--out")
+    assert list(run.iterdir()) == []
+
+
+@posix
+@pytest.mark.slow
+def test_a_folder_of_a_run_that_may_not_be_written(
+    open_place: Path, finished: Path, process: Cli
+) -> None:
+    run = shutil.copytree(finished, open_place / "run")
+    shutil.rmtree(run / "models" / "small-fp32")
+    for path in (run, *run.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    (run / "models").chmod(0o555)
+    asked = ("compress", open_place / "recipe.yaml", "--out", run)
+    ended = process(*asked, before=ORDINARY_USER)
+    assert ended.failed(4, str(run / "models"), "permission is denied", "--out")
+    assert hashes(run, "models") == {}
+    assert leftovers(run) == []
+
+
+def test_a_file_in_place_of_the_folder(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "run").write_text("dear")
+    for out in (tmp_path / "run", tmp_path / "run" / "inside"):
+        ended = cli("label", workshop / "recipe.yaml", "--out", out)
+        assert ended.failed(4, str(out), "a file", "a folder")
+    assert (tmp_path / "run").read_text() == "dear"
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "limit"), [("label", 20_000), ("export", 8_000)])
+def test_a_full_disk(
+    workshop: Path, finished: Path, run: Path, cli: Cli, process: Cli, stage: str, limit: int
+) -> None:
+    """The system ends every write at a limit, in one of our files or in one of an exporter's."""
+    later = {"label": ("labels", "students", "models"), "export": ("models",)}[stage]
+    for name in later:
+        shutil.rmtree(run / name)
+    full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    asked = ("compress", workshop / "recipe.yaml", "--out", run, "--until", stage)
+    ended = process(*asked, before=full)
+    assert ended.failed(4, str(run), "the same command goes on")
+    assert leftovers(run) == []
+    assert hashes(run, *later) == {}
+    assert not (run / "SHA256SUMS").exists()
+    assert cli(*asked).code == 0
+    assert hashes(run, later[0]) == hashes(finished, later[0])
+
+
+# ------------------------------------------------------------------------------- killed and stopped
+
+
+def test_two_runs_at_once(workshop: Path, run: Path, cli: Cli) -> None:
+    with run_lock(run):
+        ended = cli("compress", workshop / "recipe.yaml", "--out", run)
+        assert ended.failed(2, f"process {os.getpid()}", "--out")
+        assert cli("report", run).failed(2, f"process {os.getpid()}")
+
+
+@posix
+@pytest.mark.slow
+def test_interrupted_in_the_middle(workshop: Path, run: Path, process: Cli) -> None:
+    shutil.rmtree(run / "students")
+    struck = strike("*/checkpoint.pt", 2, signal.SIGINT)
+    ended = process("compress", workshop / "recipe.yaml", "--out", run, before=struck)
+    assert ended.failed(130, "Interrupted")
+    assert len(ended.err.splitlines()) == 1
+    assert leftovers(run) == [".work"]
+    assert not (run / "students").exists()
+    assert len(list(run.glob(".work/small/*/checkpoint.pt"))) == 1
+
+
+@posix
+@pytest.mark.slow
+def test_killed_again_and_again(
+    workshop: Path, finished: Path, tmp_path: Path, cli: Cli, process: Cli
+) -> None:
+    """While labels are made, in training, between two stages and inside an export."""
+    run = tmp_path / "run"
+    asked = ("compress", workshop / "recipe.yaml", "--out", run, "--until", "export")
+    done: dict[str, int] = {}
+    for pattern, times, finishes in (
+        ("*/labels/shard-*.safetensors", 2, "labels/shard-*"),
+        ("*/checkpoint.pt", 2, "labels/*"),
+        ("*/students/small/distilled", 1, "students/*/*/*"),
+        ("*/model.onnx", 1, "logs/*/*"),
+    ):
+        ended = process(*asked, before=strike(pattern, times, signal.SIGKILL))
+        assert ended.code == -signal.SIGKILL, ended.err
+        assert written(run, *done) == done, "what was finished is not made again"
+        done |= written(run, *(path.relative_to(run).as_posix() for path in run.glob(finishes)))
+    assert len(done) > 6
+    assert not (run / "models" / "small-fp32").exists()
+    assert cli(*asked).code == 0
+    assert written(run, *done) == done
+    assert hashes(run) == hashes(finished)
+    assert leftovers(run) == []
+
+
+# ----------------------------------------------------------------------------------------- gates
+
+
+@pytest.mark.slow
+def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
+    asked = ("compress", workshop / "recipe.yaml", "--out", run)
+    asked += ("--set", "gates.min_r2=0.99", "--set", "gates.min_pbm=0.5")
+    ended = cli(*asked)
+    assert ended.failed(1, "small onnx: R² against the teacher", "expected >= 0.99", "report.md")
+    assert "PBM accuracy: not measured, expected >= 0.5" in ended.err
+    gates = json.loads((run / "report" / "report.json").read_text())["gates"]
+    assert [gate["status"] for gate in gates] == ["failed", "not run"]
+    assert "FAILED" in (run / "report" / "report.md").read_text()
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=run, check=True)
+    before = hashes(run, ".")
+    again = cli(*asked)
+    assert again.failed(1, "expected >= 0.99")
+    assert again.out.count("done before") == 7
+    assert json.loads(cli(*asked, "--json").out)["report"] == str(run / "report" / "report.json")
+    assert hashes(run, ".") == before
+
+
+@pytest.mark.slow
+def test_a_doubled_weight_is_found(workshop: Path, finished: Path, run: Path, cli: Cli) -> None:
+    """Also in a file that had passed before; the file that belongs there passes again."""
+    asked = ("compress", workshop / "recipe.yaml", "--out", run)
+    double_a_weight(run / "models" / "small-fp32" / "model.onnx")
+    for _ in range(2):  # a failure is never taken from an earlier run
+        ended = cli(*asked)
+        assert ended.failed(1, "parity of models/small-fp32/model.onnx failed", "held-out speech")
+        first = next(line for line in ended.out.splitlines() if "to do" in line)
+        assert first.startswith("verify")
+        report = json.loads((run / "report" / "report.json").read_text())
+        assert [entry["result"]["status"] for entry in report["parity"]] == ["failed"]
+    original = finished / "models" / "small-fp32" / "model.onnx"
+    shutil.copy(original, run / "models" / "small-fp32" / "model.onnx")
+    assert cli(*asked).code == 0
+
+
+def double_a_weight(path: Path) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[np.abs(values).argmax()] *= 2
+    weight.raw_data = values.tobytes()
+    path.write_bytes(model.SerializeToString(deterministic=True))

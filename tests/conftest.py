@@ -1,0 +1,170 @@
+"""A tiny recipe, its finished run, and the command line: in this process, and in one of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+RATE = 16_000
+
+Cli: TypeAlias = Callable[..., "Ended"]
+
+RECIPE = """\
+name: tiny
+description: a few seconds from teacher to report
+threads: 1
+teacher: {checkpoint: teacher}
+speech: {train: [speech/train], heldout: [speech/heldout], max_bad_share: 0.25}
+labels: {shard_clips: 4}
+students:
+  - name: small
+    past_ms: 16
+    future_ms: 16
+    filters: 8
+    first_kernel: 32
+    first_stride: 16
+    layers: [{kernel: 3, stride: 4, channels: 8}]
+    head_channels: 8
+    head_kernel: 2
+    training:
+      {steps: 6, batch: 2, frames: 6, warmup_steps: 2, validate_every: 3, checkpoint_every: 2}
+report: {clips: 1}
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def failed(self, code: int, *said: str) -> bool:
+        """Whether it ended with `code` and one readable paragraph on stderr that says all this."""
+        missing = [text for text in said if text not in self.err]
+        readable = self.err.strip() and "Traceback" not in self.err and "\n\n" not in self.err
+        assert (self.code, bool(readable), missing) == (code, True, []), f"{self.out}\n{self.err}"
+        return True
+
+
+def write_teacher(folder: Path) -> None:
+    """A Voice2Face of a few thousand weights with ARKit's 52 controls, 26 of them driven."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    from compress.rig import ARKIT
+    from compress.teachers.moonshine import MoonshineConfig
+    from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
+
+    driven = tuple(name for name in ARKIT if name.startswith(("jaw", "mouth")))
+    config = Voice2FaceConfig(
+        controls=ARKIT,
+        driven=driven,
+        constants={"eyeBlinkLeft": 0.125},
+        rate_hz=30.0,
+        head=HeadConfig(encoder_layers=(0, 1), hidden=8, lstm=8, mesh=8),
+        encoder_config=MoonshineConfig(dim=16, layers=1, heads=2, rotary_dim=4),
+        # Six steps of training leave a student far off: wide limits keep it from sticking to one.
+        limits=(-10.0, 10.0),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        teacher = Voice2Face(config).eval()
+        with torch.no_grad():
+            teacher.head.rig[-1].weight.mul_(20)
+    folder.mkdir(parents=True)
+    save_file(teacher.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config.to_json()))
+
+
+def write_speech(folder: Path, clips: int, first_seed: int) -> None:
+    """Clips of noise that swells and fades, 0.6 to 0.8 s."""
+    import numpy as np
+    import soundfile
+
+    folder.mkdir(parents=True)
+    for i in range(clips):
+        samples = RATE * (6 + i % 3) // 10
+        swell = np.sin(2 * np.pi * 3 * np.arange(samples) / RATE) ** 2
+        noise = np.random.default_rng(first_seed + i).uniform(-0.5, 0.5, samples)
+        soundfile.write(folder / f"{first_seed + i}.wav", (noise * swell).astype(np.float32), RATE)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny recipe, its teacher and its speech. Read, never written: see `own`."""
+    folder = tmp_path_factory.mktemp("workshop")
+    write_teacher(folder / "teacher")
+    write_speech(folder / "speech" / "train", 8, 0)
+    write_speech(folder / "speech" / "heldout", 3, 100)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture
+def own(workshop: Path, tmp_path: Path) -> Path:
+    """A copy of the workshop to spoil."""
+    return shutil.copytree(workshop, tmp_path / "own")
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """The command line in this process, where torch is loaded already."""
+    from typer.testing import CliRunner
+
+    from compress.cli import app
+
+    runner = CliRunner()
+
+    def run(*arguments: object) -> Ended:
+        result = runner.invoke(app, [str(a) for a in arguments], prog_name="lipstill")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process() -> Cli:
+    """The command line in a process of its own; `options` are those of `subprocess.run`.
+
+    `before` is Python that runs first in that process.
+    """
+
+    def run(*arguments: object, before: str = "", **options: Any) -> Ended:
+        code = (
+            f"import sys; sys.argv[0] = 'lipstill'\n{before}\nfrom compress.cli import main; main()"
+        )
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
+        options = {"env": environment, "timeout": 100} | options
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(workshop: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run of the workshop's recipe. Read, never written."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    ended = cli("compress", workshop / "recipe.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run to go on with, or to spoil."""
+    return shutil.copytree(finished, tmp_path / "run")
