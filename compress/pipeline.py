@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from functools import cache
 
+from compress import reporting
 from compress.distillation import examples
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
 from compress.planning import Inputs, Plan
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
-from compress.stages import checking, exporting, gates, labelling, reporting, training
-from compress.stages.reporting import Facts, StudentResult
+from compress.reporting import Facts, StudentResult
+from compress.stages import checking, exporting, gates, labelling, training
 from compress.store import run_lock, storage_errors
 from exporters.report import ReportDocument
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from compress.planning import Inputs, Plan
 from compress.recipe import Recipe
-from compress.stages.reporting import TOOLS
+from compress.reporting import TOOLS
 from compress.store import atomic_write, file_hash, tool_versions
 
 SUMS = "SHA256SUMS"

@@ -171,7 +171,7 @@ class Voice2Face(nn.Module):
     def description(self) -> str:
         return (
             f"Voice2Face: {self.config.encoder} encoder, mesh generator (CNN, BiLSTM, FC) and "
-            f"Mesh2Rig (FC)"
+            f"Mesh2Rig (FC)."
         )
 
     @property

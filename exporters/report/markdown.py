@@ -38,6 +38,7 @@ def to_markdown(document: ReportDocument) -> str:
         "figure": figure,
         "pace": _pace,
         "header": _header,
+        "asked_of": _asked_of,
     }
     template = environment.from_string(
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
@@ -52,6 +53,11 @@ def to_markdown(document: ReportDocument) -> str:
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
     )
+
+
+def _asked_of(text: str, tier: Tier, *kinds: str) -> str:
+    """A dash instead of ``not run`` where a tier is of a kind that has no such figure."""
+    return text if text != NOT_RUN or tier.kind in kinds else "–"
 
 
 def best_first(tiers: tuple[Tier, ...]) -> list[Tier]:

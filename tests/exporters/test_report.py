@@ -137,7 +137,12 @@ def document() -> ReportDocument:
                 ),
                 future_ms=256.0,
                 algorithmic_latency_ms=272.0,
-                against_teacher={"mse": 0.0031, "r2": 0.812, "velocity_error": 0.0123},
+                against_teacher={
+                    "mse": 0.0031,
+                    "r2": 0.812,
+                    "jitter_ratio": 1.37,
+                    "velocity_error": 0.0123,
+                },
                 against_truth={"pbm": PBM},
             ),
         ),
@@ -318,11 +323,11 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
         "256",
         "272",
         "0.812",
-        "0.0031",
+        "1.37",
         "93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)",
     ]
     (baseline,) = [line for line in lines if line.startswith("| mean curve | baseline")]
-    assert baseline.split(" | ")[3:7] == ["no file", "not run", "not run", "not run"]
+    assert baseline.split(" | ")[3:7] == ["no file", "–", "–", "–"]
     assert text.index("| student demo, fp32 |") < text.index("| mean curve |")
     assert "- **passed**, R² to teacher: 0.812 (asked ≥ 0.7)" in lines
     assert "- **not run**, median (ms) (asked ≤ 4)" in lines
