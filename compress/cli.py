@@ -38,6 +38,15 @@ class Commands(TyperGroup):
                 raise
             typer.echo(str(error), err=True)
             raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            if ctx.params["debug"]:
+                raise
+            typer.echo(
+                f"The Python package {error.name} is missing on this machine. Install lipstill with "
+                f"all that it needs: pip install lipstill (in a checkout: make check).",
+                err=True,
+            )
+            raise typer.Exit(MissingError.exit_code) from error
         except OSError as error:
             if ctx.params["debug"] or error.errno == errno.EPIPE:  # a reader such as `head` is gone
                 raise

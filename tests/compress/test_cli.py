@@ -129,6 +129,13 @@ def test_debug_shows_the_traceback(process: Cli) -> None:
     assert "Traceback" in ended.err
 
 
+def test_a_missing_package_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)  # what an import of a package not there meets
+    monkeypatch.delitem(sys.modules, "compress.recipe_yaml", raising=False)
+    monkeypatch.delitem(sys.modules, "compress.recipe", raising=False)
+    assert cli("recipe", "list").failed(4, "yaml is missing", "pip install lipstill")
+
+
 def test_a_file_that_may_not_be_read_ends_in_words(
     workshop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
