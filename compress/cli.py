@@ -207,8 +207,14 @@ def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
         report = None if folder is None else str(folder / "report.json")
         typer.echo(json.dumps({"run": str(planned.folder), "report": report}))
     else:
-        done = f"{until} is done: {planned.folder}"
-        typer.echo(done if folder is None else f"report: {folder / 'report.md'}")
+        if folder is None:
+            typer.echo(f"{until} is done: {planned.folder}")
+            return
+        from exporters.report import read_report
+        from exporters.report.markdown import summary
+
+        typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))
+        typer.echo(f"\nreport: {folder / 'report.md'}")
 
 
 def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:

@@ -55,6 +55,18 @@ def to_markdown(document: ReportDocument) -> str:
     )
 
 
+def summary(document: ReportDocument) -> list[str]:
+    """The main table in a few columns of plain text, best first, for a terminal."""
+    tiers = best_first(document.tiers)
+    width = max(len(tier.name) for tier in tiers)
+    lines = []
+    for tier in tiers:
+        r2 = _asked_of(figure(tier.against_teacher.get("r2")), tier, "student", "baseline")
+        lips = figure(tier.against_truth.get("pbm"))
+        lines.append(f"{tier.name:<{width}}  R² to teacher {r2:<9}  lips closed on /p b m/ {lips}")
+    return lines
+
+
 def _asked_of(text: str, tier: Tier, *kinds: str) -> str:
     """A dash instead of ``not run`` where a tier is of a kind that has no such figure."""
     return text if text != NOT_RUN or tier.kind in kinds else "–"

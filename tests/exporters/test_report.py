@@ -36,6 +36,7 @@ from exporters.report.markdown import (
     human_count,
     human_size,
     number,
+    summary,
     to_markdown,
 )
 from exporters.report.plots import plot_clip
@@ -306,6 +307,14 @@ def test_impossible_documents_are_refused(document: ReportDocument, change: dict
 def test_impossible_curves_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="clip 'clip-7'"):
         clip_curves(**change)
+
+
+def test_the_summary_is_a_line_a_tier_best_first(document: ReportDocument) -> None:
+    student, baseline = summary(document)
+    assert student.startswith("student demo, fp32  R² to teacher 0.812")
+    assert student.endswith("93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)")
+    assert baseline.startswith("mean curve ")
+    assert baseline.endswith("not run")
 
 
 def test_markdown_says_it_in_words(document: ReportDocument) -> None:
