@@ -244,15 +244,6 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         pass
 
 
-@posix
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(0o555)
-    with pytest.raises(StorageError, match="permission"):
-        atomic_write(tmp_path / "a", "x")
-
-
 # ---------------------------------------------------------------------------------------- lock
 
 
