@@ -143,14 +143,12 @@ def _measurements(measures: Measures) -> doc.Measurements:
 
 def _teacher_row(facts: Facts) -> doc.Tier:
     """The teacher against the truth; against itself there is nothing to measure."""
-    path = facts.inputs.teacher.path
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
     return doc.Tier(
         name=facts.inputs.teacher.name,
         kind="teacher",
         provenance="the teacher itself",
         parameters=facts.labels.teacher_parameters,
-        bytes=sum(p.stat().st_size for p in files if p.suffix == ".safetensors"),
+        bytes=facts.inputs.teacher.bytes,
         sha256=facts.inputs.teacher.hash,
         path=None,
         latency=None,

@@ -192,7 +192,7 @@ class OnnxRuntime:
         return rig
 
     def describe(self) -> dict[str, str]:
-        """Name, version, execution providers and threads of this session."""
+        """Name, version, execution providers and threads of what runs the file."""
         import onnxruntime
 
         return {

@@ -87,10 +87,12 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
         judged = quality(predicted(runtime, speech), speech)
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "parity.json", records.to_json(parity))
-            atomic_write(folder / "quality.json", quality_to_json(judged))
+            atomic_write(folder / "quality.json", _to_text(quality_to_json(judged)))
             seal(folder, job.key if parity.status == "passed" else NOT_KEPT)
     parity = records.from_json(ParityResult, (job.folder / "parity.json").read_text())
-    return Verified(parity, quality_from_json((job.folder / "quality.json").read_text()))
+    return Verified(
+        parity, quality_from_json(json.loads((job.folder / "quality.json").read_text()))
+    )
 
 
 def predicted(runtime: "Runtime", heldout: HeldOut) -> list[Floats]:
@@ -154,15 +156,12 @@ def baselines(
             rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
         with atomic_folder(job.folder) as folder:
             for i, (name, (parameters, curves)) in enumerate(rows.items()):
-                judged = json.loads(quality_to_json(quality(curves, speech)))
+                judged = quality_to_json(quality(curves, speech))
                 fields = {"name": name, "parameters": parameters, **judged}
-                atomic_write(folder / f"{i}.json", json.dumps(fields, indent=1) + "\n")
+                atomic_write(folder / f"{i}.json", _to_text(fields))
             seal(folder, job.key)
     found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
-    return tuple(
-        Baseline(row["name"], row["parameters"], quality_from_json(json.dumps(row)))
-        for row in found
-    )
+    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(row)) for row in found)
 
 
 @dataclass(frozen=True)
@@ -200,14 +199,13 @@ def benchmark(job: BenchmarkJob) -> Benchmark:
     return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text())
 
 
-def quality_to_json(result: Quality) -> str:
-    """Metrics as JSON; a share as an object with its interval."""
-    return json.dumps(asdict(result), indent=1, allow_nan=False) + "\n"
+def quality_to_json(result: Quality) -> dict[str, Any]:
+    """Metrics as JSON has them; a share as an object with its interval."""
+    return asdict(result)
 
 
-def quality_from_json(text: str) -> Quality:
-    """What `quality_to_json` wrote; keys beside the metrics are left alone."""
-    fields = json.loads(text)
+def quality_from_json(fields: dict[str, Any]) -> Quality:
+    """What `quality_to_json` made; keys beside the metrics are left alone."""
 
     def read(measures: dict[str, Any]) -> Measures:
         return {
@@ -216,3 +214,7 @@ def quality_from_json(text: str) -> Quality:
         }
 
     return Quality(read(fields["against_teacher"]), read(fields["against_truth"]))
+
+
+def _to_text(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, indent=1, allow_nan=False) + "\n"

@@ -17,11 +17,12 @@ _PICKLE_ENDINGS = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 
 @dataclass(frozen=True)
 class TeacherFile:
-    """A checkpoint: what the recipe calls it, where it lies, and a hash over its files."""
+    """A checkpoint: what the recipe calls it, where it lies, and the hash and size of its files."""
 
     name: str
     path: Path
     hash: str
+    bytes: int
 
 
 def find_teacher(checkpoint: str, base: Path) -> TeacherFile:
@@ -41,11 +42,12 @@ def find_teacher(checkpoint: str, base: Path) -> TeacherFile:
     folder = path if path.is_dir() else path.parent
     try:
         hashes = {file.relative_to(folder).as_posix(): file_hash(file) for file in files}
+        size = sum(file.stat().st_size for file in files)
     except OSError as error:
         raise TeacherError(
             f"Teacher checkpoint {checkpoint}: {error.filename} cannot be read ({error.strerror})."
         ) from error
-    return TeacherFile(checkpoint, path, content_key(files=hashes))
+    return TeacherFile(checkpoint, path, content_key(files=hashes), size)
 
 
 def open_teacher(file: TeacherFile, *, trust: bool) -> Teacher:

@@ -26,7 +26,6 @@ ESPEAK_LANGUAGES: dict[str, tuple[str, int]] = {
     "pt-br": ("portuguese", 1),
 }
 HELD_OUT_ESPEAK_LANGUAGES = {"en-029": "american-english", "pt": "portuguese", "fr-be": "french"}
-_TRANSCRIPTS = {"en": "en", "es": "es", "it": "it"}
 ESPEAK_VARIANTS = ("", "+m1", "+m2", "+m3", "+m4", "+m6", "+m7", "+m8", "+f1", "+f2", "+f3", "+f5", "+klatt", "+klatt3", "+klatt4", "+adam", "+anika", "+aunty", "+belinda", "+david", "+edward", "+gustave", "+linda", "+max", "+michel", "+quincy", "+steph", "+travis", "+norbert", "+pablo", "+john", "+caleb")  # fmt: skip
 HELD_OUT_ESPEAK_VARIANTS = ("+m5", "+f4", "+klatt2", "+victor", "+ed", "+shelby")
 FLITE = ("kal16", "slt", "awb")
@@ -57,7 +56,7 @@ class Texts:
 
     def draw(self, rng: random.Random, language: str, word_list: str) -> str:
         """A sentence: a transcript where the language has some, else a string of words."""
-        transcripts = self.transcripts.get(_TRANSCRIPTS.get(language[:2], ""), [])
+        transcripts = self.transcripts.get(language[:2], [])
         if transcripts and rng.random() < 0.4:
             return rng.choice(transcripts)
         words = self.words[word_list]
@@ -86,6 +85,8 @@ def texts(side: Side) -> Texts:
 
 
 def _read(path: Path) -> str:
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}; apt-get install {' '.join(DICTIONARY_PACKAGES)}")
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:

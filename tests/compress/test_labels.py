@@ -241,7 +241,7 @@ def test_audio_that_changed_since_it_was_found_is_refused(
 
 
 def test_the_key_stands_for_everything(speech: list[Spoken], label_settings: LabelSettings) -> None:
-    teacher = TeacherFile("name", Path("here"), "abc")
+    teacher = TeacherFile("name", Path("here"), "abc", 3)
     clip = speech[0].clip
 
     def key(**changes: Any) -> str:

@@ -33,11 +33,13 @@ def test_a_teacher_is_found_and_opened(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_card_beside_the_weights_is_not_the_teacher(folder: Path, tmp_path: Path) -> None:
-    before = find_teacher("teacher", tmp_path).hash
+    before = find_teacher("teacher", tmp_path)
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    assert before.bytes == weights.stat().st_size + config.stat().st_size
     (folder / "README.md").write_text("a card")
-    assert find_teacher("teacher", tmp_path).hash == before
+    assert find_teacher("teacher", tmp_path) == before
     (folder / "model.safetensors").write_bytes(b"other weights")
-    assert find_teacher("teacher", tmp_path).hash != before
+    assert find_teacher("teacher", tmp_path).hash != before.hash
 
 
 def test_the_hash_of_another_format_is_that_of_every_file(folder: Path, tmp_path: Path) -> None:
@@ -158,4 +160,4 @@ def test_a_file_of_no_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a teacher")
     with pytest.raises(TeacherError, match=r"notes\.txt is of no format that lipstill reads"):
-        open_teacher(TeacherFile("notes.txt", path, ""), trust=False)
+        open_teacher(TeacherFile("notes.txt", path, "", 0), trust=False)
