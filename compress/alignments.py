@@ -4,36 +4,29 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compress.errors import InputError
-from compress.visemes import Segment, segments_of
+from compress.visemes import INDEX, VISEMES, Phone, Segment, segments_of
 
 FILE = "alignments.json"
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What a clip says and when: its text, and its ARPAbet phones as (label, start s, end s)."""
+    """What a clip says and when: its text, its phones (label, start s, end s) and their visemes."""
 
     text: str
-    phones: tuple[tuple[str, float, float], ...]
-
-    def __post_init__(self) -> None:
-        for name, start, end in self.phones:
-            if not 0 <= start <= end < float("inf"):
-                raise ValueError(f"phone {name} from {start} to {end} s")
-
-    @property
-    def segments(self) -> list[Segment]:
-        """The phones as visemes."""
-        return segments_of(self.phones)
+    phones: tuple[Phone, ...]
+    segments: tuple[Segment, ...]
 
 
 def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
     """Alignments by clip id, from the ``alignments.json`` of each folder that has one.
 
-    Raises `InputError` for a file that cannot be read, times that cannot be, or a phone that is not
-    ARPAbet.
+    An entry has ``phones``, ARPAbet, or ``visemes`` where a synthesizer's phones are others; both as
+    (label, start s, end s). Raises `InputError` for a file that cannot be read, times that cannot
+    be, or a label that is not known.
     """
     found: dict[str, Alignment] = {}
     for path in (folder / FILE for folder in folders):
@@ -42,15 +35,25 @@ def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
         clip = "its first clip"
         try:
             for clip, entry in json.loads(path.read_text("utf-8")).items():
-                phones = tuple(
-                    (str(p), float(start), float(end)) for p, start, end in entry["phones"]
-                )
-                found[clip] = Alignment(str(entry["text"]), phones)
-                segments_of(phones)  # knows every phone
+                found[clip] = _alignment(entry)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is not a file of alignments; at {clip}: {type(error).__name__}: {error}. "
                 f"Expected a JSON object, clip id → "
-                f'{{"text": …, "phones": [["P", 0.10, 0.18], …]}}, with ARPAbet phones and seconds.'
+                f'{{"text": …, "phones": [["P", 0.10, 0.18], …]}}, with ARPAbet phones and seconds, '
+                f'or "visemes" ({", ".join(VISEMES)}) in place of phones.'
             ) from error
     return found
+
+
+def _alignment(entry: dict[str, Any]) -> Alignment:
+    timed = entry["visemes"] if "visemes" in entry else entry["phones"]
+    phones = tuple((str(label), float(start), float(end)) for label, start, end in timed)
+    for label, start, end in phones:
+        if not 0 <= start <= end < float("inf"):
+            raise ValueError(f"{label} from {start} to {end} s")
+    if "visemes" in entry:
+        segments = segments_of(phones, lambda viseme: (VISEMES[INDEX[viseme]],))
+    else:
+        segments = segments_of(phones)  # knows every phone
+    return Alignment(str(entry["text"]), phones, tuple(segments))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.rig import ARKIT
+from compress.smoothing import smoothed_at
 
 if TYPE_CHECKING:
     from exporters.runtime import Runtime
@@ -44,25 +45,33 @@ def driven_curves(runtime: "Runtime", samples: Floats, times_s: NDArray[np.float
     Smoothed as its signature says. The window for time t covers the samples round(t · rate) − past
     to round(t · rate) + future, with zeros where the recording has none.
     """
-    signature = runtime.signature
-    weights = signature.smoothing
-    hop_s = signature.hop / signature.sample_rate_hz
-    smoothed = np.zeros((len(times_s), len(signature.driven)), np.float32)
-    for i, weight in enumerate(weights):
-        shift_s = (i - len(weights) // 2) * hop_s
-        smoothed += np.float32(weight) * _at(runtime, samples, times_s + shift_s)
-    return smoothed
+    return curves_by_smoothing(runtime, samples, times_s, [runtime.signature.smoothing])[0]
 
 
-def _at(runtime: "Runtime", samples: Floats, times_s: NDArray[np.float64]) -> Floats:
+def curves_by_smoothing(
+    runtime: "Runtime",
+    samples: Floats,
+    times_s: NDArray[np.float64],
+    weightings: Sequence[Sequence[float]],
+) -> list[Floats]:
+    """`driven_curves` with each of several weightings in place of the signature's, in one pass."""
     signature = runtime.signature
-    centre = np.round(times_s * signature.sample_rate_hz).astype(int)
+    moments = np.round(times_s * signature.sample_rate_hz).astype(np.int64)
+
+    def predict(moments: NDArray[np.int64]) -> Floats:
+        return _at(runtime, samples, moments)
+
+    return smoothed_at(predict, moments, weightings, signature.hop)
+
+
+def _at(runtime: "Runtime", samples: Floats, moments: NDArray[np.int64]) -> Floats:
+    signature = runtime.signature
     # A smoothed prediction may ask for moments just before the clip or after it.
-    before = signature.past + max(0, -int(centre.min(initial=0)))
-    after = signature.future + max(0, int(centre.max(initial=0)) - len(samples))
+    before = signature.past + max(0, -int(moments.min(initial=0)))
+    after = signature.future + max(0, int(moments.max(initial=0)) - len(samples))
     padded = np.pad(samples, (before, after))
     windows = np.lib.stride_tricks.sliding_window_view(padded, signature.window)
-    first = centre - signature.past + before
+    first = moments - signature.past + before
     rigs = [np.zeros((0, len(signature.driven)), np.float32)]
     for i in range(0, len(first), BLOCK):
         block = windows[first[i : i + BLOCK]]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import HOP, SAMPLE_RATE
-from compress.distillation import Example
+from compress.stretches import Example
 
 if TYPE_CHECKING:
     from torch import Tensor

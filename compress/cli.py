@@ -335,12 +335,16 @@ def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
     from compress.recipe import load_recipe, recipe_hash
 
     loaded = load_recipe(recipe, overrides or ())
+    from compress.smoothing import latency_ms
     from compress.stages.training import check_students
+    from exporters.signature import latency_in_words
 
     sizes = check_students(loaded.students)
     typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
-    for name, parameters in sizes.items():
-        typer.echo(f"  student {name}: about {parameters / 1e6:.2f} M parameters")
+    for student in loaded.students:
+        waits = latency_in_words(student.future_ms, latency_ms(student.smoothing))
+        millions = sizes[student.name] / 1e6
+        typer.echo(f"  student {student.name}: about {millions:.2f} M parameters, waits: {waits}")
 
 
 @recipe_app.command("schema")

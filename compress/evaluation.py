@@ -1,22 +1,29 @@
 """How well curves follow the teacher and the truth on held-out speech, at the teacher's frames."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import audio, metrics, rig, visemes
+from compress import audio, closures, metrics, rig, visemes
 from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
+from compress.closures import Share
 from compress.labels import LabelledClip, Labels, curves_of
-from compress.metrics import Share
+from compress.rig import ARKIT_CLOSURE, ClosureRule
 
 Floats = NDArray[np.float32]
 Measures = dict[str, float | Share | None]
+# Of each region of the face, or each control: metrics by name, None as in `Measures`.
+Breakdown = dict[str, dict[str, float | None]]
 
-TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", "pbm", "false_closures")
+COPIES = (
+    *("mse", "r2", "correlation", "velocity_mse", "jitter_ratio", "lag_ms"),
+    *("closure_precision", "closure_recall", "closure_f1"),
+)
+TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", "pbm", "false_closures", "stillness")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,25 @@ class HeldOut:
         columns = [np.interp(self.times_s(clip), grid, hops[:, i]) for i in range(hops.shape[1])]
         return np.stack(columns, 1).astype(np.float32)
 
+    def only(self, wanted: Callable[[LabelledClip], bool]) -> "HeldOut":
+        """The clips that are wanted, which may be none: one speaker's, or the synthetic voices."""
+        kept = [i for i, clip in enumerate(self.clips) if wanted(clip)]
+        return replace(
+            self,
+            clips=tuple(self.clips[i] for i in kept),
+            samples=tuple(self.samples[i] for i in kept),
+            teacher=tuple(self.teacher[i] for i in kept),
+            alignments=tuple(self.alignments[i] for i in kept),
+        )
+
+    def at_gain(self, gain_db: float) -> "HeldOut":
+        """The same clips as loud as another microphone or speaker would have them.
+
+        Clipped to −1..1. The teacher's curves stay: what is said quietly moves the lips as well.
+        """
+        factor = 10 ** (gain_db / 20)
+        return replace(self, samples=tuple(np.clip(s * factor, -1, 1) for s in self.samples))
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -54,6 +80,9 @@ class Quality:
 
     against_teacher: Measures
     against_truth: Measures
+    # MSE and correlation against the teacher, taken apart.
+    by_region: Breakdown = field(default_factory=dict)
+    by_control: Breakdown = field(default_factory=dict)
 
 
 def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
@@ -70,52 +99,139 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
     )
 
 
-def quality(curves: Sequence[Floats], heldout: HeldOut) -> Quality:
-    """Judge the curves of all held-out clips, each `[frames, driven]` at the teacher's frames."""
-    teacher = heldout.teacher
-    against_teacher: Measures = {
+def silence() -> tuple[Floats, Floats]:
+    """Two seconds of digital silence, and two of white noise at −70 dBFS: a face should rest."""
+    noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE, dtype=np.float32)
+    return np.zeros(2 * SAMPLE_RATE, np.float32), noise * np.float32(10 ** (-70 / 20))
+
+
+def quality(
+    curves: Sequence[Floats],
+    heldout: HeldOut,
+    rule: ClosureRule = ARKIT_CLOSURE,
+    on_silence: Sequence[Floats] = (),
+) -> Quality:
+    """Judge the curves of all held-out clips, each `[frames, driven]` at the teacher's frames.
+
+    `on_silence` are what the same model makes of `silence`, at the same rate; `rule` says when the rig's lips are sealed; closures of a rig without its controls are None.
+    """
+    if not heldout.clips:
+        return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
+    against_teacher = _measured(_against_teacher(curves, heldout, rule))
+    still = metrics.stillness(on_silence, heldout.rate_hz)
+    against_truth = _measured(_against_truth(curves, heldout, rule) | {"stillness": still})
+    return Quality(
+        against_teacher, against_truth, _by_region(curves, heldout), _by_control(curves, heldout)
+    )
+
+
+def pbm_cases(
+    curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule = ARKIT_CLOSURE
+) -> list[NDArray[np.bool_]]:
+    """Of each aligned clip, bool `[intervals]`: whether the lips close on its /p b m/.
+
+    Two models' cases of the same clips can be compared by `closures.paired_difference`.
+    """
+    aligned = _aligned(heldout)
+    return closures.pbm_cases(
+        [curves[i] for i, _ in aligned],
+        [visemes.bilabials(segments) for _, segments in aligned],
+        heldout.driven,
+        heldout.rate_hz,
+        heldout.offset_s,
+        rule,
+    )
+
+
+def _aligned(heldout: HeldOut) -> list[tuple[int, Sequence[visemes.Segment]]]:
+    """Number and visemes of each clip with a known alignment."""
+    return [(i, a.segments) for i, a in enumerate(heldout.alignments) if a is not None]
+
+
+def _against_teacher(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule) -> Measures:
+    teacher, driven, rate_hz = heldout.teacher, heldout.driven, heldout.rate_hz
+    measures: Measures = {
         "mse": metrics.mse(curves, teacher),
         "r2": metrics.r2(curves, teacher),
         "correlation": metrics.correlation(curves, teacher),
-        "velocity_mse": metrics.velocity_mse(curves, teacher, heldout.rate_hz),
+        "velocity_mse": metrics.velocity_mse(curves, teacher, rate_hz),
         "jitter_ratio": metrics.jitter_ratio(curves, teacher),
+        "lag_ms": metrics.lag_ms(curves, teacher, rate_hz),
     }
-    return Quality(_measured(against_teacher), _measured(_against_truth(curves, heldout)))
+    if rule.applies_to(driven):
+        scores = closures.closure_scores(curves, teacher, driven, rate_hz, rule)
+        measures |= {f"closure_{name}": value for name, value in asdict(scores).items()}
+    return dict.fromkeys(COPIES) | measures
 
 
-def _against_truth(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
-    """Against rule-based curves of the aligned clips.
+def _against_truth(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule) -> Measures:
+    """Against the phones of the aligned clips and, for ARKit's controls, rule-based curves of them.
 
-    All None for a rig or for speech of which no truth is known.
+    None for a rig or for speech of which no truth is known.
     """
-    aligned = [(i, a) for i, a in enumerate(heldout.alignments) if a is not None]
+    measures: Measures = dict.fromkeys(TRUTHS)
+    aligned = _aligned(heldout)
+    clips = [curves[i] for i, _ in aligned]
+    # A NaN is not below the limit: such lips would pass for open ones on every vowel.
+    if not clips or not all(np.isfinite(clip).all() for clip in clips):
+        return measures
     driven, rate_hz, offset_s = heldout.driven, heldout.rate_hz, heldout.offset_s
-    if not aligned or not set(driven) <= set(rig.ARKIT) or not rig.has_lips(driven):
-        return dict.fromkeys(TRUTHS)
-    columns = [rig.ARKIT.index(name) for name in driven]
-    predicted, truth, closures, vowels = [], [], [], []
-    for i, alignment in aligned:
-        samples, segments = heldout.samples[i], alignment.segments
-        rules = visemes.curves(segments, len(samples) / SAMPLE_RATE, rate_hz, samples, offset_s)
+    if rule.applies_to(driven):
+        vowels = [visemes.clear_vowels(segments) for _, segments in aligned]
+        false = closures.false_closures(clips, vowels, driven, rate_hz, offset_s, rule)
+        pbm = closures.share(pbm_cases(curves, heldout, rule))
+        measures |= {"pbm": pbm, "false_closures": false}
+    if set(driven) <= set(rig.ARKIT) and ARKIT_CLOSURE.applies_to(driven):
+        predicted, truth = _beside_rules(curves, heldout)
+        measures |= {
+            "mse": metrics.mse(predicted, truth),
+            "r2": metrics.r2(predicted, truth),
+            "correlation": metrics.correlation(predicted, truth),
+            "jitter_ratio": metrics.jitter_ratio(predicted, truth),
+        }
+    return measures
+
+
+def _beside_rules(curves: Sequence[Floats], heldout: HeldOut) -> tuple[list[Floats], list[Floats]]:
+    """Curves of the aligned clips, and rule-based ones of the same frames and ARKit controls."""
+    columns = [rig.ARKIT.index(name) for name in heldout.driven]
+    predicted, truth = [], []
+    for i, segments in _aligned(heldout):
+        samples = heldout.samples[i]
+        seconds = len(samples) / SAMPLE_RATE
+        rules = visemes.curves(segments, seconds, heldout.rate_hz, samples, heldout.offset_s)
         frames = min(len(rules), len(curves[i]))
         predicted.append(curves[i][:frames])
         truth.append(rules[:frames, columns])
-        closures.append(visemes.bilabials(segments))
-        vowels.append(visemes.clear_vowels(segments))
-    return {
-        "mse": metrics.mse(predicted, truth),
-        "r2": metrics.r2(predicted, truth),
-        "correlation": metrics.correlation(predicted, truth),
-        "jitter_ratio": metrics.jitter_ratio(predicted, truth),
-        "pbm": metrics.pbm_accuracy(predicted, closures, driven, rate_hz, offset_s),
-        "false_closures": metrics.false_closures(predicted, vowels, driven, rate_hz, offset_s),
-    }
+    return predicted, truth
+
+
+def _by_region(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
+    found: Breakdown = {}
+    for name, measure in (("mse", metrics.mse), ("correlation", metrics.correlation)):
+        values = metrics.by_region(measure, curves, heldout.teacher, heldout.driven)
+        for region, value in values.items():
+            found.setdefault(region, {})[name] = _finite(value)
+    return found
+
+
+def _by_control(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
+    errors = metrics.mse_by_control(curves, heldout.teacher)
+    correlations = metrics.correlation_by_control(curves, heldout.teacher)
+    rows = zip(heldout.driven, errors, correlations, strict=True)
+    return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _measured(measures: Measures) -> Measures:
-    def known(value: float | Share | None) -> bool:
-        if isinstance(value, Share):
-            return value.n > 0
-        return value is not None and math.isfinite(value)
+    """The same, with None for a share of no case and for what is no number."""
+    return {name: _known(value) for name, value in measures.items()}
 
-    return {name: value if known(value) else None for name, value in measures.items()}
+
+def _known(value: float | Share | None) -> float | Share | None:
+    if isinstance(value, Share):
+        return value if value.n else None
+    return None if value is None else _finite(value)

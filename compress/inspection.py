@@ -52,15 +52,20 @@ def _run(path: Path) -> Facts:
 
 
 def _student(path: Path) -> Facts:
+    from compress.students.facts import facts_of
     from compress.students.storing import load_student
 
     student, card = load_student(path)
     config = student.config
+    facts = facts_of(config)
     return {
         "is": "a student",
         "name": f"{card.name}, {card.step}",
         "architecture": f"{card.architecture}, first layer {config.first_layer}",
         "parameters": f"{card.parameters:,}",
+        "weights": f"{facts.bytes_fp32:,} bytes in fp32, {facts.bytes_fp16:,} in fp16",
+        "multiply-adds": f"{facts.multiply_adds_window:,} a frame in window form, "
+        f"{facts.multiply_adds_hop:,} in dense form",
         "window": f"{config.window} samples ({_ms(config.past)} past, {_ms(config.future)} future)",
         "controls": f"{len(card.controls)}, {len(card.driven)} of them driven",
         "training steps": str(card.training_steps),
@@ -68,6 +73,7 @@ def _student(path: Path) -> Facts:
 
 
 def _model(path: Path) -> Facts:
+    from exporters.signature import latency_in_words
     from exporters.targets import load_target, target_of
 
     target = target_of(path)
@@ -80,6 +86,7 @@ def _model(path: Path) -> Facts:
         "audio": f"float32 [1, 1, {signature.window}] at {signature.sample_rate_hz} Hz",
         "rig": f"float32 [1, {len(signature.driven)}]",
         "context": f"{signature.past_ms:g} ms past, {signature.future_ms:g} ms future",
+        "latency": latency_in_words(signature.future_ms, signature.smoothing_ms),
         "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
         "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,

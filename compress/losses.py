@@ -1,6 +1,17 @@
 """Losses of distillation. Curves are `[batch, controls, frames]`, one hop between frames."""
 
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress import rig
+from compress.errors import UsageError
+
+if TYPE_CHECKING:
+    from compress.recipe import TrainingSettings
 
 
 def reconstruction(predicted: Tensor, label: Tensor) -> Tensor:
@@ -11,3 +22,54 @@ def reconstruction(predicted: Tensor, label: Tensor) -> Tensor:
 def velocity(predicted: Tensor, label: Tensor) -> Tensor:
     """Mean squared error of frame-to-frame differences: against a mouth that trembles or lags."""
     return ((predicted.diff(dim=-1) - label.diff(dim=-1)) ** 2).mean()
+
+
+class Criterion(nn.Module):
+    """The loss on the labels, term by term; `weights` says what each counts for in the sum.
+
+    reconstruction, with a weight for each control; velocity; and closure: the squared error of the
+    lip aperture in the frames in which the lips are closed, the teacher's or the student's. Those
+    frames are few, and reconstruction alone lets the lips stay a little apart where it is not sure
+    of the moment. The student's own count too, or it would learn to mumble with closed lips. Raises
+    `UsageError` for a weight of a control that the rig lacks or does not move, and for a closure
+    weight on a rig whose lips are not known.
+    """
+
+    control_weights: Tensor
+    aperture: Tensor
+
+    def __init__(self, settings: "TrainingSettings", driven: Sequence[str]) -> None:
+        super().__init__()
+        if unknown := sorted(set(settings.control_weights) - set(driven)):
+            raise UsageError(
+                f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
+                f"move. It moves {', '.join(driven)}."
+            )
+        if settings.closure_weight and not rig.has_lips(driven):
+            raise UsageError(
+                f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
+                f"the lips of this rig are closed: that needs ARKit's jawOpen and mouthClose. Set "
+                f"it to 0."
+            )
+        weight = [settings.control_weights.get(name, 1.0) for name in driven]
+        self.register_buffer("control_weights", torch.tensor(weight)[:, None], persistent=False)
+        self.weights = {"reconstruction": 1.0, "velocity": settings.velocity_weight}
+        if settings.closure_weight:
+            self.weights["closure"] = settings.closure_weight
+            aperture = rig.lip_aperture(np.eye(len(driven)), driven)  # it is linear
+            self.register_buffer(
+                "aperture", torch.tensor(aperture, dtype=torch.float32)[:, None], persistent=False
+            )
+
+    def forward(self, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Each term, not yet weighted."""
+        error = predicted - label
+        terms = {
+            "reconstruction": (self.control_weights * error**2).mean(),
+            "velocity": velocity(predicted, label),
+        }
+        if "closure" in self.weights:
+            wanted, found = ((self.aperture * curves).sum(1) for curves in (label, predicted))
+            closed = torch.minimum(wanted, found.detach()) < rig.CLOSED_BELOW
+            terms["closure"] = ((found - wanted) ** 2 * closed).mean()
+        return terms

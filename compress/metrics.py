@@ -3,39 +3,59 @@
 Curves are lists of clips, each float `[frames, controls]`, at one rate and with the same controls
 in both lists. A measure that the reference does not allow (it never moves, no clip is long enough)
 is NaN. The source paper names MSE, PBM accuracy and jitter; its exact definitions were not at hand,
-so those of the last two are ours.
+so those of the last two are ours. Measures of lip closures are in `closures`, and named here too.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from compress.rig import CLOSED_BELOW, lip_aperture
+from compress import rig
+from compress.closures import (
+    Clips,
+    ClosureScores,
+    Interval,
+    Share,
+    closure_scores,
+    false_closures,
+    pbm_accuracy,
+)
 
-Clips = Sequence[np.ndarray]
-Interval = tuple[float, float]
+__all__ = [
+    "Clips",
+    "ClosureScores",
+    "Interval",
+    "Share",
+    "by_region",
+    "closure_scores",
+    "correlation",
+    "correlation_by_control",
+    "false_closures",
+    "jitter",
+    "jitter_ratio",
+    "lag_ms",
+    "mse",
+    "mse_by_control",
+    "pbm_accuracy",
+    "r2",
+    "stillness",
+    "velocity_mse",
+]
 
-# Lips may close a frame of film before or after the phone's edges and still look right; an
-# alignment errs by 10 ms.
-CLOSURE_SLACK_S = 0.020
-BOOTSTRAP_DRAWS = 2000
-# A frame lies inside of an interval whose edge misses it by the rounding of its time alone.
-ROUNDING_FRAMES = 1e-6
+Floats = NDArray[np.float64]
+
+# A control whose standard deviation in the reference is no more than this stands still, in rig
+# units; and in the prediction, where rounding alone can move it.
+REFERENCE_MOVES_ABOVE = 1e-4
+PREDICTION_MOVES_ABOVE = 1e-7
+# Sound that is a fifth of a second off the picture is seen by anybody; further off, another
+# syllable may fit better than the one meant.
+LAG_REACH_S = 0.200
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of `n` cases with its 95 % bootstrap interval over clips; NaN where none was."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-
-def _joined(clips: Clips) -> np.ndarray:
+def _joined(clips: Clips) -> Floats:
     return np.concatenate([np.asarray(c, np.float64) for c in clips])
 
 
@@ -55,20 +75,63 @@ def r2(predicted: Clips, reference: Clips) -> float:
     return 1 - float(((p - r) ** 2).sum()) / spread if spread else math.nan
 
 
+def mse_by_control(predicted: Clips, reference: Clips) -> Floats:
+    """Mean squared error of each control over all frames, `[controls]`, in rig units squared.
+
+    `mse`, which the paper reports, taken apart: their mean is that.
+    """
+    return np.asarray(((_joined(predicted) - _joined(reference)) ** 2).mean(0))
+
+
 def correlation(predicted: Clips, reference: Clips) -> float:
     """Pearson correlation over all frames, averaged over the controls that move in the reference.
 
     A control that stands still in the prediction counts as 0: it carries nothing of the reference.
     """
     p, r = _joined(predicted), _joined(reference)
-    moving = r.std(0) > 1e-4
-    if not moving.any():
-        return math.nan
-    p, r = p[:, moving], r[:, moving]
+    moving = r.std(0) > REFERENCE_MOVES_ABOVE
+    return float(_correlations(p[:, moving], r[:, moving]).mean()) if moving.any() else math.nan
+
+
+def correlation_by_control(predicted: Clips, reference: Clips) -> Floats:
+    """Pearson correlation of each control over all frames, `[controls]`.
+
+    `correlation` taken apart: NaN where the reference stands still, 0 where the prediction alone
+    does.
+    """
+    p, r = _joined(predicted), _joined(reference)
+    moving = r.std(0) > REFERENCE_MOVES_ABOVE
+    found = np.full(len(moving), math.nan)
+    found[moving] = _correlations(p[:, moving], r[:, moving])
+    return found
+
+
+def _correlations(p: Floats, r: Floats) -> Floats:
+    """Pearson's of each column of `[frames, n]`, none of which stands still in `r`."""
     p, r = p - p.mean(0), r - r.mean(0)
-    still = p.std(0) <= 1e-7  # a NaN is not still, and stays one
+    still = p.std(0) <= PREDICTION_MOVES_ABOVE  # a NaN is not still, and stays one
     scale = np.where(still, 1.0, np.sqrt((p**2).sum(0) * (r**2).sum(0)))
-    return float(np.where(still, 0.0, (p * r).sum(0) / scale).mean())
+    return np.where(still, 0.0, (p * r).sum(0) / scale)
+
+
+def by_region(
+    measure: Callable[[Clips, Clips], float],
+    predicted: Clips,
+    reference: Clips,
+    controls: Sequence[str],
+) -> dict[str, float]:
+    """`mse`, `correlation` or another measure of the controls of each of `rig.regions` alone.
+
+    These two are means over the region's controls, of the correlations over those that move. The
+    regions are ours.
+    """
+    found = {}
+    for region, columns in rig.regions(controls).items():
+        chosen = list(columns)
+        found[region] = measure(
+            [c[:, chosen] for c in predicted], [c[:, chosen] for c in reference]
+        )
+    return found
 
 
 def velocity_mse(predicted: Clips, reference: Clips, rate_hz: float) -> float:
@@ -97,72 +160,50 @@ def jitter_ratio(predicted: Clips, reference: Clips) -> float:
     return jitter(predicted) / of_reference if of_reference else math.nan
 
 
-def lips_closed(curves: np.ndarray, controls: Sequence[str]) -> np.ndarray:
-    """Whether the lips are sealed, bool `[frames]`: their aperture is below `rig.CLOSED_BELOW`."""
-    return lip_aperture(curves, controls) < CLOSED_BELOW
+def stillness(clips: Clips, rate_hz: float) -> float:
+    """Mean absolute velocity over all frames and controls, in rig units / s; lower is better.
 
-
-def pbm_accuracy(
-    clips: Clips,
-    bilabials: Sequence[Sequence[Interval]],
-    controls: Sequence[str],
-    rate_hz: float,
-    offset_s: float = 0.0,
-) -> Share:
-    """Share of /p b m/ intervals (start s, end s) in which the lips close in at least one frame.
-
-    Intervals are widened by 20 ms at both ends; one in which no frame lies is not counted. Frame i
-    stands for offset_s + i / rate_hz; `controls` name the curves' columns.
+    Give what a model makes of silence: a face at rest must not twitch. Ours.
     """
-    cases = []
-    for clip, intervals in zip(clips, bilabials, strict=True):
-        closed = lips_closed(clip, controls)
-        widened = [(start - CLOSURE_SLACK_S, end + CLOSURE_SLACK_S) for start, end in intervals]
-        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in widened]
-        cases.append(np.array([span.any() for span in spans if len(span)], bool))
-    return _bootstrap(cases)
+    steps = [np.abs(np.diff(np.asarray(c, np.float64), axis=0)) for c in clips if len(c) > 1]
+    return float(np.concatenate(steps).mean() * rate_hz) if steps else math.nan
 
 
-def false_closures(
-    clips: Clips,
-    vowels: Sequence[Sequence[Interval]],
-    controls: Sequence[str],
-    rate_hz: float,
-    offset_s: float = 0.0,
-) -> Share:
-    """Share of vowel frames in which the lips are wrongly sealed.
+def lag_ms(predicted: Clips, reference: Clips, rate_hz: float) -> float:
+    """Lip-sync lag in milliseconds: how late the prediction moves; below 0 it is early.
 
-    Give vowels with no bilabial beside them. What keeps PBM accuracy honest: a mouth that never
-    opens closes on every /p b m/.
+    The peak of the cross-correlation of the velocities within ± 200 ms (Knapp & Carter, *The
+    generalized correlation method for estimation of time delay*, 1976), pooled over clips, divided
+    for each control by the energy of both its velocities and averaged over the controls that move
+    in the reference; a parabola through the peak and its neighbours reads between frames. NaN where
+    nothing is like the reference at any shift, where the best shift lies beyond the reach, or where
+    no control moves. Of a prediction that follows poorly it says little: read it with correlation.
     """
-    cases = []
-    for clip, intervals in zip(clips, vowels, strict=True):
-        closed = lips_closed(clip, controls)
-        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
-        cases.append(np.concatenate([np.zeros(0, bool), *spans]))
-    return _bootstrap(cases)
+    reach = math.floor(LAG_REACH_S * rate_hz) + 1  # the last one's neighbour
+    p, r = _velocities(predicted, reach), _velocities(reference, reach)
+    moving = (_joined(reference).std(0) > REFERENCE_MOVES_ABOVE) & r.any(0)
+    if not moving.any():
+        return math.nan
+    p, r = p[:, moving], r[:, moving]
+    still = np.sqrt((p**2).mean(0)) <= PREDICTION_MOVES_ABOVE
+    scale = np.where(still, math.inf, np.sqrt((p**2).sum(0) * (r**2).sum(0)))
+    inner = len(r) - 2 * reach
+    likeness = [
+        float(((p[shift : shift + inner] * r[reach : reach + inner]).sum(0) / scale).mean())
+        for shift in range(2 * reach + 1)
+    ]
+    best = int(np.argmax(likeness))  # a NaN, where there is one
+    if best in (0, 2 * reach) or not likeness[best] > 0:
+        return math.nan
+    before, peak, after = likeness[best - 1 : best + 2]
+    between = (before - after) / (before - 2 * peak + after) / 2
+    return (best + between - reach) * 1000 / rate_hz
 
 
-def _frames_in(
-    interval: Interval, frames: np.ndarray, rate_hz: float, offset_s: float
-) -> np.ndarray:
-    """Those of `frames` whose times lie in an interval, both ends included."""
-    first = math.ceil((interval[0] - offset_s) * rate_hz - ROUNDING_FRAMES)
-    last = math.floor((interval[1] - offset_s) * rate_hz + ROUNDING_FRAMES)
-    return frames[max(0, first) : max(0, last + 1)]
+def _velocities(clips: Clips, gap: int) -> Floats:
+    """Frame-to-frame differences of all clips, `[frames, controls]`, in rig units per frame.
 
-
-def _bootstrap(cases: Sequence[np.ndarray]) -> Share:
-    """Pooled share of true cases, bool `[n]` for each clip, with a percentile interval.
-
-    Clips are drawn with replacement (Efron, 1979), with a fixed seed.
+    `gap` frames of rest lie between clips and at both ends: no shift up to it makes clips overlap.
     """
-    hits = np.array([clip.sum() for clip in cases], float)
-    counts = np.array([len(clip) for clip in cases], float)
-    if counts.sum() == 0:
-        return Share(math.nan, 0, math.nan, math.nan)
-    drawn = np.random.default_rng(0).integers(0, len(hits), (BOOTSTRAP_DRAWS, len(hits)))
-    totals = counts[drawn].sum(1)
-    shares = hits[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return Share(float(hits.sum() / counts.sum()), int(counts.sum()), float(low), float(high))
+    steps = [np.diff(np.asarray(c, np.float64), axis=0) for c in clips]
+    return np.concatenate([np.pad(step, ((0, gap), (0, 0))) for step in [steps[0][:0], *steps]])

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import cache
 
 from compress import reporting
-from compress.distillation import examples
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
 from compress.planning import Inputs, Plan
@@ -13,6 +12,7 @@ from compress.recipe import Recipe
 from compress.reporting import Facts, StudentResult
 from compress.stages import checking, exporting, gates, labelling, training
 from compress.store import run_lock, storage_errors
+from compress.stretches import examples
 from exporters.report import ReportDocument
 
 Say = Callable[[str], None]
@@ -50,7 +50,8 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
     labels = labelling.run(plan.label)
     if until == "label":
         return None
-    distilled = [training.run(jobs.distill, labels) for jobs in plan.students]
+    trained = {job.settings.name: training.run(job, labels) for job in plan.distills}
+    distilled = [trained[jobs.name] for jobs in plan.students]
     if until == "distill":
         return None
     exported = [exporting.run(jobs.export) for jobs in plan.students]
@@ -65,7 +66,9 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
         {target: checking.verify(job, heldout) for target, job in jobs.verify.items()}
         for jobs in plan.students
     ]
-    baselines = checking.baselines(plan.baselines, lambda: examples(labels, "train"), heldout)
+    baselines = checking.baselines(
+        plan.baselines, lambda: examples(labels, labels.side("train")), heldout
+    )
     if until == "verify":
         return None
     timed = [

@@ -5,16 +5,17 @@ Every stage's job, and whether its result is there already.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from compress.alignments import Alignment, read_alignments
 from compress.errors import UsageError
-from compress.recipe import Recipe, recipe_hash
+from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.stages.checking import BaselineJob, BenchmarkJob, VerifyJob
 from compress.stages.exporting import PRECISION, ExportJob
 from compress.stages.labelling import LabelJob
 from compress.stages.speech import Speech, gather
-from compress.stages.training import DistillJob
+from compress.stages.training import DistillJob, Guide, find_guide
 from compress.store import content_key, stage, storage_errors
 from compress.teachers.loading import TeacherFile, find_teacher
 
@@ -43,11 +44,16 @@ class StudentJobs:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a run. `shown` is what the report depends on beside their results."""
+    """All jobs of a run.
+
+    `distills` are in the recipe's order and may hold guides, trained for others' sake, that go no
+    further; `shown` is what the report depends on beside their results.
+    """
 
     folder: Path
     recipe_hash: str
     label: LabelJob
+    distills: tuple[DistillJob, ...]
     students: tuple[StudentJobs, ...]
     baselines: BaselineJob
     shown: Mapping[str, object]
@@ -69,8 +75,9 @@ class Plan:
     def steps(self) -> Iterator[tuple[str, str, Path, str]]:
         """Each step in order: stage, what it is about, folder, key."""
         yield "label", "", self.label.folder, self.label.key
+        for job in self.distills:
+            yield "distill", job.settings.name, job.folder, job.key
         for student in self.students:
-            yield "distill", student.name, student.distill.folder, student.distill.key
             yield "export", student.name, student.export.folder, student.export.key
             for target, verify in student.verify.items():
                 yield "verify", f"{student.name} {target}", verify.folder, verify.key
@@ -122,8 +129,9 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     )
     alignments = content_key(**{clip: asdict(a) for clip, a in inputs.alignments.items()})
 
-    def jobs(name: str) -> StudentJobs:
-        distill = DistillJob(
+    @cache
+    def distilled(name: str) -> DistillJob:
+        return DistillJob(
             folder=folder / "students" / name / "distilled",
             logs=folder / "logs" / name,
             work=folder / ".work" / name,
@@ -131,12 +139,26 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             settings=known[name],
             seed=recipe.seed,
             threads=recipe.threads,
+            events=folder / "tensorboard" / name,
+            guide=guide_of(known[name]),
         )
+
+    def guide_of(student: StudentSettings) -> Guide | None:
+        if student.guide is None:
+            return None
+        if student.guided_within:
+            own = distilled(student.guide)
+            return Guide(own.folder, own.key)
+        return find_guide(student.name, student.guide, recipe.folder)
+
+    def jobs(name: str) -> StudentJobs:
+        distill = distilled(name)
         export = ExportJob(
             folder=folder / "models" / f"{name}-{PRECISION}",
             student_folder=distill.folder,
             student_key=distill.key,
             settings=recipe.export,
+            smoothing=known[name].smoothing,
             recipe_hash=recipe_hash(recipe),
             teacher=f"{inputs.teacher.name} {inputs.teacher.hash}",
         )
@@ -160,11 +182,14 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         }
         return StudentJobs(name, distill, export, verify, benchmark)
 
+    # In the recipe's order, where a guide stands before its students.
+    chosen = tuple(name for name in known if not students or name in students)
     return Plan(
         folder=folder,
         recipe_hash=recipe_hash(recipe),
         label=label,
-        students=tuple(jobs(name) for name in dict.fromkeys(students or known)),
+        distills=tuple(distilled(name) for name in _with_guides(known, chosen)),
+        students=tuple(jobs(name) for name in chosen),
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, alignments),
         shown={
             "gates": recipe.gates.model_dump(mode="json"),
@@ -172,6 +197,16 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             "skipped": inputs.speech.left_out,
         },
     )
+
+
+def _with_guides(known: Mapping[str, StudentSettings], chosen: Sequence[str]) -> list[str]:
+    """The chosen students and all that guide them, in the recipe's order: a guide comes first."""
+    needed = set(chosen)
+    for name in reversed(list(known)):
+        student = known[name]
+        if name in needed and student.guided_within and student.guide is not None:
+            needed.add(student.guide)
+    return [name for name in known if name in needed]
 
 
 def _check_folder(folder: Path) -> None:

@@ -13,8 +13,8 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(title: str, total: float) -> Iterator[Bar]:
-    """A progress bar on stderr with the time left; draws nothing when stderr is no terminal."""
+def bar(title: str, total: float, hidden: bool = False) -> Iterator[Bar]:
+    """A progress bar on stderr with the time left; none when stderr is no terminal, or `hidden`."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -33,7 +33,7 @@ def bar(title: str, total: float) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
     ) as progress:
         task = progress.add_task(title, total=total, note="")
 

@@ -9,31 +9,32 @@ themselves. A Recipe comes back from its own JSON with `Recipe.model_validate_js
 """
 
 import hashlib
-import math
-import pkgutil
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import RecipeError
 from compress.recipe_mistakes import distinct, emptied, explain, nearest, one_of, show, words
+from compress.recipe_section import (
+    Count,
+    Name,
+    Positive,
+    Section,
+    Share,
+    Text,
+    modules_defining,
+)
+from compress.recipe_students import LayerSettings, StudentSettings, TrainingSettings
 from compress.recipe_yaml import dump, override, parse
 from compress.store import canonical_json
 
 __all__ = [
+    "LayerSettings",
     "Recipe",
+    "StudentSettings",
+    "TrainingSettings",
     "dump_yaml",
     "load_recipe",
     "modules_defining",
@@ -43,28 +44,10 @@ __all__ = [
 ]
 
 _PACKAGE = Path(__file__).parent
-_STUDENTS = _PACKAGE / "students"
 _EXPORTERS = _PACKAGE.parent / "exporters"
 
 # ------------------------------------------------------------------------------------------------
 # sections
-
-# Names become folder and file names, also where upper and lower case are the same.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[float, float]
-
-
-class Section(BaseModel):
-    """Strict (no "7" for 7), frozen, and no key that is not a field."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
 
 
 class TeacherSettings(Section):
@@ -105,109 +88,6 @@ class LabelSettings(Section):
         60.0, description="audio in one teacher batch of equal lengths, in seconds"
     )
     shard_clips: Count = Field(64, description="clips in one shard file")
-
-
-class LayerSettings(Section):
-    kernel: Count = Field(description="kernel length, in steps of the layer's input")
-    stride: Count = Field(1, description="stride, in steps of the layer's input")
-    channels: Count = Field(description="output channels, before the student's `width`")
-
-
-class TrainingSettings(Section):
-    steps: Count = Field(2000, description="optimiser steps")
-    batch: Count = Field(12, description="stretches of speech in a step")
-    frames: int = Field(
-        96, ge=2, description="consecutive frames in a stretch (the velocity loss needs 2)"
-    )
-    learning_rate: Positive = Field(3.0e-3, description="peak learning rate")
-    warmup_steps: int = Field(
-        60, ge=0, description="steps in which the learning rate rises to its peak"
-    )
-    weight_decay: NotNegative = Field(0.01, description="decoupled weight decay")
-    velocity_weight: NotNegative = Field(
-        4.0, description="weight of the velocity loss beside reconstruction"
-    )
-    gain_db: Range = Field((-30.0, 6.0), description="augmentation: lowest and highest gain, in dB")
-    noise_db: Range = Field(
-        (-90.0, -54.0), description="augmentation: lowest and highest noise level, in dBFS"
-    )
-    validate_every: Count = Field(200, description="steps between two validations")
-    checkpoint_every: Count = Field(
-        200, description="steps between two checkpoints from which a run goes on"
-    )
-    grad_clip: Positive = Field(1.0, description="largest norm of the gradient")
-    ema: float = Field(
-        0.999, ge=0, lt=1, description="decay of the averaged weights a step; 0 takes the last ones"
-    )
-
-    @field_validator("gain_db", "noise_db")
-    @classmethod
-    def _in_order(cls, value: Range) -> Range:
-        if value[0] > value[1]:
-            raise ValueError(f"found {show(value)}, expected the lower level first")
-        return value
-
-
-class StudentSettings(Section):
-    name: Name = Field(
-        description="name of the student's folder: lower case letters, digits, and . _ -"
-    )
-    architecture: str = Field("conv_fc", description="a module of compress/students")
-    first_layer: Literal["gabor_log", "conv"] = Field(
-        "gabor_log",
-        description="starts as mel-spaced Gabor pairs with log energy, or as a plain convolution",
-    )
-    past_ms: NotNegative = Field(256.0, description="context before the frame, in ms")
-    future_ms: NotNegative = Field(256.0, description="context after the frame, in ms")
-    filters: Count = Field(
-        72, description="Gabor pairs or channels of the first layer, before `width`"
-    )
-    first_kernel: Count = Field(160, description="kernel of the first layer, in samples")
-    first_stride: Count = Field(32, description="stride of the first layer, in samples")
-    layers: tuple[LayerSettings, ...] = Field(
-        description="the convolutions after the first layer, in order"
-    )
-    head_channels: Count = Field(
-        256, description="channels of the fully connected head, before `width`"
-    )
-    head_kernel: Count = Field(
-        9, description="kernel of the head's first convolution, in steps of its input"
-    )
-    width: Positive = Field(1.0, description="multiplies all channels but the controls")
-    training: TrainingSettings = Field(
-        default_factory=TrainingSettings, description="how the student is distilled"
-    )
-
-    @field_validator("architecture")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return one_of(value, modules_defining(_STUDENTS, "build"))
-
-    @field_validator("past_ms", "future_ms")
-    @classmethod
-    def _whole_samples(cls, value: float) -> float:
-        samples = value * SAMPLE_RATE / 1000
-        if not samples.is_integer():
-            nearest = [1000 * n / SAMPLE_RATE for n in (math.floor(samples), math.ceil(samples))]
-            raise ValueError(
-                f"{value:g} ms is {samples:g} samples at {SAMPLE_RATE} Hz, expected a whole "
-                f"number; the nearest are {words(nearest)} ms"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _fits_the_hop(self) -> Self:
-        stride = self.first_stride * math.prod(layer.stride for layer in self.layers)
-        if HOP % stride:
-            raise ValueError(
-                f"`first_stride` and the strides of `layers` multiply to {stride} samples, "
-                f"expected a divisor of the hop, {HOP} samples"
-            )
-        if self.past_ms + self.future_ms == 0:
-            raise ValueError(
-                "`past_ms` and `future_ms` are both 0, expected a window longer than nothing"
-            )
-        return self
 
 
 class OnnxSettings(Section):
@@ -299,18 +179,19 @@ class Recipe(Section):
         distinct([student.name for student in value])
         return value
 
-
-def modules_defining(folder: Path, function: str) -> tuple[str, ...]:
-    """Names of the modules in `folder` that define `function` at top level, sorted, found without
-    importing any.
-    """
-    definition = re.compile(rf"^def {re.escape(function)}\(", re.MULTILINE)
-    names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
-    return tuple(
-        sorted(
-            name for name in names if definition.search((folder / f"{name}.py").read_text("utf-8"))
-        )
-    )
+    @model_validator(mode="after")
+    def _guides_first(self) -> Self:
+        """A guide is trained before the student that it guides, so it stands before it."""
+        trained: list[str] = []
+        for student in self.students:
+            if student.guided_within and student.guide not in trained:
+                raise ValueError(
+                    f"student {student.name} has the guide {show(student.guide)}, expected a "
+                    f"student that stands before it ({words(trained)}), "
+                    f"builtin:NAME, or the folder of a distilled student with a / in its path"
+                )
+            trained.append(student.name)
+        return self
 
 
 # ------------------------------------------------------------------------------------------------

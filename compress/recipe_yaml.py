@@ -65,13 +65,20 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 def parse(text: str) -> Any:
     """The dicts, lists and scalars in `text`. Raises ValueError with line and column, from 1."""
     try:
-        return yaml.load(text, _Loader)
+        return _apart(yaml.load(text, _Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ValueError(f"{where}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ValueError(str(error).replace("\n", " ")) from error
+
+
+def _apart(tree: Any) -> Any:
+    """A copy in which an anchor's aliases are values of their own, to override one by one."""
+    if isinstance(tree, dict):
+        return {key: _apart(value) for key, value in tree.items()}
+    return [_apart(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def dump(tree: Any) -> str:

@@ -1,7 +1,7 @@
 """Stage report: everything that was measured, as one document."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +10,11 @@ import numpy as np
 
 from compress import rig, visemes
 from compress.animation import driven_curves
-from compress.evaluation import HeldOut, Measures
+from compress.evaluation import HeldOut, Measures, Quality
 from compress.labels import Labels
 from compress.metrics import Share
 from compress.planning import Inputs, Plan, StudentJobs
+from compress.smoothing import NONE
 from compress.stages import gates
 from compress.stages.checking import NOT_KEPT, Baseline, Verified
 from compress.stages.exporting import Exported
@@ -35,6 +36,8 @@ TOOLS = (
     *("lhotse", "lightning-fabric"),
 )
 # Shown where the rig has them; else the three controls that move most.
+# Terms of the loss that a training log may hold.
+TERMS = ("reconstruction", "velocity", "closure", "feature")
 SHOWN = ("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel")
 
 
@@ -83,7 +86,9 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
     """The report of a run."""
     teacher, labels, versions = facts.inputs.teacher, facts.labels, tool_versions(*TOOLS)
     tiers = [_teacher_row(facts)]
-    tiers += [_student_row(facts, s, target) for s in students for target in s.exported.files]
+    for s in students:
+        for target in s.exported.files:
+            tiers += _student_rows(facts, s, target)
     tiers += [_baseline_row(baseline) for baseline in facts.baselines[1:]]
     return ReportDocument(
         name=facts.name,
@@ -153,29 +158,47 @@ def _teacher_row(facts: Facts) -> doc.Tier:
         path=None,
         latency=None,
         future_ms=None,
+        smoothing=None,
         algorithmic_latency_ms=None,
         against_teacher={},
         against_truth=_measurements(facts.baselines[0].quality.against_truth),
+        by_region={},
+        by_control={},
     )
 
 
-def _student_row(facts: Facts, student: StudentResult, target: str) -> doc.Tier:
+def _student_rows(facts: Facts, student: StudentResult, target: str) -> list[doc.Tier]:
+    """A file as `lipstill animate` runs it; where that smooths, its bare predictions beside it."""
     signature = Signature.read(student.exported.folder / "signature.json")
-    judged, timed = student.verified[target].quality, student.benchmarks[target]
-    return doc.Tier(
-        name=f"student {student.name}, {signature.precision}, {target}",
-        kind="student",
-        provenance="trained in this run",
-        parameters=student.distilled.parameters,
-        bytes=timed.bytes,
-        sha256=timed.sha256,
-        path=_relative(facts, student.exported.files[target]),
-        latency=timed.latency,
-        future_ms=signature.future_ms,
-        algorithmic_latency_ms=signature.latency_ms,
-        against_teacher=_measurements(judged.against_teacher),
-        against_truth=_measurements(judged.against_truth),
-    )
+    verified, timed = student.verified[target], student.benchmarks[target]
+    name = f"student {student.name}, {signature.precision}, {target}"
+
+    def row(name: str, signature: Signature, judged: Quality) -> doc.Tier:
+        return doc.Tier(
+            name=name,
+            kind="student",
+            provenance="trained in this run",
+            parameters=student.distilled.parameters,
+            bytes=timed.bytes,
+            sha256=timed.sha256,
+            path=_relative(facts, student.exported.files[target]),
+            latency=timed.latency,
+            future_ms=signature.future_ms,
+            smoothing=signature.smoothing,
+            algorithmic_latency_ms=signature.latency_ms,
+            against_teacher=_measurements(judged.against_teacher),
+            against_truth=_measurements(judged.against_truth),
+            by_region=judged.by_region,
+            by_control=judged.by_control,
+        )
+
+    if verified.unsmoothed is None:
+        return [row(name, signature, verified.quality)]
+    bare = replace(signature, smoothing=NONE)
+    return [
+        row(f"{name}, with smoothing", signature, verified.quality),
+        row(f"{name}, without smoothing", bare, verified.unsmoothed),
+    ]
 
 
 def _baseline_row(baseline: Baseline) -> doc.Tier:
@@ -189,9 +212,12 @@ def _baseline_row(baseline: Baseline) -> doc.Tier:
         path=None,
         latency=None,
         future_ms=None,
+        smoothing=None,
         algorithmic_latency_ms=None,
         against_teacher=_measurements(baseline.quality.against_teacher),
         against_truth=_measurements(baseline.quality.against_truth),
+        by_region=baseline.quality.by_region,
+        by_control=baseline.quality.by_control,
     )
 
 
@@ -209,17 +235,17 @@ def _gates(facts: Facts, students: list[StudentResult]) -> list[doc.Gate]:
 
 def _training(student: StudentResult) -> doc.Training:
     rows = student.distilled.log
+    terms = [name for name in rows[0] if name in TERMS]
     return doc.Training(
         student=student.name,
         steps=int(rows[-1]["step"]),
         seconds=rows[-1]["seconds"],
-        final_losses={name: rows[-1][name] for name in ("reconstruction", "velocity")},
+        final_losses={name: rows[-1][name] for name in terms},
         curve=tuple(
             doc.TrainingPoint(
                 step=int(row["step"]),
-                reconstruction=row["reconstruction"],
-                velocity=row["velocity"],
-                validation_r2=row.get("heldout_r2"),
+                losses={name: row[name] for name in terms},
+                validation_r2=row.get("validation_r2"),
             )
             for row in rows
         ),

@@ -12,6 +12,8 @@ Side = Literal["train", "heldout"]
 
 HELD_OUT_ONE_IN = 6
 
+WATCHED_ONE_IN = 24
+
 _LANGUAGE_FOLDER = re.compile(r"^[a-z]{2}/")
 
 
@@ -28,3 +30,12 @@ def split(prompt: str) -> Side:
     """Side of a prompt, from the SHA-256 of its id alone: one prompt in six is held out."""
     digest = hashlib.sha256(prompt.encode()).digest()
     return "heldout" if int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0 else "train"
+
+
+def watched(prompt: str) -> bool:
+    """Whether a training prompt is set aside to watch training: one in 24, by other bits of its hash.
+
+    Weights are chosen and training ends by these clips, so that held-out speech chooses nothing.
+    """
+    digest = hashlib.sha256(prompt.encode()).digest()
+    return int.from_bytes(digest[8:16], "big") % WATCHED_ONE_IN == 0

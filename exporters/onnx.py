@@ -155,6 +155,8 @@ def _metadata(signature: Signature) -> dict[str, str]:
         "lipstill.window_samples": str(signature.window),
         "lipstill.past_ms": f"{signature.past_ms:g}",
         "lipstill.future_ms": f"{signature.future_ms:g}",
+        "lipstill.smoothing": ", ".join(f"{weight:g}" for weight in signature.smoothing),
+        "lipstill.latency_ms": f"{signature.latency_ms:g}",
     }
 
 

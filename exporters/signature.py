@@ -9,6 +9,7 @@ The signature travels inside the file as JSON, and beside it as ``signature.json
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,7 +52,10 @@ class Signature:
     future: int
     """Samples of the window from that moment on."""
     smoothing: tuple[float, ...]
-    """Weights of the predictions one hop before t, at t, and one hop after; (1.0,) is none."""
+    """Weights of the predictions that the client averages; (1.0,) is none.
+
+    An odd number: of the predictions from so many hops before t to as many after; three reach one.
+    """
     recipe_hash: str
     """Hash of the recipe that made the file."""
     teacher: str
@@ -76,14 +80,18 @@ class Signature:
         return 1000 * self.future / self.sample_rate_hz
 
     @property
+    def smoothing_ms(self) -> float:
+        """Milliseconds that smoothing waits for predictions after the moment; 0 for none."""
+        return 1000 * self.hop * hops_awaited(self.smoothing) / self.sample_rate_hz
+
+    @property
     def latency_ms(self) -> float:
         """How long after its moment a pose can be known at the earliest, in milliseconds.
 
-        The future context, and one hop more when smoothing waits for the prediction after t. The
-        time that the computation takes comes on top.
+        The future context, and what smoothing waits for. The time that the computation takes comes
+        on top.
         """
-        waits = len(self.smoothing) == 3 and self.smoothing[2] > 0
-        return self.future_ms + (1000 * self.hop / self.sample_rate_hz if waits else 0.0)
+        return self.future_ms + self.smoothing_ms
 
     def to_json(self) -> str:
         """Write as JSON; ``from_json`` gives an equal signature back."""
@@ -115,6 +123,22 @@ class Signature:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelFileError(f"{path} cannot be read as a signature: {error}.") from error
         return cls.from_json(text, source=str(path))
+
+
+def hops_awaited(smoothing: Sequence[float]) -> int:
+    """Hops after a moment whose predictions its pose needs: as far as weights above 0 reach."""
+    reach = len(smoothing) // 2
+    return max(
+        (i - reach for i, weight in enumerate(smoothing) if weight > 0 and i > reach), default=0
+    )
+
+
+def latency_in_words(future_ms: float, smoothing_ms: float) -> str:
+    """What a pose waits for: `future 64 ms + smoothing 16 ms = 80 ms`, or the future alone."""
+    future = f"future {future_ms:g} ms"
+    if not smoothing_ms:
+        return future
+    return f"{future} + smoothing {smoothing_ms:g} ms = {future_ms + smoothing_ms:g} ms"
 
 
 def _mistakes_in_controls(signature: Signature) -> list[str]:
@@ -151,8 +175,8 @@ def _mistakes_in_time(signature: Signature) -> list[str]:
             f"{signature.window}"
         )
     weights = signature.smoothing
-    if len(weights) not in (1, 3):
-        mistakes.append(f"smoothing has {len(weights)} weights, expected 1 or 3")
+    if len(weights) % 2 == 0:
+        mistakes.append(f"smoothing has {len(weights)} weights, expected an odd number")
     elif not all(weight >= 0 for weight in weights) or not math.isclose(sum(weights), 1.0):
         mistakes.append(f"smoothing {weights} must be weights of at least 0 whose sum is 1")
     return mistakes

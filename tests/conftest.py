@@ -30,6 +30,8 @@ students:
     filters: 8
     first_kernel: 32
     first_stride: 16
+    energy_kernel: 1
+    energy_stride: 1
     layers: [{kernel: 3, stride: 4, channels: 8}]
     head_channels: 8
     head_kernel: 2

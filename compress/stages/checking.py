@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.animation import driven_curves
-from compress.evaluation import Floats, HeldOut, Measures, Quality, quality
+from compress.animation import curves_by_smoothing, frame_times
+from compress.audio import SAMPLE_RATE
+from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
 from compress.metrics import Share
 from compress.progress import bar
+from compress.smoothing import NONE
 from compress.stages.exporting import window_form
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from exporters import records
@@ -26,14 +28,16 @@ from exporters.parity import ParityResult, check_parity, probe_windows
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
-    from compress.distillation import Example
+    from compress.stretches import Example
     from exporters.runtime import Runtime
 
-FORMAT = 1
+FORMAT = 2
 # Sealed under this instead of a key, a failed parity and its report are made again.
 NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
 RUNTIMES = ("numpy", "onnxruntime", "torch")
+# A file's quality as `lipstill animate` runs it, and, where that smooths, that of bare predictions.
+QUALITY, UNSMOOTHED = "quality.json", "unsmoothed.json"
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,14 @@ class VerifyJob:
 
 @dataclass(frozen=True)
 class Verified:
-    """A file's two results."""
+    """A file's two results; quality is that of its curves as `lipstill animate` gives them.
+
+    `unsmoothed` is that of its bare predictions, None where nothing smooths them.
+    """
 
     parity: ParityResult
     quality: Quality
+    unsmoothed: Quality | None
 
 
 def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
@@ -84,25 +92,50 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
         window = runtime.signature.window
         sets = {"held-out speech": speech_windows(speech, window), **probe_windows(window, seed=0)}
         parity = check_parity(runtime, module, sets, max_abs=job.max_abs)
-        judged = quality(predicted(runtime, speech), speech)
+        weightings = {QUALITY: runtime.signature.smoothing}
+        if weightings[QUALITY] != NONE:
+            weightings[UNSMOOTHED] = NONE
+        curves = predicted(runtime, speech, list(weightings.values()))
+        still = at_rest(runtime, speech.rate_hz, list(weightings.values()))
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "parity.json", records.to_json(parity))
-            atomic_write(folder / "quality.json", _to_text(quality_to_json(judged)))
+            for name, clips, quiet in zip(weightings, curves, still, strict=True):
+                judged = quality(clips, speech, on_silence=quiet)
+                atomic_write(folder / name, _to_text(quality_to_json(judged)))
             seal(folder, job.key if parity.status == "passed" else NOT_KEPT)
-    parity = records.from_json(ParityResult, (job.folder / "parity.json").read_text())
     return Verified(
-        parity, quality_from_json(json.loads((job.folder / "quality.json").read_text()))
+        records.from_json(ParityResult, (job.folder / "parity.json").read_text()),
+        _read_quality(job.folder / QUALITY),
+        _read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
     )
 
 
-def predicted(runtime: "Runtime", heldout: HeldOut) -> list[Floats]:
-    """A file's driven curves of all held-out clips, at the teacher's frame times."""
-    curves = []
+def predicted(
+    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
+) -> list[list[Floats]]:
+    """A file's driven curves of all held-out clips, at the teacher's frame times.
+
+    For each weighting one list of clips.
+    """
+    clips = []
     with bar("verify", len(heldout.clips)) as progress:
         for i, samples in enumerate(heldout.samples):
-            curves.append(driven_curves(runtime, samples, heldout.times_s(i)))
+            clips.append(curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings))
             progress(i + 1)
-    return curves
+    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+
+
+def at_rest(
+    runtime: "Runtime", rate_hz: float, weightings: Sequence[Sequence[float]]
+) -> list[list[Floats]]:
+    """A file's driven curves on silence at the teacher's rate; for each weighting two clips."""
+    clips = [
+        curves_by_smoothing(
+            runtime, samples, frame_times(len(samples), rate_hz, SAMPLE_RATE), weightings
+        )
+        for samples in silence()
+    ]
+    return [[curves[i] for curves in clips] for i in range(len(weightings))]
 
 
 def speech_windows(heldout: HeldOut, window: int) -> Floats:
@@ -213,7 +246,16 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
             for name, value in measures.items()
         }
 
-    return Quality(read(fields["against_teacher"]), read(fields["against_truth"]))
+    return Quality(
+        read(fields["against_teacher"]),
+        read(fields["against_truth"]),
+        fields["by_region"],
+        fields["by_control"],
+    )
+
+
+def _read_quality(path: Path) -> Quality:
+    return quality_from_json(json.loads(path.read_text()))
 
 
 def _to_text(fields: dict[str, Any]) -> str:

@@ -28,12 +28,16 @@ GOLDEN_WINDOWS = 32
 
 @dataclass(frozen=True)
 class ExportJob:
-    """Everything that a student's files depend on; the student is stood for by its key."""
+    """Everything that a student's files depend on; the student is stood for by its key.
+
+    `smoothing` only travels in the files: clients do it.
+    """
 
     folder: Path
     student_folder: Path
     student_key: str
     settings: "ExportSettings"
+    smoothing: tuple[float, ...]
     recipe_hash: str
     teacher: str
 
@@ -43,6 +47,7 @@ class ExportJob:
             format=FORMAT,
             student=self.student_key,
             settings=self.settings.model_dump(mode="json"),
+            smoothing=self.smoothing,
             recipe=self.recipe_hash,
             teacher=self.teacher,
             versions=tool_versions(*TOOLS),
@@ -106,7 +111,7 @@ def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signatur
         window=student.config.window,
         past=student.config.past,
         future=student.config.future,
-        smoothing=(1.0,),
+        smoothing=job.smoothing,
         recipe_hash=job.recipe_hash,
         teacher=job.teacher,
         tool_versions={name: found or "not installed" for name, found in versions.items()},

@@ -13,24 +13,25 @@ hand, so the plan is ours.
 
 import math
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compress.audio import HOP, SAMPLE_RATE
+from compress.students.gabor import SHORTEST_GABOR, LogEnergy, gabor_pairs
 
 if TYPE_CHECKING:
     from compress.recipe import StudentSettings
 
 CHANNEL_MULTIPLE = 8  # what int8 kernels like
-# The energy at which the log begins to rise: 80 dB below a full-scale sine in one filter, so −30 dB
-# speech stands clear of it.
-LOG_FLOOR = 1e-8
-# A sine needs two taps.
-SHORTEST_GABOR = 2
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class ConvFCConfig:
     """A plan that works: every number absolute, no multiplier left.
 
     `first` is the raw-audio convolution; with `gabor_log` it has `channels` Gabor pairs, hence
-    twice as many filters. The head is a convolution of `head_kernel`, one as long as what remains
+    twice as many filters, and their energies are averaged over `energy.kernel` steps every
+    `energy.stride` steps (1 and 1: not at all). The head is a convolution of `head_kernel`, one as long as what remains
     of the window, and a 1×1 to the outputs. Raises `ValueError` with the arithmetic for a plan that
     cannot work.
     """
@@ -62,15 +64,23 @@ class ConvFCConfig:
     outputs: int
     limits: tuple[float, float] | None = None
     batch_norm: bool = True
+    energy: Layer = Layer(1, 1, 0)
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
+        if self.first_layer != "gabor_log" and self.energy.kernel * self.energy.stride > 1:
+            raise ValueError(
+                f"a first layer `{self.first_layer}` has no energies to average, but its energy "
+                f"kernel is {self.energy.kernel} and its energy stride {self.energy.stride}, "
+                f"expected 1 and 1"
+            )
         if self.first_layer == "gabor_log" and self.first.kernel < SHORTEST_GABOR:
             raise ValueError(
                 f"a first layer of Gabor pairs has a kernel of {self.first.kernel} samples, "
                 f"expected at least {SHORTEST_GABOR}"
             )
         if HOP % self.total_stride:
-            strides = " × ".join(str(layer.stride) for layer in (self.first, *self.layers))
+            strides = " × ".join(str(layer.stride) for layer in self._strided)
             raise ValueError(
                 f"the strides {strides} = {self.total_stride} samples do not divide the hop of "
                 f"{HOP} samples, so no frame would fall on every hop"
@@ -90,9 +100,15 @@ class ConvFCConfig:
                 f"are equal"
             )
 
+    @property
+    def _strided(self) -> tuple[Layer, ...]:
+        """All that moves over the audio in strides, in order; channels aside."""
+        pooled = (self.energy,) if self.first_layer == "gabor_log" else ()
+        return (self.first, *pooled, *self.layers)
+
     def _receptive_field(self, long_kernel: int) -> int:
         field, stride = 1, 1
-        for layer in (self.first, *self.layers):
+        for layer in self._strided:
             field += (layer.kernel - 1) * stride
             stride *= layer.stride
         return field + (self.head_kernel - 1 + long_kernel - 1) * stride
@@ -100,12 +116,41 @@ class ConvFCConfig:
     @property
     def total_stride(self) -> int:
         """Samples between two steps of the last convolution before the head."""
-        return math.prod(layer.stride for layer in (self.first, *self.layers))
+        return math.prod(layer.stride for layer in self._strided)
 
     @property
     def long_kernel(self) -> int:
         """Steps that the head's long convolution spans: all that is left of the window."""
         return (self.past + self.future - self._receptive_field(1)) // self.total_stride + 1
+
+    def grid(self, name: str) -> tuple[int, float]:
+        """When the steps of a layer (``conv1`` …, ``head1``, ``head2``) stand in time.
+
+        Samples between two steps, and where step 0 lies from the frame 0 of the dense form, in
+        samples. A convolution's step stands for the middle of what it sees; the head's long
+        convolution, which sees the window of one frame, for the time of that frame. Raises
+        `KeyError` for another name.
+        """
+        if name == "head2":
+            return HOP, 0.0
+        field, stride = 1, 1
+        before = len(self._strided) - len(self.layers)
+        named = {f"conv{i}": layer for i, layer in enumerate(self.layers, 1)}
+        named["head1"] = Layer(self.head_kernel, 1, self.head_channels)
+        layers = [*self._strided[:before], *named.values()]
+        last = before + list(named).index(name) if name in named else -1
+        if last < 0:
+            raise KeyError(name)
+        for layer in layers[: last + 1]:
+            field += (layer.kernel - 1) * stride
+            stride *= layer.stride
+        return stride, (field - 1) / 2 - self.past
+
+    def channels(self, name: str) -> int:
+        """Channels of a layer that `grid` knows."""
+        if name.startswith("conv"):
+            return self.layers[int(name.removeprefix("conv")) - 1].channels
+        return self.head_channels
 
     @property
     def window(self) -> int:
@@ -117,43 +162,19 @@ class ConvFCConfig:
         layers = tuple(Layer(**layer) for layer in fields["layers"])
         limits = None if fields["limits"] is None else tuple(fields["limits"])
         return cls(
-            **(fields | {"first": Layer(**fields["first"]), "layers": layers, "limits": limits})
+            **(
+                fields
+                | {
+                    "first": Layer(**fields["first"]),
+                    "energy": Layer(**fields["energy"]),
+                    "layers": layers,
+                    "limits": limits,
+                }
+            )
         )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def gabor_pairs(pairs: int, kernel: int) -> Tensor:
-    """Cosine and sine Gabor filters of unit norm, float32 `[2 · pairs, 1, kernel]`, cosines first.
-
-    Centre frequencies are equally spaced in mel from 90 Hz to 7.2 kHz. Bandwidths grow with
-    frequency as hearing's do, 60 Hz at the least.
-    """
-
-    def mel(hz: float) -> float:
-        return 2595 * math.log10(1 + hz / 700)
-
-    centre_hz = 700 * (10 ** (np.linspace(mel(90), mel(7200), pairs) / 2595) - 1)
-    time_s = (np.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
-    bandwidth_hz = np.maximum(centre_hz * 0.12, 60)
-    taper = np.hanning(kernel + 2)[1:-1]  # without its zeros: every tap counts
-    envelope = np.exp(-0.5 * (np.pi * bandwidth_hz[:, None] * time_s) ** 2) * taper
-    phase = 2 * np.pi * centre_hz[:, None] * time_s
-    filters = np.concatenate([envelope * np.cos(phase), envelope * np.sin(phase)])
-    filters /= np.linalg.norm(filters, axis=1, keepdims=True)
-    return torch.from_numpy(filters[:, None].astype(np.float32))
-
-
-class LogEnergy(nn.Module):
-    """`[batch, 2 · pairs, steps]` → log energy of each quadrature pair, `[batch, pairs, steps]`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        cosine, sine = x.chunk(2, dim=1)
-        # Not log(energy + floor): a graph optimizer takes an addend of 1e-8 for zero and removes
-        # it, and then silence is log 0. Adding 1 to the scaled energy differs by a constant and
-        # maps silence to 0.
-        return torch.log((cosine * cosine + sine * sine) * (1 / LOG_FLOOR) + 1.0)
 
 
 class ConvFC(nn.Module):
@@ -169,7 +190,7 @@ class ConvFC(nn.Module):
             steps[name] = nn.Conv1d(channels_in, layer.channels, layer.kernel, layer.stride)
             if config.batch_norm:
                 steps[f"{name}_norm"] = nn.BatchNorm1d(layer.channels)
-            steps[f"{name}_relu"] = nn.ReLU()
+            steps[f"{name}_{config.activation}"] = ACTIVATIONS[config.activation]()
             return layer.channels
 
         if config.first_layer == "gabor_log":
@@ -178,7 +199,8 @@ class ConvFC(nn.Module):
             first = nn.Conv1d(1, 2 * pairs, config.first.kernel, config.first.stride, bias=False)
             with torch.no_grad():
                 first.weight.copy_(gabor_pairs(pairs, config.first.kernel))
-            steps["first"], steps["first_log"] = first, LogEnergy()
+            energy = LogEnergy(config.energy.kernel, config.energy.stride)
+            steps["first"], steps["first_log"] = first, energy
             if not folded:
                 steps["first_norm"] = nn.BatchNorm1d(pairs)
             channels = pairs
@@ -200,6 +222,30 @@ class ConvFC(nn.Module):
         """
         rig: Tensor = self.steps(audio)
         return rig
+
+    def tapped(
+        self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`forward`, and what the layers named in `taps` gave after their activation.
+
+        Without `rig`, no further than the last of these layers. For training: what is before the log of the energies, and the last layer, stay float32 under
+        autocast, since bfloat16 has 8 bits and the waveform and the curves need more.
+        """
+        found: dict[str, Tensor] = {}
+        x = audio
+        log_energy = self.config.first_layer == "gabor_log"
+        for name, module in self.steps.named_children():
+            if name == "rig" or (log_energy and name in ("first", "first_log")):
+                with torch.autocast(audio.device.type, enabled=False):
+                    x = module(x.float())
+            else:
+                x = module(x)
+            layer = name.removesuffix(f"_{self.config.activation}")
+            if layer != name and layer in taps:
+                found[layer] = x
+                if not rig and len(found) == len(taps):
+                    break
+        return x, found
 
     def limited(self, rig: Tensor) -> Tensor:
         """The rig's values kept within the teacher's limits, where it has some."""
@@ -258,6 +304,10 @@ def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float]
         future=round(settings.future_ms * SAMPLE_RATE / 1000),
         outputs=outputs,
         limits=limits,
+        energy=Layer(settings.energy_kernel, settings.energy_stride, 0)
+        if settings.first_layer == "gabor_log"
+        else Layer(1, 1, 0),
+        activation=settings.activation,
     )
     return ConvFC(config)
 

@@ -28,6 +28,8 @@ class StudentCard:
     parameters: int
     labels_key: str
     training_steps: int
+    # Who guided it in stage 2; None for a student of stage 1.
+    guide: str | None = None
 
 
 def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:

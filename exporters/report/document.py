@@ -101,6 +101,7 @@ class Proportion:
 
 
 Measurements = dict[str, Proportion | float | None]
+Parts = dict[str, dict[str, float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +128,19 @@ class Tier:
     """Time for one window, or null if not timed."""
     future_ms: float | None
     """Milliseconds of audio after the moment that it needs, or null."""
+    smoothing: tuple[float, ...] | None
+    """Weights by which predictions around a moment are averaged for this row, [1.0] for none, or
+    null where there is no file."""
     algorithmic_latency_ms: float | None
     """Milliseconds that a pose waits at least for future audio and smoothing, or null."""
     against_teacher: Measurements
-    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, ..."""
+    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, lag_ms, ..."""
     against_truth: Measurements
     """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), ..."""
+    by_region: Parts
+    """Region of the face to mse and correlation against the teacher; empty if not measured."""
+    by_control: Parts
+    """Control to the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +191,10 @@ class TrainingPoint:
 
     step: int
     """Optimiser steps done."""
-    reconstruction: float
-    """Reconstruction loss on training speech."""
-    velocity: float
-    """Velocity loss (frame-to-frame differences) on training speech."""
+    losses: dict[str, float]
+    """Terms of the loss on training speech, not weighted: reconstruction, velocity, feature, ..."""
     validation_r2: float | None
-    """R² against the teacher on held-out speech, or null where it was not computed."""
+    """R² against the teacher on clips set aside from training speech, or null where not computed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,13 @@ _HEADERS = {
     "r2": "R²",
     "correlation": "correlation",
     "jitter_ratio": "jitter ratio",
+    "closure_f1": "closure F1",
+    "closure_precision": "closure precision",
+    "closure_recall": "closure recall",
+    "lag_ms": "lag (ms)",
     "pbm": "lips closed on /p b m/",
+    "false_closures": "lips shut on vowels",
+    "stillness": "movement on silence (1/s)",
 }
 _COMPARISON = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
@@ -37,6 +43,8 @@ def to_markdown(document: ReportDocument) -> str:
         "number": number,
         "figure": figure,
         "pace": _pace,
+        "wait": _wait,
+        "part": _part,
         "header": _header,
         "asked_of": _asked_of,
     }
@@ -47,11 +55,13 @@ def to_markdown(document: ReportDocument) -> str:
     return template.render(
         report=document,
         tiers=tiers,
+        files=list({tier.path: tier for tier in tiers if tier.path is not None}.values()),
         verdict=_verdict(document.gates),
         gate_line=_gate_line,
         parity_line=_parity_line,
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
+        regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
     )
 
 
@@ -128,6 +138,22 @@ def _pace(latency: Latency | None) -> str:
     if latency is None:
         return NOT_RUN
     return f"{number(latency.median_ms)} ({number(100 * latency.frame_share)} %)"
+
+
+def _wait(tier: Tier) -> str:
+    """What a pose waits for: ``64 + 16 = 80``, or the future alone where nothing smooths."""
+    if tier.future_ms is None or tier.algorithmic_latency_ms is None:
+        return NOT_RUN
+    smoothing_ms = tier.algorithmic_latency_ms - tier.future_ms
+    future, both = f"{tier.future_ms:g}", f"{tier.algorithmic_latency_ms:g}"
+    return f"{future} + {smoothing_ms:g} = {both}" if smoothing_ms else future
+
+
+def _part(measured: dict[str, float | None] | None) -> str:
+    """Figures of one part of the face: ``0.0031 (0.812)``."""
+    if measured is None:
+        return NOT_RUN
+    return f"{number(measured.get('mse'))} ({number(measured.get('correlation'))})"
 
 
 def _header(metric: str) -> str:

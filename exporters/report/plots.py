@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _TEACHER = "#b5b5b5"
 _STUDENT = "#0072b2"
 _SECOND = "#d55e00"
+# Of the terms of a loss, in their order.
+_LINES = ((_STUDENT, "-"), (_SECOND, "-"), ("#009e73", "--"), ("#cc79a7", ":"))
 _SEALED = "#e69f00"
 _TEXT = "#333333"
 _FAINT = "#777777"
@@ -68,7 +70,7 @@ def plot_clip(curves: ClipCurves) -> bytes:
 
 
 def plot_training(training: Training) -> bytes:
-    """Loss terms, and held-out R² where it was computed, over optimiser steps, as PNG."""
+    """Loss terms, and R² on clips set aside where it was computed, over optimiser steps, as PNG."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -83,16 +85,17 @@ def plot_training(training: Training) -> bytes:
         _title(figure, _drawable(f"{training.student}: training"))
         steps = [point.step for point in points]
         marker = "o" if len(points) == 1 else ""
-        for name, colour in (("reconstruction", _STUDENT), ("velocity", _SECOND)):
-            losses = [getattr(point, name) for point in points]
-            panels[0].plot(steps, losses, color=colour, lw=1.6, marker=marker, label=name)
-        if all(point.reconstruction > 0 and point.velocity > 0 for point in points):
+        names = list(points[0].losses) if points else []
+        for name, (colour, style) in zip(names, _LINES, strict=False):
+            losses = [point.losses[name] for point in points]
+            panels[0].plot(steps, losses, style, color=colour, lw=1.6, marker=marker, label=name)
+        if all(loss > 0 for point in points for loss in point.losses.values()):
             panels[0].set_yscale("log")
         panels[0].set_ylabel("loss on training speech")
         panels[0].legend(frameon=False, loc="upper right")
         if judged:
             panels[1].plot(*zip(*judged, strict=True), color=_TEXT, lw=1.6, marker="o", ms=3.5)
-            panels[1].set_ylabel("R² on held-out speech")
+            panels[1].set_ylabel("R² on clips set aside")
         panels[-1].set_xlabel("optimiser step")
         return _png(figure)
 

@@ -2,6 +2,7 @@
 
     python -m recipes.build.speech pack              writes compress/assets/speech/
     python -m recipes.build.speech fetch FOLDER      every usable prompt as FLAC, 16 kHz, with alignments.json
+    python -m recipes.build.speech synthesize FOLDER synthetic voices as FLAC, 16 kHz, with alignments.json
 
 Needs the extra ``lipstill[build]`` and Debian's packages (docs/data.md): ``apt-get install`` names them when they are missing.
 """
@@ -10,20 +11,27 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from compress.audio import SAMPLE_RATE
+from compress.split import Side, split
 from recipes.build import corpus
 from recipes.build.alignment import align
 from recipes.build.corpus import Prompt
+from recipes.build.dataset import synthetic_clips
 
 ASSET = Path(__file__).parents[2] / "compress" / "assets" / "speech"
 MIN_S, MAX_S = 0.7, 14.0
 # Minutes to pack; every held-out English sentence goes in, since PBM accuracy needs cases.
 TRAIN_MINUTES = {"en": 8.0, "es": 5.0, "it": 5.0}
 HELD_OUT_MINUTES = {"en": 60.0, "es": 1.2, "it": 1.2}
+# Of what the demo teacher never heard: other sentences by its voices to train on, other voices to judge on.
+SYNTHETIC_MINUTES = {"espeak": 80.0, "flite": 20.0, "festival": 20.0}
+SYNTHETIC_HELD_OUT_MINUTES = {"espeak": 6.0, "flite": 4.0, "festival": 4.0}
+SYNTHETIC_SEED = 40
 OPUS_LEVEL = 0.926  # libsndfile: 6 to 256 kb/s, falling; this is 24 kb/s
 
 
@@ -86,7 +94,10 @@ def pack() -> None:
 
 
 def fetch(folder: Path) -> None:
-    """Writes every usable prompt as FLAC by language, and alignments of the held-out ones."""
+    """Writes every usable prompt as FLAC by language, and alignments of the English ones.
+
+    Those of training prompts serve comparisons with training on rules (docs/results.md); distillation does not read them.
+    """
     import soundfile
 
     for language in corpus.LANGUAGES:
@@ -94,8 +105,36 @@ def fetch(folder: Path) -> None:
             path = folder / f"{prompt.id}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, corpus.read_g722(prompt.path), SAMPLE_RATE)
-    heldout = [p for p in corpus.prompts("en") if p.side == "heldout"]
-    write_alignments(folder, aligned((p, corpus.read_g722(p.path)) for p in heldout))
+    write_alignments(folder, aligned((p, corpus.read_g722(p.path)) for p in corpus.prompts("en")))
+
+
+def synthesize(folder: Path) -> None:
+    """Writes synthetic speech as FLAC by synthesizer and language, and the visemes of each clip.
+
+    A clip is numbered so that the split function puts its id on the side whose voices and texts it has.
+    """
+    import soundfile
+
+    alignments: dict[str, dict[str, object]] = {}
+    sides: dict[Side, tuple[dict[str, float], int]] = {
+        "train": (SYNTHETIC_MINUTES, SYNTHETIC_SEED),
+        "heldout": (SYNTHETIC_HELD_OUT_MINUTES, SYNTHETIC_SEED + 1),
+    }
+    number = 0
+    for side, (minutes, seed) in sides.items():
+        seconds = 0.0
+        for clip in synthetic_clips(side, minutes, seed):
+            place = f"{clip.group}/{clip.language[:2]}"
+            number = next(n for n in count(number + 1) if split(f"{place}/{n:05d}") == side)
+            name = f"{place}/{number:05d}"
+            path = folder / f"{name}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, clip.audio, SAMPLE_RATE)
+            visemes = [[s.viseme, round(s.start, 3), round(s.end, 3)] for s in clip.segments]
+            alignments[name] = {"text": clip.text, "visemes": visemes}
+            seconds += clip.seconds
+        print(f"{side}: {seconds / 60:.1f} min", flush=True)
+    write_alignments(folder, alignments)
 
 
 def main() -> None:
@@ -105,11 +144,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("pack")
     commands.add_parser("fetch").add_argument("folder", type=Path)
+    commands.add_parser("synthesize").add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "pack":
         pack()
-    else:
+    elif arguments.command == "fetch":
         fetch(arguments.folder)
+    else:
+        synthesize(arguments.folder)
 
 
 if __name__ == "__main__":

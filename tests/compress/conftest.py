@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from compress.audio import SAMPLE_RATE, scan
 from compress.labels import Labels, Spoken, label
 from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
+from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer
 from compress.teachers.moonshine import MoonshineConfig
 from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 
@@ -106,6 +108,8 @@ def student_settings() -> StudentSettings:
         filters=8,
         first_kernel=32,
         first_stride=16,
+        energy_kernel=1,
+        energy_stride=1,
         layers=(LayerSettings(kernel=3, stride=4, channels=8),),
         head_channels=8,
         head_kernel=2,
@@ -118,6 +122,59 @@ def student_settings() -> StudentSettings:
             checkpoint_every=4,
         ),
     )
+
+
+def seen(layers: list[Layer]) -> int:
+    """Samples behind one output of a stack, counted backwards from it."""
+    samples = 1
+    for layer in reversed(layers):
+        samples = (samples - 1) * layer.stride + layer.kernel
+    return samples
+
+
+@st.composite
+def _plans(draw: st.DrawFn) -> ConvFCConfig:
+    kernels = st.integers(1, 4)
+    gabor = draw(st.booleans())
+    halvings = 8  # strides are powers of 2, and all together at most a hop of 256 = 2⁸
+
+    def stride(most: int) -> int:
+        nonlocal halvings
+        power = draw(st.integers(0, min(most, halvings)))
+        halvings -= power
+        return 2**power
+
+    first = Layer(draw(st.integers(2, 40)), 2 * stride(4), 8)
+    halvings -= 1
+    energy = Layer(draw(st.integers(1, 9)), stride(2), 0) if gabor else Layer(1, 1, 0)
+    layers = tuple(
+        Layer(draw(kernels), stride(3), draw(st.sampled_from([3, 8])))
+        for _ in range(draw(st.integers(0, 3)))
+    )
+    head_kernel = draw(kernels)
+    head = [Layer(head_kernel, 1, 8), Layer(draw(kernels), 1, 8)]
+    window = seen([first, energy, *layers, *head])
+    past = draw(st.integers(0, window))
+    return ConvFCConfig(
+        first_layer="gabor_log" if gabor else "conv",
+        first=first,
+        layers=layers,
+        head_kernel=head_kernel,
+        head_channels=8,
+        past=past,
+        future=window - past,
+        outputs=3,
+        energy=energy,
+        activation=draw(st.sampled_from(sorted(ACTIVATIONS))),
+    )
+
+
+@pytest.fixture(scope="session")
+def plans() -> st.SearchStrategy[ConvFCConfig]:
+    """Plans that work: total strides that divide the hop, a window that the kernels just fill."""
+    plans = _plans()
+    assert isinstance(plans, st.SearchStrategy)
+    return plans
 
 
 @pytest.fixture

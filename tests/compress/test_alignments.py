@@ -22,12 +22,17 @@ def test_folders_with_and_without(tmp_path: Path) -> None:
         tmp_path / "a", {"en/hi": {"text": "pa", "phones": [["P", 0, 0.1], ["AA1", 0.1, 0.3]]}}
     )
     two = write(tmp_path / "b", {"it/né": {"text": "né", "phones": []}})
-    found = read_alignments([one, tmp_path, two])
+    three = write(tmp_path / "c", {"fr/si": {"text": "si", "visemes": [["SS", 0, 0.1]]}})
+    found = read_alignments([one, tmp_path, two, three])
     assert found == {
-        "en/hi": Alignment("pa", (("P", 0.0, 0.1), ("AA1", 0.1, 0.3))),
-        "it/né": Alignment("né", ()),
+        "en/hi": Alignment(
+            "pa",
+            (("P", 0.0, 0.1), ("AA1", 0.1, 0.3)),
+            (Segment("PP", 0.0, 0.1), Segment("aa", 0.1, 0.3)),
+        ),
+        "it/né": Alignment("né", (), ()),
+        "fr/si": Alignment("si", (("SS", 0.0, 0.1),), (Segment("SS", 0.0, 0.1),)),
     }
-    assert found["en/hi"].segments == [Segment("PP", 0.0, 0.1), Segment("aa", 0.1, 0.3)]
 
 
 def test_what_ships_can_be_read() -> None:
@@ -43,9 +48,10 @@ def test_what_ships_can_be_read() -> None:
         ({"hi": {"text": "hi"}}, "at hi: KeyError: 'phones'"),
         ({"hi": {"text": "hi", "phones": [["P", 0.0]]}}, "at hi: ValueError"),
         ({"hi": {"text": "hi", "phones": [["QX", 0.0, 0.1]]}}, "at hi: KeyError: 'qx'"),
-        ({"hi": {"text": "hi", "phones": [["P", 0.2, 0.1]]}}, "phone P from 0.2 to 0.1 s"),
-        ({"hi": {"text": "hi", "phones": [["P", -0.2, 0.1]]}}, "phone P from -0.2 to 0.1 s"),
-        ({"hi": {"text": "hi", "phones": [["P", 0.2, float("nan")]]}}, "phone P from 0.2 to nan"),
+        ({"hi": {"text": "hi", "visemes": [["qx", 0.0, 0.1]]}}, "at hi: KeyError: 'qx'"),
+        ({"hi": {"text": "hi", "phones": [["P", 0.2, 0.1]]}}, "P from 0.2 to 0.1 s"),
+        ({"hi": {"text": "hi", "phones": [["P", -0.2, 0.1]]}}, "P from -0.2 to 0.1 s"),
+        ({"hi": {"text": "hi", "phones": [["P", 0.2, float("nan")]]}}, "P from 0.2 to nan"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: object, message: str) -> None:

@@ -14,7 +14,7 @@ from compress.baselines import (
     log_mels,
     windows,
 )
-from compress.distillation import Example
+from compress.stretches import Example
 
 
 def tone(hz: float, seconds: float) -> np.ndarray:

@@ -1,28 +1,40 @@
-"""Distillation: what a batch holds, and that an interrupted run ends in the undisturbed weights."""
+"""Distillation: the log, what is kept, what stops it, and that it ends in the same weights always."""
 
+import json
+import math
 import os
 import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from compress import distillation, metrics
-from compress.audio import HOP
-from compress.distillation import Example, Stretches, distill, examples, learning_rate
-from compress.errors import AudioError, DivergedError
-from compress.labels import Labels
+from compress import distillation, losses, metrics
+from compress.distillation import Material, TrainingLog, distill
+from compress.errors import AudioError, DivergedError, UsageError
+from compress.label_store import Labels
+from compress.optimisation import Optimisation, learning_rate
 from compress.recipe import StudentSettings, TrainingSettings
-from compress.students.conv_fc import ConvFC, build
+from compress.stretches import Example, Stretches, examples
+from compress.students.conv_fc import ConvFC, build, fold_batch_norm
+
+Result = tuple[ConvFC, TrainingLog]
+Batch = tuple[torch.Tensor, torch.Tensor]
+LAYERS = {"conv1": "conv1", "head2": "head2"}
 
 
-def builder(settings: StudentSettings, labels: Labels) -> Callable[[], ConvFC]:
-    return lambda: build(settings, len(labels.driven), labels.limits)
+def builder(
+    settings: StudentSettings, limits: tuple[float, float] | None = None
+) -> Callable[[], ConvFC]:
+    return lambda: build(settings, 2, limits)
 
 
 def with_training(settings: StudentSettings, **changes: object) -> StudentSettings:
@@ -36,80 +48,59 @@ def assert_same_weights(one: ConvFC, other: ConvFC) -> None:
         assert torch.equal(value, other_state[name]), name
 
 
-def without_seconds(log: distillation.TrainingLog) -> list[dict[str, float]]:
+def without_seconds(log: TrainingLog) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in log.rows]
 
 
-def test_examples_are_audio_with_its_curves(labels: Labels) -> None:
-    train = examples(labels, "train")
-    assert len(train) == 4
-    for example in train:
-        assert example.curves.shape == (-(-len(example.samples) // HOP), 2)
-        # 30 frames a second of the known teacher and hops meet at the clip's start.
-        np.testing.assert_allclose(example.curves[0, 1], 0.5 * example.samples[0], atol=1e-6)
-    assert len(examples(labels, "heldout")) == 2
+@pytest.fixture
+def material(labels: Labels) -> Material:
+    """Three clips to learn from, one to watch."""
+    train = examples(labels, labels.side("train"))
+    return Material(train[:3], train[3:], labels.driven)
 
 
-QUIET = {"gain_db": (0.0, 0.0), "noise_db": (-300.0, -300.0)}
+@pytest.fixture
+def settings(student_settings: StudentSettings) -> StudentSettings:
+    return with_training(student_settings, feature_layers=LAYERS, feature_weight=0.5)
 
 
-def counting_clip(hops: int) -> Example:
-    """A clip in which sample s has the value s / 2¹⁶, and hop j the curve of its sample."""
-    samples = (np.arange(hops * HOP) / 2**16).astype(np.float32)
-    return Example(samples, samples[::HOP, None].copy())
+@pytest.fixture
+def guide(settings: StudentSettings) -> ConvFC:
+    """A student with its batch norm folded; twice as wide, and it hears 16 ms more on each side."""
+    torch.manual_seed(11)
+    wider = {"past_ms": 32.0, "future_ms": 32.0, "width": 2.0}
+    return fold_batch_norm(build(settings.model_copy(update=wider), 2, None))
 
 
-@pytest.mark.parametrize(("past", "future"), [(512, 256), (0, 700), (5000, 0)])
-def test_a_label_belongs_to_the_sample_that_its_frame_stands_for(past: int, future: int) -> None:
-    """Frame j of the dense form stands for the sample j · HOP + past of what the student hears."""
-    asked = TrainingSettings(batch=16, frames=8, **QUIET)  # type: ignore[arg-type]
-    stretches = Stretches([counting_clip(8), counting_clip(12)], asked, seed=1)
-    heard, labelled = stretches.batch(3, past, future)
-    assert heard.shape == (16, 1, past + future + 7 * HOP)
-    assert labelled.shape == (16, 1, 8)
-    if future:
-        # Labels between hops are interpolated in float32, and the samples count linearly.
-        torch.testing.assert_close(heard[:, :, past::HOP][..., :8], labelled, atol=1e-8, rtol=0)
-    starts = (labelled[:, 0, 0] * 2**16).round().int()
-    for row, start in zip(heard[:, 0], starts.tolist(), strict=True):
-        before = min(past, max(0, past - start))
-        assert not row[:before].abs().gt(1e-12).any(), "silence before the clip"
-    assert len({start % HOP for start in starts.tolist()}) > 2, "stretches begin at any sample"
+@pytest.fixture(params=["alone", "guided"])
+def guided(request: pytest.FixtureRequest, guide: ConvFC) -> ConvFC | None:
+    """Both stages: without a guide, and with one."""
+    return guide if request.param == "guided" else None
 
 
-def test_longer_clips_are_heard_in_proportion() -> None:
-    loud = Example(np.ones(30 * HOP, np.float32), np.ones((30, 1), np.float32))
-    soft = Example(np.zeros(10 * HOP, np.float32), np.zeros((10, 1), np.float32))
-    asked = TrainingSettings(batch=400, frames=4, **QUIET)  # type: ignore[arg-type]
-    _, labelled = Stretches([loud, soft], asked, seed=1).batch(1, 0, HOP)
-    # Four standard deviations of a binomial with p = 3/4.
-    assert float(labelled[:, 0, 0].mean()) == pytest.approx(0.75, abs=4 * (0.1875 / 400) ** 0.5)
+@pytest.fixture
+def undisturbed(
+    material: Material, settings: StudentSettings, guided: ConvFC | None, tmp_path: Path
+) -> Result:
+    work = tmp_path / "undisturbed"
+    return distill(builder(settings), material, settings.training, 7, work, guide=guided)
 
 
-def test_gain_and_noise_have_the_levels_asked_for() -> None:
-    ones = Example(np.ones(64 * HOP, np.float32), np.zeros((64, 1), np.float32))
-    asked = TrainingSettings(batch=4, frames=60, gain_db=(-20.0, -20.0), noise_db=(-40.0, -40.0))
-    heard, _ = Stretches([ones], asked, seed=1).batch(1, 0, HOP)
-    assert float(heard.mean()) == pytest.approx(0.1, abs=1e-3)
-    assert float(heard.std()) == pytest.approx(0.01, rel=0.02)
+def judge(student: ConvFC, clips: list[Example], velocity_weight: float) -> float:
+    """The loss on clips set aside, each frame counting the same, by the functions of one term."""
+    loss, frames = 0.0, 0
+    for clip in clips:
+        curves = student.animate(torch.from_numpy(clip.samples)[None]).transpose(1, 2)
+        label = torch.from_numpy(clip.curves).T[None]
+        one = losses.reconstruction(curves, label) + velocity_weight * losses.velocity(
+            curves, label
+        )
+        loss, frames = loss + len(clip.curves) * one.item(), frames + len(clip.curves)
+    return loss / frames
 
 
-def test_a_batch_depends_on_seed_and_step_alone() -> None:
-    asked = TrainingSettings(batch=3, frames=4)
-    clips = [counting_clip(40)]
-
-    def batch(seed: int, step: int) -> torch.Tensor:
-        return Stretches(clips, asked, seed).batch(step, 64, 64)[0]
-
-    assert torch.equal(batch(1, 5), batch(1, 5))
-    assert not torch.equal(batch(1, 5), batch(1, 6))
-    assert not torch.equal(batch(1, 5), batch(2, 5))
-
-
-def test_clips_shorter_than_a_stretch_are_refused_when_all_are() -> None:
-    asked = TrainingSettings(frames=96)
-    with pytest.raises(AudioError, match=r"frames = 96 needs 1.54 s, the longest clip has 0.64 s"):
-        Stretches([counting_clip(40), counting_clip(30)], asked, seed=1)
+# ------------------------------------------------------------------------------------------------
+# the schedule and the log
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -122,71 +113,125 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates == sorted(rates, reverse=True)
 
 
-@pytest.fixture
-def undisturbed(
-    labels: Labels, student_settings: StudentSettings, tmp_path: Path
-) -> tuple[ConvFC, distillation.TrainingLog]:
-    training = student_settings.training
-    return distill(builder(student_settings, labels), labels, training, 7, tmp_path / "undisturbed")
-
-
 def test_the_log_says_what_happened(
-    undisturbed: tuple[ConvFC, distillation.TrainingLog], labels: Labels
+    undisturbed: Result, material: Material, guided: ConvFC | None
 ) -> None:
     student, log = undisturbed
     assert [row["step"] for row in log.rows] == [4, 8, 12]
     assert log.seconds == log.rows[-1]["seconds"] > 0
-    heldout = examples(labels, "heldout")
-    curves = [student.animate(torch.from_numpy(e.samples)[None])[0].numpy() for e in heldout]
-    expected = metrics.r2(curves, [e.curves for e in heldout])
-    assert log.rows[-1]["heldout_r2"] == pytest.approx(expected)
+    weights = {"reconstruction": 1.0, "velocity": 12.0} | ({"feature": 0.5} if guided else {})
+    for row in log.rows:
+        measured = {"validation", "validation_r2"}
+        assert set(row) == {"step", "seconds", "loss", *weights, *measured}
+        total = sum(weight * row[name] for name, weight in weights.items())
+        assert row["loss"] == pytest.approx(total, rel=1e-5)
+    best = min(log.rows, key=lambda row: row["validation"])
+    assert judge(student, list(material.validation), 12.0) == pytest.approx(best["validation"])
+    curves = [student.animate(torch.from_numpy(e.samples)[None])[0] for e in material.validation]
+    expected = metrics.r2([c.numpy() for c in curves], [e.curves for e in material.validation])
+    assert best["validation_r2"] == pytest.approx(expected)
     assert not student.training
 
 
+def test_the_losses_of_a_row_are_means_since_the_row_before(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    """One row a step, and one in four: the same training, logged finely and coarsely."""
+    fine = with_training(settings, checkpoint_every=1)
+    _, each = distill(builder(fine), material, fine.training, 7, tmp_path / "fine")
+    _, fourth = distill(builder(settings), material, settings.training, 7, tmp_path / "coarse")
+    assert [row["step"] for row in each.rows] == list(range(1, 13))
+    for i, row in enumerate(fourth.rows):
+        mean = np.mean([one["loss"] for one in each.rows[4 * i : 4 * i + 4]])
+        assert row["loss"] == pytest.approx(float(mean))
+
+
+def test_clips_that_stand_still_have_no_score_and_no_clips_no_validation(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    still = [replace(clip, curves=np.zeros_like(clip.curves)) for clip in material.validation]
+    training = settings.training
+    _, log = distill(
+        builder(settings), replace(material, validation=still), training, 7, tmp_path / "still"
+    )
+    assert "validation" in log.rows[-1]
+    assert "validation_r2" not in log.rows[-1]
+    none = with_training(settings, patience=1)
+    _, log = distill(
+        builder(none), replace(material, validation=[]), none.training, 7, tmp_path / "none"
+    )
+    assert [row["step"] for row in log.rows] == [4, 8, 12], "no patience with what is not there"
+    assert not any("validation" in row for row in log.rows)
+
+
+# ------------------------------------------------------------------------------------------------
+# the same weights, whatever happens on the way
+
+
 def test_a_run_is_the_same_twice_and_another_with_another_seed(
-    undisturbed: tuple[ConvFC, distillation.TrainingLog],
-    labels: Labels,
-    student_settings: StudentSettings,
+    undisturbed: Result,
+    material: Material,
+    settings: StudentSettings,
+    guided: ConvFC | None,
     tmp_path: Path,
 ) -> None:
-    make, training = builder(student_settings, labels), student_settings.training
-    again, log = distill(make, labels, training, 7, tmp_path / "again")
+    make, training = builder(settings), settings.training
+    again, log = distill(make, material, training, 7, tmp_path / "again", guide=guided)
     assert_same_weights(undisturbed[0], again)
     assert without_seconds(log) == without_seconds(undisturbed[1])
-    other, _ = distill(make, labels, training, 8, tmp_path / "other")
+    other, _ = distill(make, material, training, 8, tmp_path / "other", guide=guided)
     weights = [student.state_dict()["steps.rig.weight"] for student in (other, again)]
     assert not torch.equal(weights[0], weights[1])
 
 
-@pytest.mark.parametrize("step", [3, 6, 9])
+@pytest.mark.parametrize(("step", "goes_on_at"), [(3, 1), (6, 5), (9, 9)])
 def test_an_interrupted_run_ends_in_the_same_weights(
-    undisturbed: tuple[ConvFC, distillation.TrainingLog],
-    labels: Labels,
-    student_settings: StudentSettings,
+    undisturbed: Result,
+    material: Material,
+    settings: StudentSettings,
+    guided: ConvFC | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     step: int,
+    goes_on_at: int,
 ) -> None:
-    make, training = builder(student_settings, labels), student_settings.training
-    whole, seen = Stretches.batch, []
+    make, training = builder(settings), settings.training
+    whole, asked = Stretches.batch, []
 
-    def interrupted(
-        self: Stretches, now: int, past: int, future: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(now)
+    def interrupted(self: Stretches, now: int, past: int, future: int) -> Batch:
         if now == step:
             raise KeyboardInterrupt
+        return whole(self, now, past, future)
+
+    def seen(self: Stretches, now: int, past: int, future: int) -> Batch:
+        asked.append(now)
         return whole(self, now, past, future)
 
     work = tmp_path / "work"
     with monkeypatch.context() as patch:
         patch.setattr(Stretches, "batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            distill(make, labels, training, 7, work)
-    student, log = distill(make, labels, training, 7, work)
-    assert seen == list(range(1, step + 1))
+            distill(make, material, training, 7, work, guide=guided)
+    monkeypatch.setattr(Stretches, "batch", seen)
+    student, log = distill(make, material, training, 7, work, guide=guided)
+    assert asked[0] == goes_on_at
     assert_same_weights(undisturbed[0], student)
     assert without_seconds(log) == without_seconds(undisturbed[1])
+
+
+def test_a_run_that_had_ended_is_not_trained_further(
+    material: Material,
+    settings: StudentSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed after its last checkpoint, before its student was written."""
+    make, training = builder(settings), settings.training
+    ended, log = distill(make, material, training, 7, tmp_path / "work")
+    monkeypatch.setattr(Stretches, "batch", None)
+    again, same = distill(make, material, training, 7, tmp_path / "work")
+    assert_same_weights(ended, again)
+    assert same == log
 
 
 KILLED = """
@@ -194,14 +239,17 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from compress.distillation import Stretches, distill
-from compress.labels import read_labels
+from compress.distillation import Material, distill
+from compress.label_store import read_labels
 from compress.recipe import StudentSettings
+from compress.stretches import Stretches, examples
 from compress.students.conv_fc import build
+from compress.students.storing import load_student
 
-folder, speech, work, settings = sys.argv[1:]
+folder, speech, work, guide, settings = sys.argv[1:]
 settings = StudentSettings.model_validate_json(settings)
 labels = read_labels(Path(folder), {str(i): f"{speech}/{i}.wav" for i in range(6)})
+clips = examples(labels, labels.side("train"))
 whole = Stretches.batch
 
 def killed(self, step, past, future):
@@ -210,22 +258,27 @@ def killed(self, step, past, future):
     return whole(self, step, past, future)
 
 Stretches.batch = killed
-distill(lambda: build(settings, 2, labels.limits), labels, settings.training, 7, Path(work))
+guide = torch.load(guide, weights_only=False)
+material = Material(clips[:3], clips[3:], labels.driven)
+distill(lambda: build(settings, 2, None), material, settings.training, 7, Path(work), guide=guide)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_weights(
-    undisturbed: tuple[ConvFC, distillation.TrainingLog],
+    undisturbed: Result,
     labels: Labels,
-    student_settings: StudentSettings,
+    material: Material,
+    settings: StudentSettings,
+    guided: ConvFC | None,
     tmp_path: Path,
 ) -> None:
     work = tmp_path / "work"
+    torch.save(guided, tmp_path / "guide.pt")
     speech = Path(labels.clips[0].path).parent
-    arguments = [str(labels.folder), str(speech), str(work), student_settings.model_dump_json()]
+    arguments = [labels.folder, speech, work, tmp_path / "guide.pt", settings.model_dump_json()]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments],
+        [sys.executable, "-c", KILLED, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(Path(distillation.__file__).parents[1])},
         capture_output=True,
         text=True,
@@ -233,26 +286,216 @@ def test_a_killed_run_ends_in_the_same_weights(
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert torch.load(work / "checkpoint.pt", weights_only=True)["step"] == 8
-    make, training = builder(student_settings, labels), student_settings.training
-    student, log = distill(make, labels, training, 7, work)
+    make, training = builder(settings), settings.training
+    student, log = distill(make, material, training, 7, work, guide=guided)
     assert_same_weights(undisturbed[0], student)
     assert without_seconds(log) == without_seconds(undisturbed[1])
 
 
-def test_a_loss_that_is_no_number_stops_with_step_and_settings(
-    labels: Labels, student_settings: StudentSettings, tmp_path: Path
+# ------------------------------------------------------------------------------------------------
+# which weights are kept, and when it ends
+
+
+@pytest.fixture
+def contrary(material: Material) -> Material:
+    """Clips to watch whose curves are far off: what is learned makes it worse on them."""
+    far = [replace(clip, curves=clip.curves - 3) for clip in material.validation]
+    near = [replace(clip, curves=clip.curves + 3) for clip in material.train]
+    return Material(near, far, material.driven)
+
+
+def test_the_best_validation_is_kept(
+    contrary: Material, settings: StudentSettings, tmp_path: Path
 ) -> None:
-    wild = with_training(student_settings, learning_rate=1e30, warmup_steps=0, checkpoint_every=1)
+    eager = with_training(settings, learning_rate=0.03, ema=0.5, velocity_weight=0.0)
+    student, log = distill(builder(eager), contrary, eager.training, 7, tmp_path / "work")
+    found = [row["validation"] for row in log.rows]
+    assert found == sorted(found)
+    assert found[0] < 0.95 * found[-1]
+    assert judge(student, list(contrary.validation), 0.0) == pytest.approx(found[0])
+
+
+def test_training_ends_when_patience_does(
+    contrary: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    eager = with_training(settings, learning_rate=0.03, ema=0.5, velocity_weight=0.0)
+    whole, _ = distill(builder(eager), contrary, eager.training, 7, tmp_path / "whole")
+    impatient = with_training(eager, patience=1, steps=12)
+    student, log = distill(builder(impatient), contrary, impatient.training, 7, tmp_path / "work")
+    assert [row["step"] for row in log.rows] == [4, 8], "the second validation was no better"
+    assert_same_weights(student, whole)
+    again, same = distill(builder(impatient), contrary, impatient.training, 7, tmp_path / "work")
+    assert same == log
+    assert_same_weights(student, again)
+
+
+def test_without_averaging_the_last_weights_are_taken(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    last = with_training(settings, ema=0.0)
+    unwatched = replace(material, validation=[])
+    student, _ = distill(builder(last), unwatched, last.training, 7, tmp_path / "work")
+    kept = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["trainee"]
+    for name, value in student.state_dict().items():
+        assert torch.equal(value, kept[f"student.{name}"]), name
+
+
+def test_two_processes_learn_together(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    """DDP: each draws batches of its own, so the weights are others than those of one process."""
+    both = with_training(settings, devices=2, steps=4)
+    make = partial(build, both, len(material.driven), None)
+    student, log = distill(make, material, both.training, 7, tmp_path / "two")
+    alone, _ = distill(make, material, with_training(both, devices=1).training, 7, tmp_path / "one")
+    assert log.rows[-1]["step"] == 4
+    weights, others = student.state_dict(), alone.state_dict()
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    assert not torch.equal(weights["steps.rig.weight"], others["steps.rig.weight"])
+
+
+def test_what_ends_one_of_two_processes_is_our_own_error(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    far = with_training(settings, devices=2, frames=5000)
+    make = partial(build, far, len(material.driven), None)
+    with pytest.raises(AudioError, match="No training clip is as long"):
+        distill(make, material, far.training, 7, tmp_path / "work")
+
+
+def test_averaged_weights_follow_the_trained_ones(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    """By hand, with a young average's decay of (1 + step) / (10 + step) while that is less."""
+    fine = with_training(settings, checkpoint_every=1, ema=0.25, steps=4)
+    states: list[dict[str, torch.Tensor]] = []
+    save = Optimisation.save
+
+    def seen(self: Optimisation, work: Path, rows: list[dict[str, float]]) -> None:
+        states.append({k: v.clone() for k, v in self.trainee.module.student.state_dict().items()})
+        save(self, work, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Optimisation, "save", seen)
+        unwatched = replace(material, validation=[])
+        student, _ = distill(builder(fine), unwatched, fine.training, 7, tmp_path / "work")
+    torch.manual_seed(7)
+    mean = build(fine, 2, None).get_parameter("steps.rig.weight").detach().clone()
+    for step, state in enumerate(states, 1):
+        decay = min(0.25, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * state["steps.rig.weight"]
+    torch.testing.assert_close(student.get_parameter("steps.rig.weight").detach(), mean)
+    counts = [int(state["steps.head1_norm.num_batches_tracked"]) for state in states]
+    assert counts == [1, 2, 3, 4]
+
+
+def test_a_student_learns(material: Material, settings: StudentSettings, tmp_path: Path) -> None:
+    """``jawOpen`` of the known teacher is the size of one sample: its mean is learnt at once."""
+    longer = with_training(settings, steps=150, validate_every=150, warmup_steps=10)
+    _, log = distill(builder(longer), material, longer.training, 7, tmp_path / "work")
+    assert log.rows[-1]["reconstruction"] < 0.5 * log.rows[0]["reconstruction"]
+
+
+# ------------------------------------------------------------------------------------------------
+# the guide
+
+
+def test_a_guided_student_comes_nearer_to_its_guide_which_stays_as_it_was(
+    material: Material, settings: StudentSettings, guide: ConvFC, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    longer = with_training(settings, steps=120, feature_weight=10.0, warmup_steps=5)
+    _, log = distill(builder(longer), material, longer.training, 7, tmp_path / "work", guide=guide)
+    assert log.rows[-1]["feature"] < 0.7 * log.rows[0]["feature"]
+    assert all(torch.equal(value, before[name]) for name, value in guide.state_dict().items())
+    assert not guide.training
+    assert not any(p.requires_grad or p.grad is not None for p in guide.parameters())
+
+
+def test_projections_are_trained_and_no_part_of_the_student(
+    material: Material, settings: StudentSettings, guide: ConvFC, tmp_path: Path
+) -> None:
+    student, _ = distill(
+        builder(settings), material, settings.training, 7, tmp_path / "work", guide=guide
+    )
+    assert student.state_dict().keys() == builder(settings)().state_dict().keys()
+    kept = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
+    projections = {name for name in kept["trainee"] if not name.startswith("student.")}
+    assert projections == {
+        f"guidance.projections.{layer}.{what}" for layer in LAYERS for what in ("weight", "bias")
+    }
+    trained = kept["optimizer"]["state"]
+    assert len(trained) == len(list(builder(settings)().parameters())) + len(projections)
+
+
+def test_without_a_feature_weight_a_guide_changes_nothing(
+    material: Material, settings: StudentSettings, guide: ConvFC, tmp_path: Path
+) -> None:
+    none = with_training(settings, feature_weight=0.0)
+    make, training = builder(none), none.training
+    alone, log = distill(make, material, training, 7, tmp_path / "alone")
+    beside, same = distill(make, material, training, 7, tmp_path / "beside", guide=guide)
+    assert_same_weights(alone, beside)
+    assert without_seconds(log) == without_seconds(same)
+
+
+def test_layers_that_the_guide_lacks_are_refused(
+    material: Material, settings: StudentSettings, guide: ConvFC, tmp_path: Path
+) -> None:
+    missing = with_training(settings, feature_layers={"conv1": "conv4"})
+    with pytest.raises(UsageError, match=r"feature_layers compares conv1 .* no layer 'conv4'"):
+        distill(builder(missing), material, missing.training, 7, tmp_path / "work", guide=guide)
+
+
+# ------------------------------------------------------------------------------------------------
+# what stops it
+
+
+def test_no_clip_long_enough_is_said_before_anything_is_built(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    long = with_training(settings, frames=500)
+    with pytest.raises(AudioError, match="frames = 500 needs"):
+        distill(lambda: pytest.fail("built"), material, long.training, 7, tmp_path / "work")
+
+
+def test_a_loss_that_is_no_number_stops_with_step_and_settings(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    wild = with_training(settings, learning_rate=1e30, warmup_steps=0, checkpoint_every=1)
     expected = r"stopped at step 2: the loss is (nan|inf).*learning_rate \(now 1e\+30\)"
     with pytest.raises(DivergedError, match=f"{expected}.*grad_clip .now 1") as caught:
-        distill(builder(wild, labels), labels, wild.training, 7, tmp_path / "work")
+        distill(builder(wild), material, wild.training, 7, tmp_path / "work")
     assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
     assert torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["step"] == 1
 
 
+def test_a_loss_that_explodes_stops_and_keeps_the_checkpoint_before(
+    material: Material, settings: StudentSettings, tmp_path: Path
+) -> None:
+    """Curves far from 0 at the sixth step: finite, and more than 20 times the lowest loss."""
+    whole = Stretches.batch
+
+    def far(self: Stretches, step: int, past: int, future: int) -> Batch:
+        heard, label = whole(self, step, past, future)
+        return heard, label + (100 if step == 6 else 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stretches, "batch", far)
+        with pytest.raises(
+            DivergedError, match=r"step 8: the loss is \S+ after it was \S+\. The last checkpoint"
+        ):
+            distill(builder(settings), material, settings.training, 7, tmp_path / "work")
+    kept = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 4
+    assert json.loads(kept["rows"])[-1]["step"] == 4
+    assert kept["best"] is not None
+
+
 def test_a_gradient_that_is_no_number_stops_before_it_is_taken(
-    labels: Labels,
-    student_settings: StudentSettings,
+    material: Material,
+    settings: StudentSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -263,34 +506,88 @@ def test_a_gradient_that_is_no_number_stops_before_it_is_taken(
 
     monkeypatch.setattr("compress.losses.velocity", zero)
     with pytest.raises(DivergedError, match="stopped at step 1: the gradient's norm is nan"):
-        distill(
-            builder(student_settings, labels), labels, student_settings.training, 7, tmp_path / "w"
-        )
+        distill(builder(settings), material, settings.training, 7, tmp_path / "work")
 
 
-def test_without_averaging_the_last_weights_are_taken(
-    labels: Labels, student_settings: StudentSettings, tmp_path: Path
+# ------------------------------------------------------------------------------------------------
+# precision, and TensorBoard's files
+
+
+def test_bfloat16_trains_float32_weights_to_about_the_same(
+    undisturbed: Result,
+    material: Material,
+    settings: StudentSettings,
+    guided: ConvFC | None,
+    tmp_path: Path,
 ) -> None:
-    last = with_training(student_settings, ema=0.0)
-    student, _ = distill(builder(last, labels), labels, last.training, 7, tmp_path / "work")
-    trained = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["student"]
-    for name, value in student.state_dict().items():
-        assert torch.equal(value, trained[name]), name
+    half = with_training(settings, precision="bf16")
+    student, log = distill(
+        builder(half), material, half.training, 7, tmp_path / "work", guide=guided
+    )
+    assert {value.dtype for value in student.parameters()} == {torch.float32}
+    before = [row["loss"] for row in undisturbed[1].rows]
+    now = [row["loss"] for row in log.rows]
+    assert now != before
+    # 8 bits of each product's factors, over 12 steps.
+    assert now == pytest.approx(before, rel=0.05)
 
 
-def test_held_out_clips_that_stand_still_have_no_score(
-    labels: Labels, student_settings: StudentSettings, tmp_path: Path
+def scalars(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Name, step and value of every scalar in TensorBoard's files, read record by record."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    for path in sorted(folder.iterdir()):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            # Length and data are followed by four bytes of checksum each.
+            event = Event.FromString(data[place + 12 : place + 12 + length])
+            place += 16 + length
+            for value in event.summary.value:
+                yield value.tag, event.step, value.simple_value
+        assert place == len(data), "no record is cut off"
+
+
+def test_tensorboard_shows_the_log(
+    material: Material, settings: StudentSettings, tmp_path: Path
 ) -> None:
-    training_only = replace(labels, clips=labels.side("train"))
-    make = builder(student_settings, labels)
-    _, log = distill(make, training_only, student_settings.training, 7, tmp_path / "work")
-    assert "heldout_r2" not in log.rows[-1]
+    events = tmp_path / "tensorboard" / "tiny"
+    _, log = distill(
+        builder(settings), material, settings.training, 7, tmp_path / "work", events=events
+    )
+    found = {(name, step): value for name, step, value in scalars(events)}
+    expected = {(name, int(row["step"])): value for row in log.rows for name, value in row.items()}
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert ("validation", 12) in found
+    # Another training of this name begins anew; its last row comes after its last checkpoint.
+    other = with_training(settings, steps=6)
+    distill(builder(other), material, other.training, 7, tmp_path / "other", events=events)
+    assert {step for _, step, _ in scalars(events)} == {4, 6}
 
 
-def test_a_student_learns(
-    labels: Labels, student_settings: StudentSettings, tmp_path: Path
+def test_an_interrupted_run_goes_on_in_tensorboard(
+    material: Material,
+    settings: StudentSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``jawOpen`` of the known teacher is the size of one sample: its mean is learnt at once."""
-    longer = with_training(student_settings, steps=150, validate_every=150, warmup_steps=10)
-    _, log = distill(builder(longer, labels), labels, longer.training, 7, tmp_path / "work")
-    assert log.rows[-1]["reconstruction"] < 0.5 * log.rows[0]["reconstruction"]
+    events, whole = tmp_path / "tensorboard" / "tiny", Stretches.batch
+
+    def interrupted(self: Stretches, step: int, past: int, future: int) -> Batch:
+        if step == 10:
+            raise KeyboardInterrupt
+        return whole(self, step, past, future)
+
+    def train() -> None:
+        make, training = builder(settings), settings.training
+        distill(make, material, training, 7, tmp_path / "work", events=events)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stretches, "batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    assert [step for name, step, _ in scalars(events) if name == "loss"] == [4, 8]
+    time.sleep(1.1)  # TensorBoard's files are named after the second
+    train()
+    assert sorted(step for name, step, _ in scalars(events) if name == "loss") == [4, 8, 12]
+    assert not any(math.isnan(value) for _, _, value in scalars(events))

@@ -8,13 +8,14 @@ import pytest
 from compress import visemes
 from compress.alignments import Alignment
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import HeldOut, load_heldout, quality
+from compress.closures import Share, paired_difference
+from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality
 from compress.labels import LabelledClip, Labels
-from compress.metrics import Share
-from compress.rig import ARKIT
+from compress.rig import ARKIT, ClosureRule
+from compress.visemes import segments_of
 
 PHONES = (("SIL", 0.0, 0.2), ("M", 0.2, 0.3), ("S", 0.3, 0.4), ("AA", 0.4, 0.6), ("T", 0.6, 0.8))
-ALIGNED = Alignment("mass", PHONES)
+ALIGNED = Alignment("mass", tuple(PHONES), tuple(segments_of(PHONES)))
 DRIVEN = ("mouthClose", "jawOpen", "mouthPucker", "mouthLowerDownLeft", "mouthUpperUpLeft")
 COLUMNS = [ARKIT.index(name) for name in DRIVEN]
 SAMPLES = np.full(round(0.9 * SAMPLE_RATE), 0.1, np.float32)
@@ -47,6 +48,8 @@ def test_the_truth_is_faultless(rate_hz: float, offset_s: float) -> None:
     assert (against["mse"], against["r2"], against["velocity_mse"]) == (0, 1, 0)
     assert against["correlation"] == pytest.approx(1)
     assert against["jitter_ratio"] == 1
+    assert against["lag_ms"] == pytest.approx(0, abs=1e-6)
+    assert [against[f"closure_{name}"] for name in ("precision", "recall", "f1")] == [1, 1, 1]
     assert judged.against_truth["mse"] == 0
     pbm, false = judged.against_truth["pbm"], judged.against_truth["false_closures"]
     assert isinstance(pbm, Share)
@@ -82,7 +85,8 @@ def test_the_truth_is_not_known_of_another_rig_or_without_alignments() -> None:
 
 
 def test_a_share_of_no_case_is_not_measured() -> None:
-    vowels = Alignment("ah", (("S", 0.0, 0.2), ("AA", 0.2, 0.6), ("S", 0.6, 0.9)))
+    phones = [("S", 0.0, 0.2), ("AA", 0.2, 0.6), ("S", 0.6, 0.9)]
+    vowels = Alignment("ah", tuple(phones), tuple(segments_of(phones)))
     judged = quality(heldout().teacher, replace(heldout(), alignments=(None, vowels)))
     assert judged.against_truth["pbm"] is None
     assert judged.against_truth["false_closures"] is not None
@@ -94,8 +98,108 @@ def test_what_is_no_number_is_not_measured() -> None:
     broken[0][3, 1] = np.nan
     judged = quality(broken, heldout())
     assert set(judged.against_teacher.values()) == {None}
+    assert judged.against_truth["pbm"] is not None, "the other clip alone is aligned"
+    known = {"mse": 0, "correlation": pytest.approx(1)}
+    unknown = {"mse": None, "correlation": None}
+    assert judged.by_control == dict.fromkeys(DRIVEN, known) | {"jawOpen": unknown}
+    assert judged.by_region == {"jaw": unknown, "lips": known}
+    truth = quality(broken[::-1], heldout()).against_truth
+    assert set(truth.values()) == {None}, "lips of no number are not open on vowels"
     still = replace(heldout(), teacher=(np.zeros((27, 5), np.float32),) * 2)
     assert quality(still.teacher, still).against_teacher["r2"] is None
+
+
+def test_quality_by_region_and_by_control() -> None:
+    speech = heldout()
+    curves = [clip * [1, 1, 0, 1, 1] + [0.5, 0, 0, 0, 0] for clip in speech.teacher]
+    judged = quality([clip.astype(np.float32) for clip in curves], speech)
+    assert list(judged.by_control) == list(DRIVEN)
+    assert judged.by_control["mouthClose"] == {
+        "mse": pytest.approx(0.25),
+        "correlation": pytest.approx(1),
+    }
+    assert judged.by_control["mouthPucker"]["correlation"] == 0
+    pucker = judged.by_control["mouthPucker"]["mse"]
+    assert pucker == pytest.approx(float((speech.teacher[0][:, 2] ** 2).mean()))
+    assert judged.by_region["jaw"] == {"mse": 0, "correlation": pytest.approx(1)}
+    assert judged.by_region["lips"] == {
+        "mse": pytest.approx((0.25 + pucker) / 4),
+        "correlation": pytest.approx(3 / 4),
+    }
+
+
+def test_what_comes_late_has_a_lag() -> None:
+    """By two frames of 50 a second."""
+    speech = heldout(50.0)
+    late = [clip[np.maximum(0, np.arange(len(clip)) - 2)] for clip in speech.teacher]
+    assert quality(late, speech).against_teacher["lag_ms"] == pytest.approx(40, abs=2)
+
+
+def test_closures_of_another_rig_need_its_rule() -> None:
+    """One slider, the gap of the lips: no rule-based curves, but closures and /p b m/."""
+    gap = truth()[:, [1]] - truth()[:, [0]]
+    speech = replace(heldout(), driven=("lipGap",), teacher=(gap, gap))
+    judged = quality(speech.teacher, speech)
+    assert judged.against_teacher["closure_f1"] is None
+    assert judged.against_teacher["r2"] == 1
+    assert set(judged.against_truth.values()) == {None}
+    rule = ClosureRule({"lipGap": 1.0}, 0.08)
+    judged = quality(speech.teacher, speech, rule)
+    assert judged.against_teacher["closure_f1"] == 1
+    pbm = judged.against_truth["pbm"]
+    assert isinstance(pbm, Share)
+    assert (pbm.value, pbm.n) == (1, 1)
+    assert judged.against_truth["mse"] is None
+    assert list(judged.by_region) == ["all"]
+
+
+def test_two_models_can_be_paired() -> None:
+    speech = replace(heldout(), alignments=(ALIGNED, ALIGNED))
+    open_wide = np.tile(np.array([0, 1, 0, 0, 0], np.float32), (27, 1))
+    never_in_one = pbm_cases([speech.teacher[0], open_wide], speech)
+    assert [case.tolist() for case in never_in_one] == [[True], [False]]
+    found = paired_difference(never_in_one, pbm_cases(speech.teacher, speech))
+    assert (found.value, found.n, found.low, found.high) == (-0.5, 2, -1, 0)
+
+
+def test_some_clips_only() -> None:
+    speech = heldout()
+    known = speech.only(lambda clip: clip.id == "b")
+    assert [clip.id for clip in known.clips] == ["b"]
+    assert known.alignments == (ALIGNED,)
+    assert (len(known.samples), len(known.teacher), known.driven) == (1, 1, DRIVEN)
+    assert known.teacher[0] is speech.teacher[1]
+    assert speech.only(lambda clip: True) == speech
+
+
+def test_of_no_clip_nothing_is_measured() -> None:
+    judged = quality([], heldout().only(lambda clip: False))
+    assert set(judged.against_teacher.values()) == {None}
+    assert set(judged.against_truth.values()) == {None}
+    full = quality(heldout().teacher, heldout())
+    assert set(judged.against_teacher) == set(full.against_teacher)
+    assert set(judged.against_truth) == set(full.against_truth)
+
+
+def test_whispered_speech_must_move_the_lips_all_the_same() -> None:
+    speech = heldout()
+    quiet, loud = speech.at_gain(-20), speech.at_gain(30.0)
+    np.testing.assert_allclose(quiet.samples[0], 0.01, rtol=1e-6)
+    assert (loud.samples[1] == 1).all(), "clipped to full scale"
+    assert (replace(speech, samples=(-SAMPLES, SAMPLES)).at_gain(30).samples[0] == -1).all()
+    assert quiet.samples[0].dtype == loud.samples[0].dtype == np.float32
+    assert quiet.teacher == speech.teacher
+    assert quality(speech.teacher, quiet).against_truth["mse"] == pytest.approx(0, abs=1e-6)
+
+    # A model whose jaw follows the level of the audio is worse on the quiet speech.
+    def follows(given: HeldOut) -> list[np.ndarray]:
+        return [
+            clip * np.float32(samples.max() / 0.1)
+            for clip, samples in zip(given.teacher, given.samples, strict=True)
+        ]
+
+    assert quality(follows(speech), speech).against_teacher["mse"] == pytest.approx(0, abs=1e-9)
+    assert quality(follows(quiet), quiet).against_teacher["r2"] < 0
 
 
 def test_heldout_speech_is_read_with_the_teachers_curves(labels: Labels) -> None:

@@ -24,6 +24,11 @@ def test_a_student(finished: Path) -> None:
     assert facts["is"] == "a student"
     assert facts["name"] == "small, distilled"
     assert facts["window"] == "512 samples (16 ms past, 16 ms future)"
+    # First layer, conv1, head1, head2, rig: weights by the steps that each of them makes.
+    window = 31 * 512 + 8 * 192 + 7 * 128 + 448 + 216
+    dense = 16 * 512 + 4 * 192 + 4 * 128 + 448 + 216
+    assert facts["multiply-adds"] == (f"{window:,} a frame in window form, {dense:,} in dense form")
+    assert facts["weights"] == "6,188 bytes in fp32, 3,094 in fp16"
     assert facts["training steps"] == "6"
 
 
@@ -34,6 +39,7 @@ def test_a_model_file(finished: Path) -> None:
     assert facts["student"] == "small, fp32"
     assert facts["bytes"] == f"{file.stat().st_size:,}"
     assert facts["audio"] == "float32 [1, 1, 512] at 16000 Hz"
+    assert facts["latency"] == "future 16 ms"
     assert facts["rig"] == f"float32 [1, {len(facts['driven'].split(', '))}]"
 
 

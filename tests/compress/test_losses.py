@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from compress import losses
+from compress.errors import UsageError
+from compress.losses import Criterion
+from compress.recipe import TrainingSettings
+
+DRIVEN = ("mouthClose", "jawOpen", "tongueOut")
 
 
 def test_by_hand() -> None:
@@ -13,3 +18,56 @@ def test_by_hand() -> None:
     assert reconstruction == pytest.approx((0 + 1 + 9 + 4 + 4 + 4) / 6)
     # Steps of 1 and 2 in the first control, none in the second: a constant error has no velocity.
     assert losses.velocity(predicted, label).item() == (1 + 4 + 0 + 0) / 4
+
+
+def test_terms_of_the_criterion_by_hand() -> None:
+    """The lips are closed in the second frame alone, where the aperture 0.5 − 0.45 is below 0.08."""
+    settings = TrainingSettings(
+        velocity_weight=3.0, closure_weight=5.0, control_weights={"jawOpen": 2.0, "tongueOut": 0.0}
+    )
+    criterion = Criterion(settings, DRIVEN)
+    assert criterion.weights == {"reconstruction": 1.0, "velocity": 3.0, "closure": 5.0}
+    label = torch.tensor([[[0.0, 0.45, 0.0], [0.5, 0.5, 0.5], [0.0, 0.0, 0.0]]])
+    error = torch.tensor([[[0.0, 0.1, 0.1], [0.2, 0.4, 0.2], [1.0, 1.0, 1.0]]])
+    terms = {name: term.item() for name, term in criterion(label + error, label).items()}
+    squares = {"mouthClose": 0.01 + 0.01, "jawOpen": 0.04 + 0.16 + 0.04}
+    assert terms == pytest.approx(
+        {
+            "reconstruction": (squares["mouthClose"] + 2 * squares["jawOpen"]) / 9,
+            # Controls weigh the same here: steps of 0.1, 0; 0.2, −0.2; none.
+            "velocity": (0.01 + 0.04 + 0.04) / 6,
+            # Jaw 0.4 too open, lips 0.1 too close: apart by 0.3 in one frame of three.
+            "closure": 0.3**2 / 3,
+        },
+        rel=1e-5,
+    )
+
+
+def test_without_weights_there_are_two_plain_terms_on_any_rig() -> None:
+    criterion = Criterion(TrainingSettings(), ("wing", "tail"))
+    assert criterion.weights == {"reconstruction": 1.0, "velocity": 12.0}
+    predicted, label = torch.rand(2, 4, 2, 5)
+    terms = criterion(predicted, label)
+    assert sorted(terms) == ["reconstruction", "velocity"]
+    assert terms["reconstruction"].item() == pytest.approx(
+        losses.reconstruction(predicted, label).item()
+    )
+    assert terms["velocity"].item() == losses.velocity(predicted, label).item()
+
+
+def test_the_criterion_adds_nothing_to_what_is_saved_or_trained() -> None:
+    criterion = Criterion(TrainingSettings(closure_weight=1.0), DRIVEN)
+    assert not criterion.state_dict()
+    assert not list(criterion.parameters())
+
+
+def test_a_weight_of_a_control_that_does_not_move_is_refused() -> None:
+    settings = TrainingSettings(control_weights={"jawOpen": 2.0, "cheekPuff": 1.0, "browUp": 0.5})
+    with pytest.raises(UsageError, match=r"names browUp, cheekPuff, .* moves mouthClose, jawOpen"):
+        Criterion(settings, DRIVEN)
+
+
+@pytest.mark.parametrize("driven", [("wing", "tail"), ("jawOpen", "tongueOut")])
+def test_a_closure_weight_is_refused_where_lips_are_not_known(driven: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"closure_weight is 3, .* jawOpen and mouthClose"):
+        Criterion(TrainingSettings(closure_weight=3.0), driven)

@@ -1,28 +1,17 @@
 """Metrics by hand: every expected value can be worked out on paper."""
 
 import math
-from dataclasses import astuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from scipy import signal
 
 from compress import metrics
-
-LIPS = ("jawOpen", "mouthClose")
 
 
 def clip(*columns: list[float]) -> np.ndarray:
     """One clip of curves from its columns, float32 [frames, controls]."""
     return np.array(columns, np.float32).T
-
-
-def mouth(closed_frames: set[int], frames: int = 30) -> np.ndarray:
-    """A jaw that is half open throughout, with the lips sealed in some frames."""
-    curves = np.full((frames, 2), [0.5, 0.0], np.float32)
-    curves[sorted(closed_frames), 1] = 0.5
-    return curves
 
 
 def test_mse_is_over_frames_and_controls() -> None:
@@ -90,67 +79,113 @@ def test_a_nan_in_the_prediction_is_never_hidden() -> None:
     for measure in (metrics.mse, metrics.r2, metrics.correlation, metrics.jitter_ratio):
         assert math.isnan(measure(broken, reference)), measure.__name__
     assert math.isnan(metrics.velocity_mse(broken, reference, 30.0))
+    for by_control in (metrics.mse_by_control, metrics.correlation_by_control):
+        assert np.isnan(by_control(broken, reference)).all(), by_control.__name__
+    assert math.isnan(metrics.lag_ms(broken * 9, reference * 9, 30.0))
+    assert math.isnan(metrics.stillness(broken, 30.0))
 
 
-def test_pbm_by_hand() -> None:
-    """Sealed at frame 10 of 100 a second, 0.10 s; an interval reaches 20 ms beyond its ends."""
-    intervals = [(0.12, 0.15), (0.121, 0.15), (0.05, 0.08), (0.05, 0.079), (0.0, 0.28)]
-    share = metrics.pbm_accuracy([mouth({10})], [intervals], LIPS, 100.0)
-    assert (share.value, share.n) == (3 / 5, 5)
+def test_mse_by_control() -> None:
+    predicted = [clip([0, 1], [1, 1]), clip([2], [0])]
+    reference = [clip([1, 1], [1, 3]), clip([4], [0])]
+    assert metrics.mse_by_control(predicted, reference).tolist() == [5 / 3, 4 / 3]
+    assert metrics.mse(predicted, reference) == pytest.approx(3 / 2)
 
 
-def test_an_interval_without_a_frame_is_no_case() -> None:
-    share = metrics.pbm_accuracy([mouth({10})], [[(0.1, 0.1), (4.0, 4.1)]], LIPS, 100.0)
-    assert (share.value, share.n) == (1.0, 1)
-    # 2 frames a second: none between 0.08 and 0.42 s.
-    assert metrics.pbm_accuracy([mouth({0})], [[(0.1, 0.4)]], LIPS, 2.0).n == 0
+def test_correlation_by_control_is_that_of_numpy() -> None:
+    random = np.random.default_rng(2)
+    p, r = random.normal(size=(2, 50, 4))
+    p[:, 1], r[:, 2] = 0.3, 0.7
+    found = metrics.correlation_by_control([p[:20], p[20:]], [r[:20], r[20:]])
+    expected = [np.corrcoef(p[:, i], r[:, i])[0, 1] for i in (0, 3)]
+    assert found[[0, 3]] == pytest.approx(expected)
+    assert found[1] == 0, "the prediction alone stands still"
+    assert math.isnan(found[2]), "the reference stands still"
+    assert metrics.correlation([p], [r]) == pytest.approx(np.nanmean(found))
 
 
-def test_closures_are_found_at_the_time_that_a_frame_stands_for() -> None:
-    late = metrics.pbm_accuracy([mouth({10})], [[(0.14, 0.16)]], LIPS, 100.0, offset_s=0.05)
-    assert late.value == 1
-    early = metrics.pbm_accuracy([mouth({10})], [[(0.09, 0.11)]], LIPS, 100.0, offset_s=0.05)
-    assert early.value == 0
-    # All frames stand for times before the interval, or after it.
-    far = metrics.false_closures([mouth({10})], [[(0.0, 0.1)]], LIPS, 100.0, offset_s=1.0)
-    assert far.n == 0
+def test_a_region_is_judged_by_its_controls_alone() -> None:
+    controls = ("mouthClose", "jawOpen", "jawLeft", "browInnerUp")
+    reference = [clip([0, 1, 2], [0, 1, 2], [5, 5, 5], [1, 1, 1])]
+    predicted = [clip([2, 1, 0], [0, 1, 5], [5, 8, 5], [1, 1, 1])]
+    squared = metrics.by_region(metrics.mse, predicted, reference, controls)
+    assert squared == {"jaw": 3, "lips": pytest.approx(8 / 3), "rest": 0}
+    alike = metrics.by_region(metrics.correlation, predicted, reference, controls)
+    assert alike["jaw"] == pytest.approx(np.corrcoef([0, 1, 5], [0, 1, 2])[0, 1])
+    assert alike["lips"] == pytest.approx(-1)
+    assert math.isnan(alike["rest"])
+    unknown = metrics.by_region(metrics.mse, predicted, reference, ("a", "b", "c", "jawOpen"))
+    assert unknown == {"all": pytest.approx(metrics.mse(predicted, reference))}
 
 
-def test_false_closures_count_frames() -> None:
-    clips = [mouth({10, 11, 20}), mouth(set())]
-    share = metrics.false_closures(clips, [[(0.10, 0.13), (0.2, 0.2)], [(0.0, 0.04)]], LIPS, 100.0)
-    # Frames 10 to 13 and 20 of the first clip, 0 to 4 of the second; 10, 11 and 20 are sealed.
-    assert (share.value, share.n) == (3 / 10, 10)
+def test_stillness_by_hand() -> None:
+    # Steps of 0.1, 0.3 and 0 in one control and of 0.2 in the other; the jump to the second clip is
+    # no movement, and the third has no step.
+    clips = [clip([0.0, 0.1, 0.4], [0.0, 0.2, 0.0]), clip([9.0, 9.0], [5.0, 5.2]), clip([1], [1])]
+    assert metrics.stillness(clips, 10.0) == pytest.approx((0.1 + 0.3 + 3 * 0.2) / 6 * 10, rel=1e-5)
+    assert metrics.stillness([np.ones((9, 2))], 60.0) == 0
+    assert math.isnan(metrics.stillness(clips[2:], 10.0))
 
 
-@given(st.integers(0, 5000), st.sampled_from([24.0, 29.97, 30.0, 60.0, 62.5]), st.floats(-1, 1))
-@settings(max_examples=200, deadline=None)
-def test_a_moment_holds_exactly_the_frame_that_stands_for_it(
-    frame: int, rate_hz: float, offset_s: float
-) -> None:
-    moment = offset_s + frame / rate_hz
-    frames = metrics._frames_in((moment, moment), np.arange(5001), rate_hz, offset_s)
-    assert frames.tolist() == [frame]
+def bumps(moments_s: list[float], rate_hz: float, seconds: float = 3.0) -> np.ndarray:
+    """Smooth rises and falls of 40 ms around some moments, `[frames]`, at rest between them."""
+    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    return np.asarray(sum(np.exp(-0.5 * ((time - m) / 0.04) ** 2) for m in moments_s))
 
 
-@given(st.lists(st.lists(st.booleans(), max_size=20), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_the_interval_holds_the_value(verdicts: list[list[bool]]) -> None:
-    share = metrics._bootstrap([np.array(v, bool) for v in verdicts])
-    assert share.n == sum(map(len, verdicts))
-    if share.n:
-        assert share.value == pytest.approx(sum(map(sum, verdicts)) / share.n)
-        assert 0 <= share.low <= share.value <= share.high <= 1
-    else:
-        assert np.isnan(share.value)
+@pytest.mark.parametrize("delay_ms", [-190.0, -80.0, -3.0, 0.0, 7.0, 40.0, 80.0, 199.0])
+@pytest.mark.parametrize("rate_hz", [30.0, 60.0, 62.5])
+def test_a_delay_is_found_between_frames(delay_ms: float, rate_hz: float) -> None:
+    moments = [0.5, 1.1, 1.4, 2.2]
+    reference = np.stack([bumps(moments, rate_hz), -2 * bumps(moments[1:], rate_hz)], 1)
+    late = [m + delay_ms / 1000 for m in moments]
+    predicted = np.stack([0.1 * bumps(late, rate_hz), -bumps(late[1:], rate_hz)], 1)
+    # The peak is no parabola: at 30 frames a second a bump's velocity turns within three of them.
+    found = metrics.lag_ms([predicted], [reference], rate_hz)
+    assert found == pytest.approx(delay_ms, abs=0.06 * 1000 / rate_hz)
 
 
-def test_more_clips_narrow_the_interval_as_theory_says() -> None:
-    """Clips of one case each: the interval is near ± 1.96 √(p (1 − p) / n)."""
-    verdicts = [np.array([i % 4 == 0]) for i in range(400)]
-    share = metrics._bootstrap(verdicts)
-    half = 1.96 * (0.25 * 0.75 / 400) ** 0.5
-    # 2000 draws estimate a percentile to about a tenth of the interval.
-    assert share.high - share.low == pytest.approx(2 * half, rel=0.1)
-    assert share == metrics._bootstrap(verdicts), "the seed is fixed"
-    assert astuple(metrics._bootstrap([np.array([True, False])])) == (0.5, 2, 0.5, 0.5)
+def test_the_lag_is_that_of_scipy() -> None:
+    """Whole frames, for a signal without rest, in several clips."""
+    random = np.random.default_rng(4)
+    curve = signal.lfilter([1], [1, -0.9], random.normal(size=400))
+    p, r = curve[20:360], curve[23:363] + 0.1 * random.normal(size=340)
+    likeness = signal.correlate(np.diff(p), np.diff(r))
+    lags = signal.correlation_lags(339, 339)
+    assert lags[np.argmax(likeness)] == 3, "p repeats what r did three frames before"
+    found = metrics.lag_ms([p[:, None]], [r[:, None]], 100.0)
+    around = likeness[np.abs(lags - 3) <= 1]
+    # NumPy's parabola through the three points, and where its slope is zero.
+    quadratic, slope, _ = np.polyfit([-1, 0, 1], around, 2)
+    assert found == pytest.approx((3 - slope / quadratic / 2) * 10)
+    pieces = [slice(0, 90), slice(90, 91), slice(91, 340)]
+    cut = metrics.lag_ms([p[s, None] for s in pieces], [r[s, None] for s in pieces], 100.0)
+    assert cut == pytest.approx(found, abs=1)
+
+
+def test_every_control_counts_alike_for_the_lag() -> None:
+    """A control in other units does not rule, and one at rest in the prediction does not count."""
+    moments, late = [0.5, 1.1, 2.2], [0.6, 1.2, 2.3]
+    prompt, delayed = bumps(moments, 60.0), bumps(late, 60.0)
+    reference = np.stack([1000 * prompt, prompt, prompt, np.zeros_like(prompt)], 1)
+    predicted = np.stack([1000 * prompt, delayed, delayed, delayed], 1)
+    assert metrics.lag_ms([predicted], [reference], 60.0) == pytest.approx(100, abs=1)
+    assert metrics.lag_ms([predicted[:, :1]], [reference[:, :1]], 60.0) == pytest.approx(0, abs=1)
+    still = predicted * [0, 1, 1, 1]
+    assert metrics.lag_ms([still], [reference], 60.0) == pytest.approx(100, abs=1)
+
+
+def test_a_lag_that_cannot_be_told_is_nan() -> None:
+    wave = bumps([0.5, 1.1, 2.2], 60.0)[:, None]
+    for predicted in (np.zeros_like(wave), np.full_like(wave, 0.3), 0.3 + 1e-9 * wave):
+        assert math.isnan(metrics.lag_ms([predicted], [wave], 60.0))
+    assert math.isnan(metrics.lag_ms([wave], [np.ones_like(wave)], 60.0))
+    assert math.isnan(metrics.lag_ms([wave[:1]], [wave[:1]], 60.0))
+    # Against the reference in its large movement and with it in a small one: the peak is below 0.
+    time = np.arange(600) / 60
+    large, small = np.sin(2 * np.pi * time / 4), np.sin(2 * np.pi * 3.5 * time) / 28
+    against, moves = ((sign * large + small)[:, None] for sign in (-1, 1))
+    assert math.isnan(metrics.lag_ms([against], [moves], 60.0))
+    # 0.25 s late: it grows more alike up to the edge of the reach.
+    late = bumps([0.75, 1.35, 2.45], 60.0)[:, None]
+    assert math.isnan(metrics.lag_ms([late], [wave], 60.0))

@@ -9,6 +9,7 @@ from compress.alignments import Alignment
 from compress.errors import UsageError
 from compress.planning import STAGES, Inputs, Plan, find_inputs, plan
 from compress.recipe import load_recipe
+from compress.visemes import segments_of
 
 Keys = dict[str, str]
 
@@ -41,6 +42,7 @@ EXPORTED = ["export small", "verify small onnx", "benchmark small onnx", "report
     [
         ("description=other", EXPORTED),  # the recipe's hash is inside the files
         ("gates.min_r2=0.5", EXPORTED),
+        ("students.0.smoothing=[1, 1, 1]", EXPORTED),  # the client does it: nothing is trained
         ("students.0.training.steps=7", ["distill small", *EXPORTED]),
         ("seed=8", ["distill small", *EXPORTED]),
         ("labels.shard_clips=5", "all"),
@@ -57,7 +59,8 @@ def test_a_setting_changes_what_depends_on_it(
 
 def test_an_alignment_changes_what_is_judged(keys_of: Callable[..., Keys], workshop: Path) -> None:
     found = find_inputs(load_recipe(workshop / "recipe.yaml"))
-    known = {"100": Alignment("pub", (("P", 0.1, 0.2),))}
+    phones = (("P", 0.1, 0.2),)
+    known = {"100": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
     expected = ["verify small onnx", "verify baselines", "report"]
     assert changed(keys_of(), keys_of(inputs=aligned)) == expected

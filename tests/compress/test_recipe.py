@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compress import recipe as recipes
-from compress import recipe_yaml
+from compress import recipe_students, recipe_yaml
 from compress.errors import RecipeError
 from compress.recipe import (
     Recipe,
@@ -40,15 +40,15 @@ students:
 def plug_ins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One architecture and two targets, whatever else is there by now."""
     folder = tmp_path_factory.mktemp("plug-ins")
-    for kind, function, names in (
-        ("_STUDENTS", "build", ["conv_fc"]),
-        ("_EXPORTERS", "export", ["onnx", "tflite"]),
+    for module, kind, function, names in (
+        (recipe_students, "_STUDENTS", "build", ["conv_fc"]),
+        (recipes, "_EXPORTERS", "export", ["onnx", "tflite"]),
     ):
         (folder / kind).mkdir()
         (folder / kind / "parity.py").write_text("def compare(): ...\n")
         for name in names:
             (folder / kind / f"{name}.py").write_text(f"def {function}(module): ...\n")
-        monkeypatch.setattr(recipes, kind, folder / kind)
+        monkeypatch.setattr(module, kind, folder / kind)
 
 
 def write(folder: Path, text: str = SMALLEST) -> Path:
@@ -89,7 +89,15 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
             architecture: conv_fd
             past_ms: 16.7
             layers: [{kernel: 0, channels: 8}]
-            training: {gain_db: [6, -30], learning_rate: .nan, frames: 1, ema: 1}
+            training:
+              augmentation: {gain_db: [6, -30], speed: [0, 1], room_share: 2, decay_s: [0.1]}
+              control_weights: {jawOpen: -1}
+              feature_layers: {}
+              precision: fp16
+              patience: -1
+              learning_rate: .nan
+              frames: 1
+              ema: 1
           - 5
         export: {targets: [onnx, onx], onnx: {opset: 11}}
         """,
@@ -109,7 +117,14 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students.0.architecture", '"conv_fd"', '"conv_fc"'),
         ("students.0.past_ms", "267.2 samples", "16.6875, 16.75"),
         ("students.0.layers.0.kernel", "found 0", "greater than or equal to 1"),
-        ("students.0.training.gain_db", "[6.0, -30.0]", "lower level first"),
+        ("students.0.training.augmentation.gain_db", "[6.0, -30.0]", "the lower one first"),
+        ("students.0.training.augmentation.speed", "[0.0, 1.0]", "above 0"),
+        ("students.0.training.augmentation.room_share", "2", "less than or equal to 1"),
+        ("students.0.training.augmentation.decay_s.1", "missing"),
+        ("students.0.training.control_weights.jawOpen", "-1", "greater than or equal to 0"),
+        ("students.0.training.feature_layers", "{}", "at least 1"),
+        ("students.0.training.precision", '"fp16"', "fp32", "bf16"),
+        ("students.0.training.patience", "-1", "greater than or equal to 0"),
         ("students.0.training.learning_rate", "NaN", "finite"),
         ("students.0.training.frames", "found 1", "2"),
         ("students.0.training.ema", "less than 1"),
@@ -130,7 +145,11 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
     ("override", "path", "piece"),
     [
         ("students.1.name=one", "students", "one is there more than once"),
-        ("students.0.first_stride=3", "students.0", "multiply to 6 samples"),
+        (
+            "students.0.first_stride=3",
+            "students.0",
+            "`energy_stride` and the strides of `layers` multiply to 24 samples",
+        ),
         ("students.0.first_stride=256", "students.0", "divisor of the hop, 256"),
         ("students.0={name: a, past_ms: 0, future_ms: 0, layers: []}", "students.0", "both 0"),
         ("speech.heldout=[speech]", "speech", "`train` and `heldout` both list speech"),
@@ -240,6 +259,49 @@ def test_any_override_is_applied_or_explained(text: str) -> None:
         assert mistake is not None
 
 
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("[1]", (1.0,)),
+        ("[7]", (1.0,)),
+        ("[1, 1, 1]", (1 / 3, 1 / 3, 1 / 3)),
+        ("[0.333333, 0.333333, 0.333333]", (1 / 3, 1 / 3, 1 / 3)),
+        ("[0.25, 0.5, 0.25]", (0.25, 0.5, 0.25)),
+        ("[1, 2, 1]", (0.25, 0.5, 0.25)),
+        ("[0, 3, 1]", (0.0, 0.75, 0.25)),
+        ("[0.1, 0.1, 0.1, 0.3, 0.1, 0.1, 0.2]", (0.1, 0.1, 0.1, 0.3, 0.1, 0.1, 0.2)),
+    ],
+)
+def test_smoothing_weights_become_shares_once(
+    tmp_path: Path, written: str, stored: tuple[float, ...]
+) -> None:
+    recipe = load_recipe(write(tmp_path), [f"students.0.smoothing={written}"])
+    assert recipe.students[0].smoothing == pytest.approx(stored, rel=1e-12)
+    assert recipe.students[1].smoothing == (1.0,)
+    again = load_recipe(write(tmp_path, dump_yaml(recipe)))
+    assert again.students[0].smoothing == recipe.students[0].smoothing, "to the bit"
+    assert recipe_hash(again) == recipe_hash(recipe)
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "piece"),
+    [
+        ("[]", "", "found 0 weights, expected an odd number"),
+        ("[0.5, 0.5]", "", "found 2 weights, expected an odd number: the middle one is of"),
+        ("[0, 0, 0]", "", "sum above 0"),
+        ("[1e308, 1e308, 1e308]", "", "finite"),
+        ("[0, 1, 0]", "", "leave out both"),
+        ("[-1, 3, -1]", ".0", "greater than or equal to 0"),
+        ("[a]", ".0", "number"),
+        ("3", "", "list (weights of predictions 16 ms apart"),
+    ],
+)
+def test_weights_that_are_no_mean(tmp_path: Path, written: str, place: str, piece: str) -> None:
+    found = mistakes(write(tmp_path), f"students.0.smoothing={written}")
+    assert found[0].startswith(f"students.0.smoothing{place}: ")
+    assert piece in found[0]
+
+
 def test_overrides_reach_into_lists_and_unwritten_sections(tmp_path: Path) -> None:
     recipe = load_recipe(
         write(tmp_path),
@@ -257,6 +319,57 @@ def test_overrides_reach_into_lists_and_unwritten_sections(tmp_path: Path) -> No
     assert recipe.gates.max_bytes == 200_000
     assert recipe.export.targets == ("tflite", "onnx")
     assert recipe.description == "a = b"
+
+
+@pytest.mark.parametrize(
+    ("sets", "found", "stands_before"),
+    [
+        (["students.0.guide=two"], '"two"', "none"),
+        (["students.1.guide=two"], '"two"', "one"),
+        (["students.1.guide=three"], '"three"', "one"),
+    ],
+    ids=["one after it", "itself", "nobody"],
+)
+def test_a_guide_stands_before_the_student_that_it_guides(
+    tmp_path: Path, sets: list[str], found: str, stands_before: str
+) -> None:
+    (only,) = mistakes(write(tmp_path), *sets)
+    assert f"has the guide {found}, expected a student that stands before it" in only
+    assert f"({stands_before})" in only
+    assert "builtin:NAME, or the folder of a distilled student with a / in its path" in only
+
+
+def test_guides_are_of_this_recipe_or_from_elsewhere(tmp_path: Path) -> None:
+    for guide, within in (("one", True), ("builtin:small", False), ("runs/a/distilled", False)):
+        student = load_recipe(write(tmp_path), [f"students.1.guide={guide}"]).students[1]
+        assert (student.guide, student.guided_within) == (guide, within)
+    assert not load_recipe(write(tmp_path)).students[1].guided_within
+
+
+def test_energies_count_among_the_strides_where_there_are_some(tmp_path: Path) -> None:
+    sets = ["students.0.energy_stride=8", "students.0.layers.0.stride=2"]
+    (only,) = mistakes(write(tmp_path), *sets)
+    assert "multiply to 512 samples" in only
+    plain = load_recipe(write(tmp_path), [*sets, "students.0.first_layer=conv"])
+    assert plain.students[0].first_layer == "conv"
+
+
+def test_an_override_of_one_alias_leaves_the_others(tmp_path: Path) -> None:
+    shared = """\
+        name: tiny
+        teacher: {checkpoint: teacher.safetensors}
+        speech: {train: [speech]}
+        students:
+          - name: one
+            layers: &layers [{kernel: 4, channels: 8}]
+            training: &training {steps: 5}
+          - {name: two, layers: *layers, training: {<<: *training, ema: 0.5}}
+        """
+    path = write(tmp_path, shared)
+    sets = ["students.0.layers.0.kernel=3", "students.0.training.steps=9"]
+    recipe = load_recipe(path, sets)
+    assert [student.layers[0].kernel for student in recipe.students] == [3, 4]
+    assert [student.training.steps for student in recipe.students] == [9, 5]
 
 
 def test_the_hash_follows_facts_not_places_or_layout(tmp_path: Path) -> None:

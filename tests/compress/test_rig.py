@@ -1,9 +1,12 @@
 """What is known of ARKit's rig."""
 
+import math
+
 import numpy as np
 import pytest
 
 from compress import rig
+from compress.rig import ARKIT_CLOSURE, ClosureRule
 
 
 def test_arkit_has_52_blendshapes_that_come_in_pairs() -> None:
@@ -38,3 +41,65 @@ def test_lip_aperture_by_hand(pose: dict[str, float], aperture: float) -> None:
 def test_a_rig_without_some_controls_has_an_aperture_all_the_same() -> None:
     curves = np.array([[[0.1, 0.5]]])
     assert rig.lip_aperture(curves, ("mouthClose", "jawOpen")).tolist() == [[0.4]]
+
+
+def test_each_control_of_arkit_is_in_one_region() -> None:
+    found = rig.regions(rig.ARKIT)
+    assert list(found) == ["jaw", "lips", "tongue and cheeks", "rest"]
+    assert sorted(column for columns in found.values() for column in columns) == list(range(52))
+    assert [len(columns) for columns in found.values()] == [4, 23, 4, 21]
+
+
+def test_only_regions_with_a_control() -> None:
+    controls = ("tongueOut", "jawOpen", "mouthClose", "cheekPuff", "mouthLeft")
+    found = {"jaw": (1,), "lips": (2, 4), "tongue and cheeks": (0, 3)}
+    assert rig.regions(controls) == found
+    assert rig.regions(("noseSneerLeft",)) == {"rest": (0,)}
+
+
+def test_another_rig_is_one_region() -> None:
+    assert rig.regions(("jawOpen", "mouthClose", "lipGap")) == {"all": (0, 1, 2)}
+
+
+def test_a_rule_is_a_weighted_sum_of_the_controls_that_it_names() -> None:
+    rule = ClosureRule({"gap": 2.0, "press": -1.0}, 0.5, optional=frozenset({"press"}))
+    curves = np.array([[9.0, 0.5, 0.1], [9.0, 0.5, 0.9]])
+    assert rule.aperture(curves, ("other", "gap", "press")) == pytest.approx([0.9, 0.1])
+    assert rule.aperture(curves[:, :2], ("other", "gap")).tolist() == [1.0, 1.0]
+    assert rule.aperture(curves[None], ("other", "gap", "press")).shape == (1, 2)
+    # What the rule does not name may be of no number.
+    curves[:, 0] = math.nan
+    assert np.isfinite(rule.aperture(curves, ("other", "gap", "press"))).all()
+
+
+def test_a_rule_says_nothing_of_a_rig_that_lacks_a_control() -> None:
+    """An aperture of nothing would be 0, and so sealed."""
+    rule = ClosureRule({"gap": 1.0, "press": -1.0}, 0.5)
+    assert rule.applies_to(("press", "other", "gap"))
+    assert not rule.applies_to(("gap", "other"))
+    with pytest.raises(ValueError, match=r"needs \['press'\]"):
+        rule.aperture(np.zeros((1, 2)), ("gap", "other"))
+    with pytest.raises(ValueError, match=r"needs \['jawOpen', 'mouthClose'\]"):
+        rig.lip_aperture(np.zeros((1, 1)), ("tongueOut",))
+
+
+@pytest.mark.parametrize(
+    ("weights", "closed_below", "optional"),
+    [
+        ({}, 0.1, frozenset()),
+        ({"gap": 1.0}, 0.1, frozenset({"gap"})),
+        ({"gap": 1.0}, 0.1, frozenset({"lips"})),
+        ({"gap": math.nan}, 0.1, frozenset()),
+        ({"gap": 1.0}, math.inf, frozenset()),
+    ],
+)
+def test_a_rule_that_cannot_be(
+    weights: dict[str, float], closed_below: float, optional: frozenset[str]
+) -> None:
+    with pytest.raises(ValueError, match="closure rule"):
+        ClosureRule(weights, closed_below, optional)
+
+
+def test_the_rule_of_arkit_is_written_for_its_names() -> None:
+    assert set(ARKIT_CLOSURE.weights) <= set(rig.ARKIT)
+    assert ARKIT_CLOSURE.closed_below == rig.CLOSED_BELOW

@@ -103,6 +103,8 @@ def test_metadata_serves_programs_and_people(model_file: Path, signature: Signat
     assert json.loads(metadata["lipstill.signature"])["window"] == 64
     assert metadata["lipstill.rig_controls"] == "jawOpen, mouthClose, mouthPucker"
     assert (metadata["lipstill.past_ms"], metadata["lipstill.future_ms"]) == ("3", "1")
+    assert metadata["lipstill.smoothing"] == "0.25, 0.5, 0.25"
+    assert metadata["lipstill.latency_ms"] == "17"
     assert all(key.startswith("lipstill.") for key in metadata)
 
 

@@ -47,10 +47,15 @@ PBM = Proportion(value=0.931, n=212, low=0.89, high=0.962)
 
 def tier(name: str, **given: Any) -> Tier:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("parameters", "bytes", "sha256", "path", "latency", "future_ms", "algorithmic_latency_ms")
+        (
+            *("parameters", "bytes", "sha256", "path", "latency"),
+            *("future_ms", "smoothing", "algorithmic_latency_ms"),
+        )
     )
     kinds = {"kind": "student", "provenance": "trained in this run"}
-    metrics: dict[str, Any] = {"against_teacher": {}, "against_truth": {}}
+    metrics: dict[str, Any] = {
+        name: {} for name in ("against_teacher", "against_truth", "by_region", "by_control")
+    }
     return Tier(name=name, **{**nothing, **kinds, **metrics, **given})
 
 
@@ -72,8 +77,10 @@ def clip_curves(**given: Any) -> ClipCurves:
 
 def training() -> Training:
     points = [
-        TrainingPoint(step=0, reconstruction=0.1, velocity=0.0, validation_r2=None),
-        TrainingPoint(step=50, reconstruction=0.01, velocity=0.001, validation_r2=0.5),
+        TrainingPoint(step=0, losses={"reconstruction": 0.1, "velocity": 0.0}, validation_r2=None),
+        TrainingPoint(
+            step=50, losses={"reconstruction": 0.01, "velocity": 0.001}, validation_r2=0.5
+        ),
     ]
     return Training(
         student="demo",
@@ -137,14 +144,22 @@ def document() -> ReportDocument:
                     median_ms=0.432, p95_ms=0.5, p99_ms=0.75, runs=200, frame_share=0.027
                 ),
                 future_ms=256.0,
+                smoothing=(0.25, 0.5, 0.25),
                 algorithmic_latency_ms=272.0,
                 against_teacher={
                     "mse": 0.0031,
                     "r2": 0.812,
                     "jitter_ratio": 1.37,
+                    "closure_f1": 0.875,
+                    "lag_ms": -2.5,
                     "velocity_error": 0.0123,
                 },
                 against_truth={"pbm": PBM},
+                by_region={
+                    "lips": {"mse": 0.0021, "correlation": 0.9},
+                    "brows": {"mse": 0.0, "correlation": None},
+                },
+                by_control={"jawOpen": {"mse": 0.001, "correlation": 0.95}},
             ),
         ),
         parity=(
@@ -329,14 +344,15 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
         "162 k",
         "655 kB",
         "0.432 (2.7 %)",
-        "256",
-        "272",
+        "256 + 16 = 272",
         "0.812",
         "1.37",
+        "0.875",
+        "-2.5",
         "93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)",
     ]
     (baseline,) = [line for line in lines if line.startswith("| mean curve | baseline")]
-    assert baseline.split(" | ")[3:7] == ["no file", "–", "–", "–"]
+    assert baseline.split(" | ")[3:6] == ["no file", "–", "–"]
     assert text.index("| student demo, fp32 |") < text.index("| mean curve |")
     assert "- **passed**, R² to teacher: 0.812 (asked ≥ 0.7)" in lines
     assert "- **not run**, median (ms) (asked ≤ 4)" in lines
@@ -347,10 +363,37 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
     assert not any(word in text for word in ("None", "nan", "{{", "{%"))
 
 
+def test_without_smoothing_a_pose_waits_for_the_future_alone(document: ReportDocument) -> None:
+    bare = replace(
+        document.tiers[1], name="bare", smoothing=(1.0,), algorithmic_latency_ms=256.0, latency=None
+    )
+    text = to_markdown(replace(document, tiers=(*document.tiers, bare)))
+    (row,) = [line for line in text.splitlines() if line.startswith("| bare | trained")]
+    assert row.split(" | ")[5] == "256"
+    rows = [
+        line for line in text.splitlines() if line.startswith("| `models/demo-fp32/model.onnx`")
+    ]
+    assert len(rows) == 3, "one file: timed once, hashed once, and one set of windows"
+
+
+def test_regions_of_the_face_are_told_apart(document: ReportDocument) -> None:
+    text = to_markdown(document)
+    _, table = text.split("### By region of the face, against the teacher: MSE (correlation)\n\n")
+    assert table.splitlines()[:3] == [
+        "| Tier | lips | brows |",
+        "|---|--:|--:|",
+        "| student demo, fp32 | 0.0021 (0.9) | 0 (not run) |",
+    ]
+    assert not table.splitlines()[3]
+    assert "0.95" not in text, "single controls are for report.json"
+    bare = replace(document, tiers=document.tiers[:1])
+    assert "region" not in to_markdown(bare)
+
+
 def test_every_table_is_a_table(document: ReportDocument) -> None:
     text = to_markdown(document)
     blocks = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         widths = {line.replace("\\|", "").count("|") for line in block.splitlines()}
         assert len(widths) == 1, block

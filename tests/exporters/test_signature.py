@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import ModelFileError
-from exporters.signature import Signature
+from exporters.signature import Signature, latency_in_words
 
 
 def test_times_follow_from_samples(signature: Signature) -> None:
@@ -17,9 +17,15 @@ def test_times_follow_from_samples(signature: Signature) -> None:
 
 @pytest.mark.parametrize(
     ("smoothing", "latency_ms"),
-    [((1.0,), 1.0), ((0.25, 0.5, 0.25), 17.0), ((0.5, 0.5, 0.0), 1.0)],
+    [
+        ((1.0,), 1.0),
+        ((0.25, 0.5, 0.25), 17.0),
+        ((0.5, 0.5, 0.0), 1.0),
+        ((0.0, 0.25, 0.25, 0.25, 0.25), 33.0),
+        ((0.25, 0.25, 0.25, 0.25, 0.0), 17.0),
+    ],
 )
-def test_latency_counts_the_hop_that_smoothing_waits_for(
+def test_latency_counts_the_hops_that_smoothing_waits_for(
     signature: Signature, smoothing: tuple[float, ...], latency_ms: float
 ) -> None:
     assert replace(signature, smoothing=smoothing).latency_ms == latency_ms
@@ -30,6 +36,9 @@ def test_paper_tier_comes_to_80_ms(signature: Signature) -> None:
     third = 1 / 3
     paper = replace(signature, window=8192, past=7168, future=1024, smoothing=(third, third, third))
     assert (paper.past_ms, paper.latency_ms) == (448.0, 80.0)
+    said = latency_in_words(paper.future_ms, paper.smoothing_ms)
+    assert said == "future 64 ms + smoothing 16 ms = 80 ms"
+    assert latency_in_words(256.0, 0.0) == "future 256 ms"
 
 
 def test_json_round_trip_is_exact(signature: Signature, tmp_path: Path) -> None:

@@ -71,7 +71,12 @@ def test_windows_of_speech_cover_all_of_it() -> None:
 
 
 def test_quality_comes_back_from_json() -> None:
-    measured = Quality({"mse": 0.25, "r2": None}, {"pbm": Share(value=0.5, n=4, low=0.1, high=0.9)})
+    measured = Quality(
+        {"mse": 0.25, "r2": None, "lag_ms": -2.5},
+        {"pbm": Share(value=0.5, n=4, low=0.1, high=0.9)},
+        {"lips": {"mse": 0.5, "correlation": None}},
+        {"jawOpen": {"mse": 0.125, "correlation": 0.75}},
+    )
     text = json.dumps(checking.quality_to_json(measured))
     assert checking.quality_from_json(json.loads(text)) == measured
 

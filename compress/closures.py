@@ -1,0 +1,253 @@
+"""Whether lips close where they must: on /p b m/, not on vowels, and when the reference's do.
+
+Curves are lists of clips, each float `[frames, controls]`, with the names of the controls and the
+`rig.ClosureRule` that says when such a rig's lips are sealed. The source paper names PBM accuracy;
+its exact definition was not at hand, so it is ours, as are the others where no source is named.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.rig import ARKIT_CLOSURE, ClosureRule
+
+Clips = Sequence[np.ndarray]
+Interval = tuple[float, float]
+# What was found of each clip, bool `[n]`: its /p b m/ intervals or vowel frames, true where the
+# lips are sealed.
+Cases = Sequence[NDArray[np.bool_]]
+
+# Lips may close a frame of film before or after the phone's edges and still look right; an
+# alignment errs by 10 ms.
+CLOSURE_SLACK_S = 0.020
+BOOTSTRAP_DRAWS = 2000
+# A frame lies inside of an interval whose edge misses it by the rounding of its time alone.
+ROUNDING_FRAMES = 1e-6
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of `n` cases with its 95 % bootstrap interval over clips; NaN where none was."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How one model stands to another on the same `n` cases, with its 95 % bootstrap interval.
+
+    A difference of shares or their ratio; NaN where it is not defined.
+    """
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClosureScores:
+    """How the closures of a prediction agree with the reference's, each 0..1 or NaN."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def lips_closed(
+    curves: np.ndarray, controls: Sequence[str], rule: ClosureRule = ARKIT_CLOSURE
+) -> NDArray[np.bool_]:
+    """Whether the lips are sealed, bool `[frames]`: their aperture is below the rule's limit."""
+    return np.asarray(rule.aperture(curves, controls) < rule.closed_below)
+
+
+def pbm_accuracy(
+    clips: Clips,
+    bilabials: Sequence[Sequence[Interval]],
+    controls: Sequence[str],
+    rate_hz: float,
+    offset_s: float = 0.0,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> Share:
+    """Share of /p b m/ intervals (start s, end s) in which the lips close in at least one frame.
+
+    Intervals are widened by 20 ms at both ends; one in which no frame lies is not counted. Frame i
+    stands for offset_s + i / rate_hz; `controls` name the curves' columns.
+    """
+    return share(pbm_cases(clips, bilabials, controls, rate_hz, offset_s, rule))
+
+
+def pbm_cases(
+    clips: Clips,
+    bilabials: Sequence[Sequence[Interval]],
+    controls: Sequence[str],
+    rate_hz: float,
+    offset_s: float = 0.0,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> list[NDArray[np.bool_]]:
+    """The cases of `pbm_accuracy`: of each clip, bool `[intervals]`, whether the lips close."""
+    cases = []
+    for clip, intervals in zip(clips, bilabials, strict=True):
+        closed = lips_closed(clip, controls, rule)
+        widened = [(start - CLOSURE_SLACK_S, end + CLOSURE_SLACK_S) for start, end in intervals]
+        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in widened]
+        cases.append(np.array([span.any() for span in spans if len(span)], bool))
+    return cases
+
+
+def false_closures(
+    clips: Clips,
+    vowels: Sequence[Sequence[Interval]],
+    controls: Sequence[str],
+    rate_hz: float,
+    offset_s: float = 0.0,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> Share:
+    """Share of vowel frames in which the lips are wrongly sealed.
+
+    Give vowels with no bilabial beside them. What keeps PBM accuracy honest: a mouth that never
+    opens closes on every /p b m/.
+    """
+    cases = []
+    for clip, intervals in zip(clips, vowels, strict=True):
+        closed = lips_closed(clip, controls, rule)
+        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
+        cases.append(np.concatenate([np.zeros(0, bool), *spans]))
+    return share(cases)
+
+
+def _frames_in(
+    interval: Interval, frames: np.ndarray, rate_hz: float, offset_s: float
+) -> np.ndarray:
+    """Those of `frames` whose times lie in an interval, both ends included."""
+    first = math.ceil((interval[0] - offset_s) * rate_hz - ROUNDING_FRAMES)
+    last = math.floor((interval[1] - offset_s) * rate_hz + ROUNDING_FRAMES)
+    return frames[max(0, first) : max(0, last + 1)]
+
+
+def closure_scores(
+    predicted: Clips,
+    reference: Clips,
+    controls: Sequence[str],
+    rate_hz: float,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> ClosureScores:
+    """Precision, recall and F1 of the lip closures, against those of the reference: no phones.
+
+    A closure is a run of frames with sealed lips. One of the prediction is right where the
+    reference is sealed in at least one frame of it, widened by 20 ms at both ends. One of the
+    reference is recalled where the same holds the other way round, by a closure of the prediction
+    that recalls no other: lips that stay shut through three closures have closed once. Runs are
+    matched in order, as many as can be (event-based scores with a collar, Mesaros et al., *Metrics
+    for polyphonic sound event detection*, 2016; the collar and the asymmetry are ours). F1 is the
+    harmonic mean of the two.
+
+    Rest counts: lips that are shut before a clip's first word are a closure, and a long silence is
+    one closure, however long. A reference that never closes gives NaN for recall and F1; a
+    prediction that never does, NaN for precision, and 0 for F1 where the reference does. A number
+    that is not finite makes all three NaN.
+    """
+    slack = math.floor(CLOSURE_SLACK_S * rate_hz)
+    guesses = events = right = recalled = 0
+    for p, r in zip(predicted, reference, strict=True):
+        if not np.isfinite([rule.aperture(p, controls), rule.aperture(r, controls)]).all():
+            return ClosureScores(math.nan, math.nan, math.nan)
+        sealed = lips_closed(r, controls, rule)
+        ours, theirs = _runs(lips_closed(p, controls, rule)), _runs(sealed)
+        guesses, events = guesses + len(ours), events + len(theirs)
+        right += sum(bool(sealed[max(0, a - slack) : b + slack].any()) for a, b in ours)
+        recalled += _matched(ours, theirs, slack)
+    precision = right / guesses if guesses else math.nan
+    recall = recalled / events if events else math.nan
+    if not events or not guesses:
+        return ClosureScores(precision, recall, 0.0 if events else math.nan)
+    total = precision + recall
+    return ClosureScores(precision, recall, 2 * precision * recall / total if total else 0.0)
+
+
+def _runs(closed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of true frames as (first, one past the last)."""
+    edges = np.flatnonzero(np.diff(closed.astype(np.int8), prepend=0, append=0))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+def _matched(
+    guesses: Sequence[tuple[int, int]], events: Sequence[tuple[int, int]], slack: int
+) -> int:
+    """How many events can have a guess of their own within `slack` frames.
+
+    Both are in order and apart, so that taking the earliest guess for each event finds the most.
+    """
+    found = i = 0
+    for first, end in events:
+        while i < len(guesses) and guesses[i][1] <= first - slack:
+            i += 1
+        if i < len(guesses) and guesses[i][0] < end + slack:
+            found, i = found + 1, i + 1
+    return found
+
+
+def share(cases: Cases) -> Share:
+    """Pooled share of true cases with its interval over clips."""
+    hits, counts = _hits(cases), _counts(cases)
+    value, low, high = _ratio(hits, counts)
+    return Share(value, int(counts.sum()), low, high)
+
+
+def paired_difference(a: Cases, b: Cases) -> Contrast:
+    """Share of true cases of model `a` less that of model `b`, on the same cases of the same clips.
+
+    Each draw takes the same clips for both, so that clips on which both do badly widen nothing.
+    """
+    counts = _paired_counts(a, b)
+    value, low, high = _ratio(_hits(a) - _hits(b), counts)
+    return Contrast(value, int(counts.sum()), low, high)
+
+
+def paired_ratio(a: Cases, b: Cases) -> Contrast:
+    """Share of true cases of model `a` over that of model `b`, paired as in `paired_difference`.
+
+    NaN where `b` has no true case; draws in which it has none are left out of the interval.
+    """
+    counts = _paired_counts(a, b)
+    value, low, high = _ratio(_hits(a), _hits(b))
+    return Contrast(value, int(counts.sum()), low, high)
+
+
+def _hits(cases: Cases) -> NDArray[np.float64]:
+    return np.array([clip.sum() for clip in cases], np.float64)
+
+
+def _counts(cases: Cases) -> NDArray[np.float64]:
+    return np.array([len(clip) for clip in cases], np.float64)
+
+
+def _paired_counts(a: Cases, b: Cases) -> NDArray[np.float64]:
+    """The cases of each clip. Raises `ValueError` when the two models have not the same."""
+    counts, others = _counts(a), _counts(b)
+    if not np.array_equal(counts, others):
+        raise ValueError(
+            f"the two models were not judged on the same cases: {counts.sum():g} in {len(a)} clips "
+            f"and {others.sum():g} in {len(b)} clips; pairs need the same number in each clip"
+        )
+    return counts
+
+
+def _ratio(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Σ upper / Σ lower of `[clips]`, and the ends of its 95 % percentile interval.
+
+    Clips are drawn with replacement (Efron, *Bootstrap methods*, 1979), with a fixed seed; a draw
+    whose lower sum is 0 is left out. NaN where the lower sum of all clips is 0.
+    """
+    if lower.sum() == 0:
+        return math.nan, math.nan, math.nan
+    drawn = np.random.default_rng(0).integers(0, len(lower), (BOOTSTRAP_DRAWS, len(lower)))
+    above, below = upper[drawn].sum(1), lower[drawn].sum(1)
+    low, high = np.percentile(above[below > 0] / below[below > 0], [2.5, 97.5])
+    return float(upper.sum() / lower.sum()), float(low), float(high)

@@ -1,0 +1,245 @@
+"""The training loop: what the optimiser moves, and how it is averaged, watched and kept on disk."""
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress import metrics
+from compress.errors import DivergedError
+from compress.guidance import Guidance
+from compress.losses import Criterion
+from compress.progress import Bar
+from compress.store import atomic_write
+from compress.stretches import Example, Stretches
+from compress.students.conv_fc import ConvFC
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from compress.recipe import TrainingSettings
+
+# The learning rate ends at this share of its peak, along a cosine.
+FINAL_RATE = 0.02
+LOG_EVERY = 50
+# A mean loss this many times the lowest one so far is no training any more.
+EXPLODED = 20.0
+
+
+class _Trainee(nn.Module):
+    """All that the optimiser moves, from audio and labels to the terms of the loss."""
+
+    def __init__(self, student: ConvFC, criterion: Criterion, guidance: Guidance | None) -> None:
+        super().__init__()
+        self.student, self.criterion, self.guidance = student, criterion, guidance
+
+    def forward(self, heard: Tensor, label: Tensor, past: int, future: int) -> dict[str, Tensor]:
+        """`heard` begins `past` samples before the first frame, `future` after the last it ends."""
+        config, guidance = self.student.config, self.guidance
+        if guidance is None:
+            return self.criterion(self.student.tapped(heard)[0], label)  # type: ignore[no-any-return]
+        guide = guidance.features(_within(heard, past, future, guidance.past, guidance.future))
+        own = _within(heard, past, future, config.past, config.future)
+        predicted, features = self.student.tapped(own, [pair.student for pair in guidance.pairs])
+        terms: dict[str, Tensor] = self.criterion(predicted, label)
+        return terms | {"feature": guidance(features, guide)}
+
+
+def _within(heard: Tensor, past: int, future: int, own_past: int, own_future: int) -> Tensor:
+    """What one of two students hears of the audio that serves both."""
+    return heard[:, :, past - own_past : heard.shape[2] - (future - own_future)]
+
+
+class Optimisation:
+    """Trainee, optimiser, averaged and best weights, and how they are kept on disk."""
+
+    def __init__(
+        self,
+        fabric: "Fabric",
+        student: ConvFC,
+        criterion: Criterion,
+        guidance: Guidance | None,
+        settings: "TrainingSettings",
+    ) -> None:
+        self.settings, self.fabric, self.criterion = settings, fabric, criterion
+        self.weights = criterion.weights | {"feature": settings.feature_weight}
+        config = student.config
+        self.past = max(config.past, guidance.past if guidance else 0)
+        self.future = max(config.future, guidance.future if guidance else 0)
+        self.averaged = type(student)(config).eval()
+        self.averaged.load_state_dict(student.state_dict())
+        trainee = _Trainee(student, criterion, guidance)
+        optimizer = torch.optim.AdamW(
+            trainee.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.trainee, self.optimizer = fabric.setup(trainee, optimizer)
+        self.averaged = self.averaged.to(fabric.device)
+        self.criterion = criterion.to(fabric.device)
+        self.step, self.lowest = 0, math.inf
+        self.best: dict[str, Tensor] | None = None
+        self.best_loss, self.waited = math.inf, 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether validation has not improved for as long as the recipe waits."""
+        return 0 < self.settings.patience <= self.waited
+
+    def result(self) -> ConvFC:
+        """The student with its best averaged weights, on the CPU."""
+        if self.best is not None:
+            self.averaged.load_state_dict(self.best)
+        return self.averaged.cpu()
+
+    def run(
+        self, stretches: Stretches, start_s: float, progress: Bar
+    ) -> Iterator[dict[str, float]]:
+        """Train to the last step, giving a row of means every so often."""
+        settings = self.settings
+        recent: list[dict[str, float]] = []
+        first_step = self.step
+        began = time.monotonic()
+        if self.step >= settings.steps or self.exhausted:
+            return
+        for heard, label in stretches.batches(self.step + 1, self.past, self.future):
+            self.step += 1
+            recent.append(self._advance(*self.fabric.to_device((heard, label))))
+            self._average()
+            due = (LOG_EVERY, settings.validate_every, settings.checkpoint_every)
+            if any(self.step % every == 0 for every in due) or self.step == settings.steps:
+                means = self._means(recent)
+                recent.clear()
+                self._check_explosion(means["loss"])
+                now = time.monotonic()
+                steps_s = (self.step - first_step) / max(now - began, 1e-9)
+                frames_s = steps_s * settings.batch * settings.frames * self.fabric.world_size
+                progress(self.step, f"loss {means['loss']:.2e}, {frames_s:,.0f} frames/s")
+                yield {"step": self.step, "seconds": round(now - start_s, 2), **means}
+                if self.step >= settings.steps or self.exhausted:
+                    return
+
+    def _advance(self, heard: Tensor, label: Tensor) -> dict[str, float]:
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, settings)
+        terms = self.trainee(heard, label, self.past, self.future)
+        loss = sum((self.weights[name] * term for name, term in terms.items()), torch.zeros(()))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.trainee, self.optimizer, max_norm=settings.grad_clip, error_if_nonfinite=False
+        )
+        # Before the step, so that the weights stay what they were.
+        for what, value in (("loss", loss), ("gradient's norm", norm)):
+            if value is not None and not torch.isfinite(value):
+                raise self._diverged(f"the {what} is {value.item()}")
+        self.optimizer.step()
+        return {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+
+    def _means(self, rows: list[dict[str, float]]) -> dict[str, float]:
+        """The mean of each column, over all processes."""
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        if self.fabric.world_size == 1:
+            return means
+        total: Any = self.fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float32))
+        return dict(zip(means, total.tolist(), strict=True))
+
+    def _check_explosion(self, loss: float) -> None:
+        self.lowest = min(self.lowest, loss)
+        if loss > EXPLODED * self.lowest:
+            raise self._diverged(f"the loss is {loss:.3g} after it was {self.lowest:.3g}")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"Training stopped at step {self.step}: {what}. The last checkpoint is kept, with the "
+            f"best weights so far. Lower training.learning_rate (now "
+            f"{self.settings.learning_rate:g}) or training.grad_clip (now "
+            f"{self.settings.grad_clip:g})."
+        )
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moving average of weights and batch-norm statistics; a young average follows faster."""
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(
+            self.averaged.state_dict().values(),
+            self.trainee.module.student.state_dict().values(),
+            strict=True,
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    @torch.inference_mode()
+    def validate(self, clips: Sequence[Example]) -> dict[str, float]:
+        """The averaged student on clips set aside; its weights are kept when they are the best.
+
+        Never asked of held-out speech: what is chosen on cannot judge.
+        """
+        if not clips:
+            return {}
+        device = self.fabric.device
+        predicted, loss, hops = [], 0.0, 0
+        for clip in clips:
+            curves = self.averaged.animate(torch.from_numpy(clip.samples)[None].to(device))
+            label = torch.from_numpy(clip.curves).T[None].to(device)
+            terms = self.criterion(curves.transpose(1, 2), label)
+            loss += len(clip.curves) * sum(
+                self.weights[name] * term.item() for name, term in terms.items()
+            )
+            hops += len(clip.curves)
+            predicted.append(curves[0].cpu().numpy())
+        # Batch norm has seen other batches in other processes: the first one's word counts, so that
+        # all of them stop together.
+        loss = self.fabric.broadcast(loss / hops)
+        if loss < self.best_loss:
+            self.best_loss, self.waited = loss, 0
+            self.best = {name: v.clone() for name, v in self.averaged.state_dict().items()}
+        else:
+            self.waited += 1
+        score = metrics.r2(predicted, [clip.curves for clip in clips])
+        return {"validation": loss} | ({"validation_r2": score} if math.isfinite(score) else {})
+
+    def save(self, work: Path, rows: list[dict[str, float]]) -> None:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "rows": json.dumps(rows),
+            "trainee": self.trainee.module.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "watch": (self.best_loss, self.waited, self.lowest),
+        }
+        if not self.fabric.is_global_zero:
+            return
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        atomic_write(work / "checkpoint.pt", buffer.getvalue())
+
+    def restore(self, work: Path) -> list[dict[str, float]]:
+        """Go on from the checkpoint in `work`, if there is one; returns the rows logged so far."""
+        path = work / "checkpoint.pt"
+        if not path.exists():
+            return []
+        state = torch.load(path, weights_only=True, map_location=self.fabric.device)
+        self.trainee.module.load_state_dict(state["trainee"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best = state["step"], state["best"]
+        self.best_loss, self.waited, self.lowest = state["watch"]
+        rows: list[dict[str, float]] = json.loads(state["rows"])
+        return rows
+
+
+def learning_rate(step: int, settings: "TrainingSettings") -> float:
+    """Linear warm-up, then a cosine down to `FINAL_RATE` of the peak at the last step."""
+    warm = min(1.0, step / max(1, settings.warmup_steps))
+    cosine = 0.5 * (1 + np.cos(np.pi * step / settings.steps))
+    return float(settings.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine))

@@ -1,0 +1,52 @@
+"""What each ingredient of the method is worth: trains and judges the rows, and writes the table.
+
+    python -m recipes.ablation run FOLDER --speech REAL SYNTHETIC --guide DIR [--rows ID …] [--jobs 2]
+    python -m recipes.ablation table FOLDER          writes docs/results.md and docs/results.json
+
+REAL and SYNTHETIC are the folders that ``python -m recipes.build.speech`` fetches and makes; the guide is a distilled small
+student (default ``builtin:small``). A row that is there already is not run again; a row that was not run reads ``not run``.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from recipes.ablation.rows import read_rows
+from recipes.ablation.running import open_bench, run_in
+
+
+def run(arguments: argparse.Namespace) -> None:
+    speech = tuple(str(path.absolute()) for path in arguments.speech)
+    shared = (arguments.folder.absolute(), speech, arguments.guide)
+    open_bench(*shared)  # labels once, before the workers start
+    rows = [row for row in read_rows() if not arguments.rows or row.id in arguments.rows]
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
+        jobs = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
+        for job in jobs:
+            print(job.result(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("folder", type=Path)
+    running.add_argument("--speech", type=Path, nargs="+", required=True)
+    running.add_argument("--guide", default="builtin:small")
+    running.add_argument("--rows", nargs="*", default=[])
+    running.add_argument("--jobs", type=int, default=2)
+    commands.add_parser("table").add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        from recipes.ablation.table import write
+
+        write(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Judging a student on held-out speech: speakers heard, voices never heard and quiet speech, always apart."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from fnmatch import fnmatch
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from compress.alignments import Alignment
+from compress.animation import curves_by_smoothing
+from compress.audio import HOP, SAMPLE_RATE
+from compress.evaluation import Floats, HeldOut, Quality, load_heldout, pbm_cases, quality
+from compress.labels import Labels
+from compress.smoothing import NONE
+from compress.students.conv_fc import ConvFC, Window
+
+# Held-out speech by clip id.
+GROUPS = {
+    "english": ("en/*",),
+    "spanish and italian": ("es/*", "it/*"),
+    "synthetic": ("espeak/*", "flite/*", "festival/*"),
+}
+QUIET = "english at -30 dB"
+QUIET_DB = -30.0
+
+
+class _WindowForm:
+    """A student in PyTorch as `animation` wants a file's runtime to be."""
+
+    def __init__(self, student: ConvFC) -> None:
+        config = student.config
+        self._window = Window(student).eval()
+        self.signature = SimpleNamespace(
+            hop=HOP,
+            sample_rate_hz=SAMPLE_RATE,
+            past=config.past,
+            future=config.future,
+            window=config.window,
+            driven=tuple(range(config.outputs)),
+        )
+
+    @torch.inference_mode()
+    def run(self, audio: Floats) -> Floats:
+        return self._window(torch.from_numpy(audio)).numpy()  # type: ignore[no-any-return]
+
+
+def speech_groups(labels: Labels, alignments: dict[str, Alignment]) -> dict[str, HeldOut]:
+    """Held-out speech in groups, the quiet one too."""
+    everything = load_heldout(labels, alignments)
+    groups = {
+        name: everything.only(lambda clip, p=patterns: any(fnmatch(clip.id, one) for one in p))  # type: ignore[misc]
+        for name, patterns in GROUPS.items()
+    }
+    return groups | {QUIET: groups["english"].at_gain(QUIET_DB)}
+
+
+def judged(
+    student: ConvFC, smoothing: Sequence[float], groups: dict[str, HeldOut]
+) -> dict[str, dict[str, Any]]:
+    """Quality by group as `animate` would have it, and ``… without smoothing`` where that differs."""
+    runtime = _WindowForm(student)
+    weightings = [smoothing] if tuple(smoothing) == NONE else [smoothing, NONE]
+    found: dict[str, dict[str, Any]] = {}
+    for name, heldout in groups.items():
+        clips = [
+            curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings)  # type: ignore[arg-type]
+            for i, samples in enumerate(heldout.samples)
+        ]
+        for label, curves in zip(
+            (name, f"{name} without smoothing"), zip(*clips, strict=True), strict=False
+        ):
+            found[label] = measures(list(curves), heldout)
+    return found
+
+
+def measures(curves: Sequence[Floats], heldout: HeldOut) -> dict[str, Any]:
+    """The measures of some curves as JSON, with the /p b m/ cases of each clip for paired comparisons."""
+    result: Quality = quality(curves, heldout)
+    return {
+        "against_teacher": result.against_teacher,
+        "against_truth": _plain(result.against_truth),
+        "by_region": result.by_region,
+        "pbm_cases": [case.astype(int).tolist() for case in pbm_cases(curves, heldout)],
+    }
+
+
+def teacher_judged(groups: dict[str, HeldOut]) -> dict[str, dict[str, Any]]:
+    """The teacher's own curves, judged as a student's are: the ceiling of PBM accuracy."""
+    return {name: measures(heldout.teacher, heldout) for name, heldout in groups.items()}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value
+        for name, value in values.items()
+    }
