@@ -90,7 +90,9 @@ def _reference(bench: Bench, row: Row) -> dict[str, Any]:
     settings = next(
         s for s in bench.recipe.students if s.name == row.student.removeprefix("builtin:")
     )
-    return _facts(settings, card.parameters, card.training_steps, None) | {
+    log = (resolve(row.student, Path()) / "training-log.jsonl").read_text("utf-8").splitlines()
+    minutes = json.loads(log[-1])["seconds"] / 60
+    return _facts(settings, card.parameters, card.training_steps, minutes) | {
         "groups": judged(student, settings.smoothing, speech_groups(bench.labels, bench.alignments))
     }
 
@@ -137,7 +139,7 @@ def _with(base: StudentSettings, changes: dict[str, Any]) -> StudentSettings:
 
 
 def _facts(
-    settings: StudentSettings, parameters: int, steps: int, minutes: float | None
+    settings: StudentSettings, parameters: int, steps: int, minutes: float
 ) -> dict[str, Any]:
     return {
         "parameters": parameters,

@@ -91,6 +91,8 @@ def quality_table(
     small = [result["groups"].get(group) for result in found["small"]]
     for row in rows:
         results, name = found[row.id], f"{row.title} (`{row.id}`)"
+        if results and len(row.seeds) > 1:
+            name += f", {len(results)} of {len(row.seeds)} seeds"
         if not results:
             lines.append([name, NOT_RUN, *[""] * (len(head) - 2)])
             continue
@@ -103,7 +105,7 @@ def quality_table(
                 f"{first['parameters']:,}",
                 f"{first['future_ms'] + smoothing.latency_ms(first['smoothing']):g}",
                 f"{first['steps']:,}",
-                "–" if first["minutes"] is None else spread([r["minutes"] for r in results], ".1f"),
+                spread([r["minutes"] for r in results], ".1f"),
             ]
         )
         cells = [

@@ -340,6 +340,7 @@ def test_without_averaging_the_last_weights_are_taken(
         assert torch.equal(value, kept[f"student.{name}"]), name
 
 
+@pytest.mark.slow
 def test_two_processes_learn_together(
     material: Material, settings: StudentSettings, tmp_path: Path
 ) -> None:
@@ -354,6 +355,7 @@ def test_two_processes_learn_together(
     assert not torch.equal(weights["steps.rig.weight"], others["steps.rig.weight"])
 
 
+@pytest.mark.slow
 def test_what_ends_one_of_two_processes_is_our_own_error(
     material: Material, settings: StudentSettings, tmp_path: Path
 ) -> None:
