@@ -92,7 +92,14 @@ def plot_training(training: Training) -> bytes:
         if all(loss > 0 for point in points for loss in point.losses.values()):
             panels[0].set_yscale("log")
         panels[0].set_ylabel("loss on training speech")
-        panels[0].legend(frameon=False, loc="upper right")
+        # Above the panel: inside, some line would run through it.
+        panels[0].legend(
+            frameon=False,
+            ncols=max(1, len(names)),
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.2,
+        )
         if judged:
             panels[1].plot(*zip(*judged, strict=True), color=_TEXT, lw=1.6, marker="o", ms=3.5)
             panels[1].set_ylabel("R² on clips set aside")
