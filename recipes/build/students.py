@@ -62,7 +62,8 @@ def card(
     """A student's card: what it is, what it learned from, and what it scores."""
     student, facts = load_student(ASSETS / name)
     config = student.config
-    rows = [json.loads(line) for line in (ASSETS / name / "training-log.jsonl").open()]
+    log = (ASSETS / name / "training-log.jsonl").read_text("utf-8").splitlines()
+    last = json.loads(log[-1])
     weights = settings.get("smoothing", [1])
     waits = config.future / 16 + smoothing.latency_ms([w / sum(weights) for w in weights])
     guide = (
@@ -75,7 +76,7 @@ def card(
 A reference student, `builtin:{name}`: {facts.parameters:,} parameters, {config.past / 16:g} ms of past and {config.future / 16:g} ms of future; a pose waits {waits:g} ms.
 It copies `builtin:voice2face-demo`, {guide}; what that teacher is and is not holds here too ([its card](../voice2face-demo/README.md)).
 
-**Made by** `lipstill distill reference`: {rows[-1]["step"]:,} steps in {rows[-1]["seconds"] / 60:.0f} minutes on one busy CPU core, weights of the best validation
+**Made by** `lipstill distill reference`: {last["step"]:,} steps in {last["seconds"] / 60:.0f} minutes on one busy CPU core, weights of the best validation
 (`training-log.jsonl`), stored as float16 by `python -m recipes.build.students pack`. **Trained on** the training side of the full sets that
 [docs/data.md](../../../docs/data.md) describes, all of it labelled by the teacher: real English, Spanish and Italian prompts and two hours of synthetic voices.
 
