@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from compress.recipe import TrainingSettings
 
 
-def reconstruction(predicted: Tensor, label: Tensor) -> Tensor:
-    """Mean squared error against the pseudo-label."""
-    return ((predicted - label) ** 2).mean()
+def reconstruction(predicted: Tensor, label: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+    """Mean squared error against the pseudo-label; `weights` of the controls are `[controls, 1]`."""
+    return (weights * (predicted - label) ** 2).mean()
 
 
 def velocity(predicted: Tensor, label: Tensor) -> Tensor:
@@ -63,9 +63,8 @@ class Criterion(nn.Module):
 
     def forward(self, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Each term, not yet weighted."""
-        error = predicted - label
         terms = {
-            "reconstruction": (self.control_weights * error**2).mean(),
+            "reconstruction": reconstruction(predicted, label, self.control_weights),
             "velocity": velocity(predicted, label),
         }
         if "closure" in self.weights:

@@ -58,16 +58,6 @@ def smoothed_at(
     return [mean(pairs) for pairs in taps]
 
 
-def smoothed_hops(curves: Floats, weights: Weights) -> Floats:
-    """Curves on the hop grid, `[hops, controls]`, smoothed; their first and last pose are held."""
-    last = len(curves) - 1
-
-    def held(moments: Moments) -> Floats:
-        return curves[np.clip(moments, 0, last)]
-
-    return smoothed_at(held, np.arange(len(curves)), [weights], hop=1)[0]
-
-
 def _taps(weights: Weights) -> list[tuple[int, float]]:
     """Offset in hops and weight of each prediction that counts."""
     reach = len(weights) // 2

@@ -10,7 +10,7 @@ import pytest
 
 from compress.animation import curves_by_smoothing, driven_curves, frame_times
 from compress.audio import HOP, SAMPLE_RATE, read
-from compress.smoothing import NONE, latency_ms, smoothed_at, smoothed_hops
+from compress.smoothing import NONE, latency_ms, smoothed_at
 from exporters.report import read_report
 from exporters.report.document import Tier
 from exporters.signature import Signature
@@ -126,25 +126,6 @@ def test_a_face_at_rest_rests() -> None:
     assert smoothed_at(lambda _: np.zeros((0, 2), np.float32), np.zeros(0, int), [THIRDS])[
         0
     ].shape == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("weights", "expected"),
-    [
-        (NONE, (0, 3, 6, 0)),
-        (THIRDS, (1, 3, 3, 2)),
-        ((0.25, 0.5, 0.25), (0.75, 3, 3.75, 1.5)),
-        ((1.0, 0.0, 0.0), (0, 0, 3, 6)),
-        ((0.0, 0.5, 0.5), (1.5, 4.5, 3, 0)),
-        ((0.2,) * 5, (1.8, 1.8, 1.8, 1.8)),
-    ],
-)
-def test_on_the_hop_grid_the_ends_are_held(
-    weights: tuple[float, ...], expected: tuple[float, ...]
-) -> None:
-    found = smoothed_hops(column(0, 3, 6, 0), weights)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, column(*expected), atol=1e-6)
 
 
 @pytest.mark.parametrize(
