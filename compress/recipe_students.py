@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compress.audio import HOP, SAMPLE_RATE
+from compress.recipe_compression import PruningSettings, QuantizationSettings
 from compress.recipe_mistakes import one_of, show, words
 from compress.recipe_section import (
     Count,
@@ -126,6 +127,16 @@ LAYERS = (
 )
 
 
+# What a student that is given by `start` has already.
+SHAPE = frozenset(
+    (
+        *("first_layer", "past_ms", "future_ms", "filters", "first_kernel", "first_stride"),
+        *("energy_kernel", "energy_stride", "activation", "layers", "head_channels"),
+        *("head_kernel", "width"),
+    )
+)
+
+
 class StudentSettings(Section):
     name: Name = Field(
         description="name of the student's folder: lower case letters, digits, and . _ -"
@@ -135,6 +146,11 @@ class StudentSettings(Section):
         None,
         description="stage 2: an earlier student of this recipe, builtin:NAME, or the folder of a "
         "distilled student",
+    )
+    start: Text | None = Field(
+        None,
+        description="a trained student to make smaller instead of training one: builtin:NAME or "
+        "its folder; its shape is its own",
     )
     first_layer: Literal["gabor_log", "conv"] = Field(
         "gabor_log",
@@ -171,6 +187,12 @@ class StudentSettings(Section):
     )
     training: TrainingSettings = Field(
         default_factory=TrainingSettings, description="how the student is distilled"
+    )
+    pruning: PruningSettings | None = Field(
+        None, description="channels taken out of the trained student; null leaves them all"
+    )
+    quantization: QuantizationSettings | None = Field(
+        None, description="an int8 tier beside the float one; null makes none"
     )
 
     @property
@@ -215,6 +237,17 @@ class StudentSettings(Section):
         if math.isclose(total, 1, rel_tol=1e-9):
             return value
         return tuple(weight / total for weight in value)
+
+    @model_validator(mode="after")
+    def _shape_of_its_own(self) -> Self:
+        if self.start is not None and (given := sorted(self.model_fields_set & SHAPE)):
+            default = {name: type(self).model_fields[name].get_default() for name in given}
+            if changed := [name for name in given if getattr(self, name) != default[name]]:
+                raise ValueError(
+                    f"`start` brings a trained student with a shape of its own, so {words(changed)} "
+                    f"must be left out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _fits_the_hop(self) -> Self:

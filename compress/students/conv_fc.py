@@ -50,7 +50,7 @@ class ConvFCConfig:
     `first` is the raw-audio convolution; with `gabor_log` it has `channels` Gabor pairs, hence
     twice as many filters, and their energies are averaged over `energy.kernel` steps every
     `energy.stride` steps (1 and 1: not at all). The head is a convolution of `head_kernel`, one as long as what remains
-    of the window, and a 1×1 to the outputs. Raises `ValueError` with the arithmetic for a plan that
+    of the window, of `head_channels` each, and a 1×1 to the outputs. Raises `ValueError` with the arithmetic for a plan that
     cannot work.
     """
 
@@ -58,7 +58,7 @@ class ConvFCConfig:
     first: Layer
     layers: tuple[Layer, ...]
     head_kernel: int
-    head_channels: int
+    head_channels: tuple[int, int]
     past: int
     future: int
     outputs: int
@@ -136,7 +136,7 @@ class ConvFCConfig:
         field, stride = 1, 1
         before = len(self._strided) - len(self.layers)
         named = {f"conv{i}": layer for i, layer in enumerate(self.layers, 1)}
-        named["head1"] = Layer(self.head_kernel, 1, self.head_channels)
+        named["head1"] = Layer(self.head_kernel, 1, self.head_channels[0])
         layers = [*self._strided[:before], *named.values()]
         last = before + list(named).index(name) if name in named else -1
         if last < 0:
@@ -150,7 +150,7 @@ class ConvFCConfig:
         """Channels of a layer that `grid` knows."""
         if name.startswith("conv"):
             return self.layers[int(name.removeprefix("conv")) - 1].channels
-        return self.head_channels
+        return self.head_channels[("head1", "head2").index(name)]
 
     @property
     def window(self) -> int:
@@ -169,6 +169,7 @@ class ConvFCConfig:
                     "energy": Layer(**fields["energy"]),
                     "layers": layers,
                     "limits": limits,
+                    "head_channels": tuple(fields["head_channels"]),
                 }
             )
         )
@@ -208,10 +209,12 @@ class ConvFC(nn.Module):
             channels = add("first", 1, config.first)
         for i, layer in enumerate(config.layers, 1):
             channels = add(f"conv{i}", channels, layer)
-        channels = add("head1", channels, Layer(config.head_kernel, 1, config.head_channels))
+        channels = add("head1", channels, Layer(config.head_kernel, 1, config.head_channels[0]))
         # In the window form this convolution spans all that is left: its stride is not used there.
         stride = HOP // config.total_stride
-        channels = add("head2", channels, Layer(config.long_kernel, stride, config.head_channels))
+        channels = add(
+            "head2", channels, Layer(config.long_kernel, stride, config.head_channels[1])
+        )
         steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
         self.steps = nn.Sequential(steps)
 
@@ -299,7 +302,7 @@ def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float]
             Layer(layer.kernel, layer.stride, scaled(layer.channels)) for layer in settings.layers
         ),
         head_kernel=settings.head_kernel,
-        head_channels=scaled(settings.head_channels),
+        head_channels=(scaled(settings.head_channels),) * 2,
         past=round(settings.past_ms * SAMPLE_RATE / 1000),
         future=round(settings.future_ms * SAMPLE_RATE / 1000),
         outputs=outputs,

@@ -88,7 +88,7 @@ def _convolutions(config: "ConvFCConfig") -> Iterator[_Convolution]:
         window, hop = (window - energy.kernel) // energy.stride + 1, hop // energy.stride
     for layer in config.layers:
         yield convolution(layer.kernel, layer.stride, layer.channels)
-    yield convolution(config.head_kernel, 1, config.head_channels)
+    yield convolution(config.head_kernel, 1, config.head_channels[0])
     # The dense form makes one step of it a hop.
-    yield convolution(config.long_kernel, hop, config.head_channels)
+    yield convolution(config.long_kernel, hop, config.head_channels[1])
     yield convolution(1, 1, config.outputs)

@@ -1,4 +1,7 @@
-"""A student on disk: ``weights.safetensors`` and ``student.json``, never a pickled module."""
+"""A student on disk: ``weights.safetensors`` and ``student.json``, never a pickled module.
+
+An int8 student's quantized layers are int8 codes there; their scales are in ``student.json``.
+"""
 
 import importlib
 import json
@@ -8,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError
 from compress.store import atomic_write
+from compress.students.integers import Quantization, from_codes, to_codes
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
 
-FORMAT, VERSION = "lipstill-student", 1
+FORMAT, VERSION = "lipstill-student", 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class StudentCard:
     training_steps: int
     # Who guided it in stage 2; None for a student of stage 1.
     guide: str | None = None
+    # Of an int8 student.
+    quantization: Quantization | None = None
 
 
 def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
@@ -37,18 +43,21 @@ def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
     from safetensors.torch import save
 
     weights = {name: value.contiguous() for name, value in student.state_dict().items()}
+    for name, scales in card.quantization.weights.items() if card.quantization else ():
+        weights[_key(name)] = to_codes(weights[_key(name)], scales)
     atomic_write(folder / "weights.safetensors", save(weights))
     fields = {
         "format": FORMAT,
         "version": VERSION,
         **vars(card),
+        "quantization": card.quantization and card.quantization.to_json(),
         "config": student.config.to_json(),
     }
     atomic_write(folder / "student.json", json.dumps(fields, indent=1) + "\n")
 
 
 def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
-    """The student in a folder, in evaluation mode.
+    """The student in a folder, in evaluation mode; of an int8 one its float twin.
 
     Raises `ModelError` for files that are missing, damaged or do not fit each other.
     """
@@ -64,12 +73,16 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
                 f"student again."
             )
         config = fields.pop("config")
-        card = StudentCard(
-            **(fields | {name: tuple(fields[name]) for name in ("controls", "driven")})
-        )
+        integers = fields.pop("quantization")
+        quantization = None if integers is None else Quantization.from_json(integers)
+        names = {name: tuple(fields[name]) for name in ("controls", "driven")}
+        card = StudentCard(**(fields | names), quantization=quantization)
         module = importlib.import_module(f"compress.students.{card.architecture}")
         student: ConvFC = module.from_config(config)
-        student.load_state_dict(load_file(folder / "weights.safetensors"))
+        weights = load_file(folder / "weights.safetensors")
+        for name, scales in quantization.weights.items() if quantization else ():
+            weights[_key(name)] = from_codes(weights[_key(name)], scales)
+        student.load_state_dict(weights)
     except (
         OSError,
         SafetensorError,
@@ -86,3 +99,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
             f"again."
         ) from error
     return student.eval(), card
+
+
+def _key(layer: str) -> str:
+    return f"steps.{layer}.weight"

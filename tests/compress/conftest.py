@@ -160,7 +160,7 @@ def _plans(draw: st.DrawFn) -> ConvFCConfig:
         first=first,
         layers=layers,
         head_kernel=head_kernel,
-        head_channels=8,
+        head_channels=(8, 8),
         past=past,
         future=window - past,
         outputs=3,

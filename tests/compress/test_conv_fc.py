@@ -304,7 +304,7 @@ WORKS = ConvFCConfig(
     first=Layer(32, 16, 8),
     layers=(Layer(3, 4, 8),),
     head_kernel=2,
-    head_channels=8,
+    head_channels=(8, 8),
     past=256,
     future=256,
     outputs=3,
@@ -392,7 +392,11 @@ def test_width_scales_every_layer_but_the_rig() -> None:
     )
     config = build(asked, 26, (0.0, 1.0)).config
     # 18 is nearer to 16 than to 24; 5 is nearer to 8 than to 0, and no layer is empty.
-    assert (config.first.channels, config.layers[0].channels, config.head_channels) == (16, 8, 64)
+    assert (config.first.channels, config.layers[0].channels, config.head_channels) == (
+        16,
+        8,
+        (64, 64),
+    )
     assert (config.past, config.future) == (256, 256)
     assert (config.outputs, config.limits) == (26, (0.0, 1.0))
 

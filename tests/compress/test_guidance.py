@@ -18,7 +18,7 @@ STUDENT = ConvFCConfig(
     first=Layer(32, 16, 8),
     layers=(Layer(3, 2, 8), Layer(3, 2, 4)),
     head_kernel=2,
-    head_channels=8,
+    head_channels=(8, 8),
     past=256,
     future=256,
     outputs=3,
@@ -162,7 +162,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_other_widths_are_projected_and_projections_learn_while_the_guide_does_not() -> None:
-    narrow = replace(STUDENT, layers=(Layer(3, 2, 5), Layer(3, 2, 4)), head_channels=3)
+    narrow = replace(STUDENT, layers=(Layer(3, 2, 5), Layer(3, 2, 4)), head_channels=(3, 3))
     torch.manual_seed(1)
     student, guide = ConvFC(narrow), ConvFC(STUDENT).train()
     before = {name: value.clone() for name, value in guide.state_dict().items()}

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from safetensors.torch import save_file
 
 from compress.errors import ModelError
 from compress.recipe import StudentSettings
 from compress.students.conv_fc import ConvFC, build, fold_batch_norm
+from compress.students.integers import Quantization, Range
 from compress.students.storing import StudentCard, load_student, save_student
 
 CARD = StudentCard(
@@ -72,12 +75,12 @@ def edit(**changes: Any) -> Callable[[Path], object]:
         (lambda folder: (folder / "student.json").write_text("{"), "JSONDecodeError"),
         (lambda folder: (folder / "student.json").write_text("[]"), "student.json"),
         (lambda folder: (folder / "weights.safetensors").write_bytes(b"x" * 9), "SafetensorError"),
-        (edit(version=2), r"found \('lipstill-student', 2\), expected"),
+        (edit(version=3), r"found \('lipstill-student', 3\), expected"),
         (edit(architecture="storing"), "AttributeError"),
         (edit(architecture="nobody"), "ModuleNotFoundError"),
         (edit(surprise=1), "surprise"),
         (edit(config={"past": 300}), "leaves 44 samples"),
-        (edit(config={"head_channels": 16}), "size mismatch"),
+        (edit(config={"head_channels": [16, 16]}), "size mismatch"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
@@ -97,3 +100,29 @@ def test_weights_of_another_student_are_refused(
     save_file(other.state_dict(), folder / "weights.safetensors")
     with pytest.raises(ModelError, match="Unexpected key"):
         load_student(folder)
+
+
+def test_an_int8_student_is_stored_as_codes(student: ConvFC, tmp_path: Path) -> None:
+    """Its float twin is what the codes stand for, and saving that again gives the same bytes."""
+    rows = student.steps.conv1.weight.detach().abs().amax((1, 2))
+    scales = tuple(float(row) / 127 for row in rows)
+    integers = Quantization(
+        layers={"first": "float", "conv1": "int8"},
+        tensors={"first": Range(0.05, -128), "conv1": Range(0.1, 3)},
+        weights={"conv1": scales},
+        made_by={"method": "ptq", "seed": 0},
+    )
+    card = replace(CARD, step="int8", quantization=integers)
+    save_student(tmp_path / "int8", student, card)
+    stored = load_file(tmp_path / "int8" / "weights.safetensors")["steps.conv1.weight"]
+    assert stored.dtype == torch.int8
+    assert stored.abs().amax((1, 2)).tolist() == [127] * 8
+    twin, again = load_student(tmp_path / "int8")
+    assert again == card
+    wanted = torch.tensor(scales)[:, None, None]
+    difference = (twin.steps.conv1.weight - student.steps.conv1.weight).abs()
+    assert (difference <= wanted / 2 * 1.0001).all()
+    assert torch.equal(twin.steps.head1.weight, student.steps.head1.weight)
+    save_student(tmp_path / "again", twin, again)
+    for name in ("weights.safetensors", "student.json"):
+        assert (tmp_path / "int8" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
