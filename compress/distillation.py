@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -23,12 +23,15 @@ from compress.losses import Criterion
 from compress.optimisation import Optimisation
 from compress.progress import bar
 from compress.stretches import Example, Stretches
-from compress.students.conv_fc import ConvFC
+from compress.students.conv_fc import ConvFC, Trainable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from compress.recipe import TrainingSettings
+
+
+Built = TypeVar("Built", bound=Trainable)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Material:
 
 
 def distill(
-    build: Callable[[], ConvFC],
+    build: Callable[[], Built],
     material: Material,
     settings: "TrainingSettings",
     seed: int,
@@ -64,8 +67,8 @@ def distill(
     *,
     guide: ConvFC | None = None,
     events: Path | None = None,
-) -> tuple[ConvFC, TrainingLog]:
-    """Train a student; returns it with averaged weights, batch norm not yet folded.
+) -> tuple[Built, TrainingLog]:
+    """Train what `build` gives, from where that stands; returns it with averaged weights.
 
     The weights are those of the best validation, or the last ones where no clips are set aside.
     `work` holds the checkpoint while the run lasts, `events` TensorBoard's files. Raises
@@ -106,7 +109,7 @@ def distill(
 
 def _distill(
     fabric: "Fabric",
-    build: Callable[[], ConvFC],
+    build: Callable[[], Trainable],
     material: Material,
     settings: "TrainingSettings",
     seed: int,

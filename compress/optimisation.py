@@ -1,5 +1,6 @@
 """The training loop: what the optimiser moves, and how it is averaged, watched and kept on disk."""
 
+import copy
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from compress.losses import Criterion
 from compress.progress import Bar
 from compress.store import atomic_write
 from compress.stretches import Example, Stretches
-from compress.students.conv_fc import ConvFC
+from compress.students.conv_fc import Trainable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -36,7 +37,7 @@ EXPLODED = 20.0
 class _Trainee(nn.Module):
     """All that the optimiser moves, from audio and labels to the terms of the loss."""
 
-    def __init__(self, student: ConvFC, criterion: Criterion, guidance: Guidance | None) -> None:
+    def __init__(self, student: Trainable, criterion: Criterion, guidance: Guidance | None) -> None:
         super().__init__()
         self.student, self.criterion, self.guidance = student, criterion, guidance
 
@@ -63,7 +64,7 @@ class Optimisation:
     def __init__(
         self,
         fabric: "Fabric",
-        student: ConvFC,
+        student: Trainable,
         criterion: Criterion,
         guidance: Guidance | None,
         settings: "TrainingSettings",
@@ -73,8 +74,7 @@ class Optimisation:
         config = student.config
         self.past = max(config.past, guidance.past if guidance else 0)
         self.future = max(config.future, guidance.future if guidance else 0)
-        self.averaged = type(student)(config).eval()
-        self.averaged.load_state_dict(student.state_dict())
+        self.averaged = copy.deepcopy(student).eval()
         trainee = _Trainee(student, criterion, guidance)
         optimizer = torch.optim.AdamW(
             trainee.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -91,7 +91,7 @@ class Optimisation:
         """Whether validation has not improved for as long as the recipe waits."""
         return 0 < self.settings.patience <= self.waited
 
-    def result(self) -> ConvFC:
+    def result(self) -> Trainable:
         """The student with its best averaged weights, on the CPU."""
         if self.best is not None:
             self.averaged.load_state_dict(self.best)

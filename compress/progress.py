@@ -13,8 +13,11 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(title: str, total: float, hidden: bool = False) -> Iterator[Bar]:
-    """A progress bar on stderr with the time left; none when stderr is no terminal, or `hidden`."""
+def bar(title: str, total: float | None, hidden: bool = False) -> Iterator[Bar]:
+    """A progress bar on stderr with the time left; none when stderr is no terminal, or `hidden`.
+
+    A total of None is one that is not known.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,

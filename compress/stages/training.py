@@ -117,7 +117,7 @@ def run(job: DistillJob, labels: Labels) -> Distilled:
 
 def _train(job: DistillJob, labels: Labels) -> None:
     from compress.distillation import distill
-    from compress.students.conv_fc import fold_batch_norm
+    from compress.students.folding import fold_batch_norm
 
     guide = None if job.guide is None else _guide(job, labels)
 

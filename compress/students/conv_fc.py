@@ -12,9 +12,10 @@ hand, so the plan is ours.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -178,12 +179,53 @@ class ConvFCConfig:
         return asdict(self)
 
 
-class ConvFC(nn.Module):
-    """The student in its dense form."""
+class DenseStudent(nn.Module):
+    """Whatever gives the curves of a student of this plan, all frames of a stretch at once.
+
+    Its `forward` is `[batch, 1, samples]` → `[batch, outputs, frames]`, before the limits. Frame j
+    sees the samples j · HOP to j · HOP + window and stands for sample j · HOP + past.
+    """
 
     def __init__(self, config: ConvFCConfig) -> None:
         super().__init__()
         self.config = config
+
+    def limited(self, rig: Tensor) -> Tensor:
+        """The rig's values kept within the teacher's limits, where it has some."""
+        return rig if self.config.limits is None else rig.clamp(*self.config.limits)
+
+    @torch.inference_mode()
+    def animate(self, audio: Tensor) -> Tensor:
+        """Every hop of a clip: float32 `[batch, samples]` → `[batch, hops, outputs]`.
+
+        There are ceil(samples / HOP) hops; beyond the clip's ends the student hears zeros.
+        """
+        frames = math.ceil(audio.shape[-1] / HOP)
+        needed = (frames - 1) * HOP + self.config.window
+        padded = nn.functional.pad(
+            audio, (self.config.past, max(0, needed - self.config.past - audio.shape[-1]))
+        )
+        return self.limited(self(padded[:, None, :needed])).transpose(1, 2)
+
+
+class Trainable(DenseStudent, ABC):
+    """A student whose weights training moves."""
+
+    @abstractmethod
+    def tapped(
+        self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`forward`, and what the layers named in `taps` gave after their activation.
+
+        Without `rig`, it may stop at the last of these layers. For training.
+        """
+
+
+class ConvFC(Trainable):
+    """The student in its dense form."""
+
+    def __init__(self, config: ConvFCConfig) -> None:
+        super().__init__(config)
         steps: OrderedDict[str, nn.Module] = OrderedDict()
         folded = not config.batch_norm
 
@@ -219,21 +261,14 @@ class ConvFC(nn.Module):
         self.steps = nn.Sequential(steps)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """`[batch, 1, samples]` → `[batch, outputs, frames]`, before the limits.
-
-        Frame j sees the samples j · HOP to j · HOP + window and stands for sample j · HOP + past.
-        """
         rig: Tensor = self.steps(audio)
         return rig
 
     def tapped(
         self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`forward`, and what the layers named in `taps` gave after their activation.
-
-        Without `rig`, no further than the last of these layers. For training: what is before the log of the energies, and the last layer, stay float32 under
-        autocast, since bfloat16 has 8 bits and the waveform and the curves need more.
-        """
+        # What is before the log of the energies, and the last layer, stay float32 under autocast,
+        # since bfloat16 has 8 bits and the waveform and the curves need more.
         found: dict[str, Tensor] = {}
         x = audio
         log_energy = self.config.first_layer == "gabor_log"
@@ -249,23 +284,6 @@ class ConvFC(nn.Module):
                 if not rig and len(found) == len(taps):
                     break
         return x, found
-
-    def limited(self, rig: Tensor) -> Tensor:
-        """The rig's values kept within the teacher's limits, where it has some."""
-        return rig if self.config.limits is None else rig.clamp(*self.config.limits)
-
-    @torch.inference_mode()
-    def animate(self, audio: Tensor) -> Tensor:
-        """Every hop of a clip: float32 `[batch, samples]` → `[batch, hops, outputs]`.
-
-        There are ceil(samples / HOP) hops; beyond the clip's ends the student hears zeros.
-        """
-        frames = math.ceil(audio.shape[-1] / HOP)
-        needed = (frames - 1) * HOP + self.config.window
-        padded = nn.functional.pad(
-            audio, (self.config.past, max(0, needed - self.config.past - audio.shape[-1]))
-        )
-        return self.limited(self(padded[:, None, :needed])).transpose(1, 2)
 
     @property
     def parameters_count(self) -> int:
@@ -318,42 +336,3 @@ def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float]
 def from_config(fields: dict[str, Any]) -> ConvFC:
     """A student of the shape that its ``student.json`` records, weights not yet loaded."""
     return ConvFC(ConvFCConfig.from_json(fields))
-
-
-@torch.no_grad()
-def fold_batch_norm(student: ConvFC) -> ConvFC:
-    """The same function without batch norm, as a new student in evaluation mode.
-
-    Behind a convolution the norm goes into that convolution; behind log energy it goes into the
-    *next* one, which is exact because nothing is padded.
-    """
-    folded = ConvFC(replace(student.config, batch_norm=False)).eval()
-    source, target = dict(student.steps.named_children()), dict(folded.steps.named_children())
-    log_energy = student.config.first_layer == "gabor_log"
-    for name, module in target.items():
-        if not isinstance(module, nn.Conv1d):
-            continue
-        module.load_state_dict(source[name].state_dict())
-        norm = source.get(f"{name}_norm")
-        if isinstance(norm, nn.BatchNorm1d) and not (log_energy and name == "first"):
-            assert module.bias is not None
-            scale, shift = _affine(norm)
-            module.bias.copy_(module.bias * scale + shift)
-            module.weight.mul_(scale[:, None, None])
-    norm = source.get("first_norm")
-    if log_energy and isinstance(norm, nn.BatchNorm1d):
-        following = target.get("conv1", target["head1"])
-        assert isinstance(following, nn.Conv1d)
-        assert following.bias is not None
-        scale, shift = _affine(norm)
-        following.bias.add_((following.weight * shift[None, :, None]).sum((1, 2)))
-        following.weight.mul_(scale[None, :, None])
-    return folded
-
-
-def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation mode as x · scale + shift."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale

@@ -36,9 +36,10 @@ class StudentFacts:
 
 
 @dataclass(frozen=True)
-class _Convolution:
+class Convolution:
     """One of a student's convolutions, as large as it is, and how many steps it makes."""
 
+    name: str
     weights: int
     biases: int
     steps_window: int
@@ -47,7 +48,7 @@ class _Convolution:
 
 def facts_of(config: "ConvFCConfig") -> StudentFacts:
     """The facts of a plan, whether its batch norm is folded already or not."""
-    found = list(_convolutions(config))
+    found = list(convolutions(config))
     parameters = sum(c.weights + c.biases for c in found)
 
     def ms(samples: int) -> float:
@@ -66,29 +67,30 @@ def facts_of(config: "ConvFCConfig") -> StudentFacts:
     )
 
 
-def _convolutions(config: "ConvFCConfig") -> Iterator[_Convolution]:
-    """Every convolution in order, the first layer to the rig."""
+def convolutions(config: "ConvFCConfig") -> Iterator[Convolution]:
+    """Every convolution in order: first, conv1 …, head1, head2 and rig."""
     channels, window, hop = 1, config.window, HOP
     log_energy = config.first_layer == "gabor_log"
 
-    def convolution(kernel: int, stride: int, out: int, bias: bool = True) -> _Convolution:
+    def convolution(
+        name: str, kernel: int, stride: int, out: int, bias: bool = True
+    ) -> Convolution:
         nonlocal channels, window, hop
         window, hop = (window - kernel) // stride + 1, hop // stride
         weights = kernel * channels * out
         channels = out
-        return _Convolution(weights, out if bias else 0, window, hop)
+        return Convolution(name, weights, out if bias else 0, window, hop)
 
     first = config.first
-    yield convolution(
-        first.kernel, first.stride, first.channels * (2 if log_energy else 1), bias=not log_energy
-    )
+    filters = first.channels * (2 if log_energy else 1)
+    yield convolution("first", first.kernel, first.stride, filters, bias=not log_energy)
     if log_energy:
         energy = config.energy
         channels = first.channels
         window, hop = (window - energy.kernel) // energy.stride + 1, hop // energy.stride
-    for layer in config.layers:
-        yield convolution(layer.kernel, layer.stride, layer.channels)
-    yield convolution(config.head_kernel, 1, config.head_channels[0])
+    for i, layer in enumerate(config.layers, 1):
+        yield convolution(f"conv{i}", layer.kernel, layer.stride, layer.channels)
+    yield convolution("head1", config.head_kernel, 1, config.head_channels[0])
     # The dense form makes one step of it a hop.
-    yield convolution(config.long_kernel, hop, config.head_channels[1])
-    yield convolution(1, 1, config.outputs)
+    yield convolution("head2", config.long_kernel, hop, config.head_channels[1])
+    yield convolution("rig", 1, 1, config.outputs)

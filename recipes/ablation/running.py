@@ -25,7 +25,8 @@ from compress.stages import labelling
 from compress.stages.labelling import LabelJob
 from compress.store import atomic_write
 from compress.stretches import Example, examples
-from compress.students.conv_fc import build, fold_batch_norm
+from compress.students.conv_fc import build
+from compress.students.folding import fold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
 from recipes.ablation.judging import judged, speech_groups, teacher_judged
 from recipes.ablation.rows import Row

@@ -22,7 +22,8 @@ from torch import Tensor
 from compress import losses
 from compress.audio import HOP
 from compress.recipe import load_recipe
-from compress.students.conv_fc import ConvFC, Window, build, fold_batch_norm
+from compress.students.conv_fc import ConvFC, Window, build
+from compress.students.folding import fold_batch_norm
 from compress.students.facts import facts_of
 
 CLIPS, FRAMES, CONTROLS = 8, 64, 26

@@ -23,9 +23,9 @@ from compress.students.conv_fc import (
     Layer,
     Window,
     build,
-    fold_batch_norm,
     from_config,
 )
+from compress.students.folding import fold_batch_norm
 
 FRAMES = 4
 Plans = st.SearchStrategy[ConvFCConfig]

@@ -24,7 +24,8 @@ from compress.label_store import Labels
 from compress.optimisation import Optimisation, learning_rate
 from compress.recipe import StudentSettings, TrainingSettings
 from compress.stretches import Example, Stretches, examples
-from compress.students.conv_fc import ConvFC, build, fold_batch_norm
+from compress.students.conv_fc import ConvFC, build
+from compress.students.folding import fold_batch_norm
 
 Result = tuple[ConvFC, TrainingLog]
 Batch = tuple[torch.Tensor, torch.Tensor]

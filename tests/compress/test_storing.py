@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from compress.errors import ModelError
 from compress.recipe import StudentSettings
-from compress.students.conv_fc import ConvFC, build, fold_batch_norm
+from compress.students.conv_fc import ConvFC, build
+from compress.students.folding import fold_batch_norm
 from compress.students.integers import Quantization, Range
 from compress.students.storing import StudentCard, load_student, save_student
 

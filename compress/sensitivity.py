@@ -1,0 +1,161 @@
+"""Which layers int8 costs what, and the fewest that must stay in float."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from compress.calibration import calibrate, choosing
+from compress.quantization import IntegerDense, layers_of
+from compress.students.conv_fc import ConvFC
+from compress.students.integers import Choice
+from compress.watching import Judgement, Watched, judge
+
+if TYPE_CHECKING:
+    from compress.recipe_compression import QualityGate
+
+# From what saves most to what costs nothing.
+CHOICES: tuple[Choice, ...] = ("int8", "int8_weights", "float")
+EVERYTHING = "everything"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a set of choices costs on clips set aside, against the float student.
+
+    Ratios of MSE, of MSE at −30 dB and of jitter, and the loss of PBM accuracy, 0.01 is one point;
+    None where the clips do not allow it.
+    """
+
+    mse: float
+    quiet_mse: float
+    jitter: float | None
+    pbm_loss: float | None
+
+    def worst(self, gate: "QualityGate") -> float:
+        """The largest share of what a gate allows; at most 1 where it holds.
+
+        A ratio r against a limit of 1.05 counts as (r − 1) / 0.05.
+        """
+        shares = [
+            _share(self.mse - 1, gate.mse - 1),
+            _share(self.quiet_mse - 1, gate.quiet_mse - 1),
+        ]
+        if self.jitter is not None:
+            shares.append(_share(self.jitter - 1, gate.jitter - 1))
+        if self.pbm_loss is not None:
+            shares.append(_share(self.pbm_loss, gate.pbm_loss))
+        return max(shares)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing tried: `layer` in `choice`, all others in float, or `EVERYTHING` as chosen."""
+
+    layer: str
+    choice: Choice
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A student's costs layer by layer, the float student's own figures, and what was chosen."""
+
+    whole: Judgement
+    rows: tuple[Row, ...]
+    choices: dict[str, Choice]
+    chosen: Cost
+
+
+class Costs:
+    """Judges sets of choices for one student: calibrated once, each made int8 and heard once."""
+
+    def __init__(
+        self, student: ConvFC, batches: Sequence[Tensor], observer: str, watched: Watched
+    ) -> None:
+        self._student, self._watched = student, watched
+        self._codes = calibrate(student, batches, observer)
+        self.whole = judge(student.animate, watched)
+        self._known: dict[tuple[Choice, ...], Cost] = {}
+
+    def __call__(self, choices: Mapping[str, Choice]) -> Cost:
+        key = tuple(choices[layer] for layer in layers_of(self._student.config))
+        if key not in self._known:
+            codes = choosing(self._codes, self._student.config, choices)
+            integers = IntegerDense(self._student, codes)
+            self._known[key] = against(judge(integers.animate, self._watched), self.whole)
+        return self._known[key]
+
+
+def against(found: Judgement, whole: Judgement) -> Cost:
+    """The cost of what was found beside the float student's."""
+    jitter = pbm = None
+    if found.jitter is not None and whole.jitter:
+        jitter = found.jitter / whole.jitter
+    if found.pbm is not None and whole.pbm is not None:
+        pbm = whole.pbm - found.pbm
+    return Cost(found.mse / whole.mse, found.quiet_mse / whole.quiet_mse, jitter, pbm)
+
+
+def scan(
+    student: ConvFC,
+    batches: Sequence[Tensor],
+    observer: str,
+    watched: Watched,
+    gate: "QualityGate",
+    fixed: Mapping[str, Choice] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Scan:
+    """Quantize one layer at a time, then choose, or take the choices that are `fixed`.
+
+    Chosen are the fewest layers that are not int8 throughout with which the gate holds: layers leave
+    int8 in the order of what they cost until it does, first for int8 weights and then for float;
+    then each of them goes back where the gate allows it. Where it cannot hold, all in
+    float would be no int8 student: the choices with the least worst share are taken, and its cost says so.
+    """
+    layers = layers_of(student.config)
+    costs = Costs(student, batches, observer, watched)
+    float_all: dict[str, Choice] = dict.fromkeys(layers, "float")
+    rows = []
+    for layer in layers:
+        for choice in CHOICES[:2]:
+            rows.append(Row(layer, choice, costs(float_all | {layer: choice})))
+            progress(len(rows))
+    choices = _fewest(layers, rows, costs, gate) if fixed is None else dict(fixed)
+    chosen = costs(choices)
+    rows += [
+        Row(EVERYTHING, choice, costs(dict.fromkeys(layers, choice))) for choice in CHOICES[:2]
+    ]
+    return Scan(costs.whole, tuple(rows), choices, chosen)
+
+
+def _fewest(
+    layers: Sequence[str], rows: Sequence[Row], costs: Costs, gate: "QualityGate"
+) -> dict[str, Choice]:
+    alone = {row.layer: row.cost.worst(gate) for row in rows if row.choice == "int8"}
+    order = sorted(layers, key=lambda layer: -alone[layer])
+    choices: dict[str, Choice] = dict.fromkeys(layers, "int8")
+    tried = [dict(choices)]
+    for softer in CHOICES[1:]:
+        for layer in order:
+            if costs(choices).worst(gate) <= 1:
+                break
+            choices[layer] = softer
+            tried.append(dict(choices))
+    if costs(choices).worst(gate) > 1:
+        partly = [found for found in tried if set(found.values()) != {"float"}]
+        return min(partly, key=lambda found: costs(found).worst(gate))
+    for layer in reversed(order):
+        for harder in CHOICES[: CHOICES.index(choices[layer])]:
+            if costs(choices | {layer: harder}).worst(gate) <= 1:
+                choices[layer] = harder
+                break
+    return choices
+
+
+def _share(value: float, limit: float) -> float:
+    if value <= 0:
+        return 0.0
+    return value / limit if limit > 0 else math.inf

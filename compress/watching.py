@@ -1,0 +1,100 @@
+"""Clips set aside from training: what choices are made on, since held-out speech only judges."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress import closures, metrics, visemes
+from compress.alignments import Alignment
+from compress.audio import HOP, SAMPLE_RATE
+from compress.closures import Interval
+from compress.labels import LabelledClip
+from compress.rig import ARKIT_CLOSURE
+from compress.stretches import Example
+
+QUIET_DB = -30.0
+# More clips say little more and every choice that is tried hears them all.
+SECONDS = 400.0
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Clips with the teacher's curves on the hop grid, and the /p b m/ of those aligned."""
+
+    clips: tuple[Example, ...]
+    bilabials: tuple[Sequence[Interval], ...]
+    driven: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a student makes of the clips: MSE, at −30 dB too, R², jitter × teacher's, PBM 0 to 1.
+
+    None where the clips do not allow it.
+    """
+
+    mse: float
+    quiet_mse: float
+    r2: float | None
+    jitter: float | None
+    pbm: float | None
+
+
+def watched(
+    clips: Sequence[LabelledClip],
+    examples: Sequence[Example],
+    alignments: Mapping[str, Alignment],
+    driven: Sequence[str],
+) -> Watched:
+    """Every so many of the clips, so that `SECONDS` of speech are left, with those aligned first.
+
+    Raises `ValueError` where there is no clip.
+    """
+    if not clips:
+        raise ValueError("there is no clip set aside")
+    order = sorted(range(len(clips)), key=lambda i: clips[i].id not in alignments)
+    total = sum(len(examples[i].samples) for i in order) / SAMPLE_RATE
+    every = max(1, math.floor(total / SECONDS))
+    chosen = order[::every]
+    found = [alignments.get(clips[i].id) for i in chosen]
+    return Watched(
+        tuple(examples[i] for i in chosen),
+        tuple(visemes.bilabials(a.segments) if a else () for a in found),
+        tuple(driven),
+    )
+
+
+def judge(animate: Callable[[Tensor], Tensor], watched: Watched, quiet: bool = True) -> Judgement:
+    """Judge what gives curves `[1, hops, driven]` for audio `[1, samples]`, on the hop grid.
+
+    Without `quiet` nothing is heard at −30 dB and its MSE is not a number.
+    """
+    loud = [_curves(animate, clip.samples) for clip in watched.clips]
+    low = [_curves(animate, clip.samples * _QUIET) for clip in watched.clips] if quiet else []
+    labels = [clip.curves for clip in watched.clips]
+    pbm = None
+    if ARKIT_CLOSURE.applies_to(watched.driven):
+        share = closures.pbm_accuracy(loud, watched.bilabials, watched.driven, SAMPLE_RATE / HOP)
+        pbm = share.value if share.n else None
+    return Judgement(
+        mse=metrics.mse(loud, labels),
+        quiet_mse=metrics.mse(low, labels) if quiet else math.nan,
+        r2=_finite(metrics.r2(loud, labels)),
+        jitter=_finite(metrics.jitter_ratio(loud, labels)),
+        pbm=pbm,
+    )
+
+
+_QUIET = np.float32(10 ** (QUIET_DB / 20))
+
+
+def _curves(animate: Callable[[Tensor], Tensor], samples: np.ndarray) -> np.ndarray:
+    return animate(torch.from_numpy(samples)[None])[0].cpu().numpy()
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
