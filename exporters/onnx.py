@@ -4,7 +4,7 @@ Run anything here as ``python -m``: called by its path this file would hide the 
 """
 
 import contextlib
-import copy
+import functools
 import io
 import logging
 import warnings
@@ -17,8 +17,9 @@ import numpy as np
 from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import ExportedFile, describe_file, write_atomically
 from exporters.requirements import require
-from exporters.runtime import Floats, check_audio
+from exporters.runtime import Codes, Floats, check_audio
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
+from exporters.source import frozen_copy
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,7 +59,7 @@ def export(
 def _converted(module: "nn.Module", signature: Signature, opset: int) -> "ModelProto":
     import torch
 
-    source = copy.deepcopy(module).cpu().eval()
+    source = frozen_copy(module)
     silence = torch.zeros(1, 1, signature.window)
     with _quiet():
         try:
@@ -147,7 +148,7 @@ def _strip(message: Any) -> None:
 
 def _metadata(signature: Signature) -> dict[str, str]:
     """The whole signature for programs, and what a person in a model viewer asks first."""
-    return {
+    facts = {
         SIGNATURE_KEY: signature.to_json(),
         "lipstill.student": f"{signature.student}, {signature.precision}",
         "lipstill.rig_controls": ", ".join(signature.driven),
@@ -158,6 +159,24 @@ def _metadata(signature: Signature) -> dict[str, str]:
         "lipstill.smoothing": ", ".join(f"{weight:g}" for weight in signature.smoothing),
         "lipstill.latency_ms": f"{signature.latency_ms:g}",
     }
+    if signature.quantization:
+        facts["lipstill.quantization"] = _in_words(signature.quantization)
+    return facts
+
+
+def _in_words(quantization: dict[str, object]) -> str:
+    """Names with one plain value each: ``layers: first float, conv1 int8; made by: method qat``.
+
+    Scales and zero points go deeper, and are for programs.
+    """
+    topics = []
+    for topic, entry in quantization.items():
+        if isinstance(entry, dict) and all(
+            isinstance(v, (str, int, float)) for v in entry.values()
+        ):
+            values = ", ".join(f"{name} {value}" for name, value in entry.items())
+            topics.append(f"{topic.replace('_', ' ')}: {values}")
+    return "; ".join(topics) or f"see {SIGNATURE_KEY}"
 
 
 @contextlib.contextmanager
@@ -178,9 +197,14 @@ class OnnxRuntime:
     """A ``.onnx`` file of ours in ONNX Runtime, on the CPU; made by ``open_runtime``."""
 
     def __init__(
-        self, session: "onnxruntime.InferenceSession", signature: Signature, threads: int
+        self,
+        path: Path,
+        session: "onnxruntime.InferenceSession",
+        signature: Signature,
+        threads: int,
     ) -> None:
         self.signature = signature
+        self._path = path
         self._session = session
         self._threads = threads
 
@@ -192,6 +216,48 @@ class OnnxRuntime:
             (pose,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: window[np.newaxis]})
             rig[index] = pose[0]
         return rig
+
+    def codes(self, audio: Floats) -> Codes | None:
+        """float32 [n, 1, window] -> int8 [n, channels, steps]: the last quantized tensor's codes.
+
+        None if the file quantizes no activation. They come from a second session of the same
+        settings, made at the first call: the file's graph as far as the place where that tensor is
+        dequantized; dividing by its scale gives the codes back exactly. Raises MissingToolError.
+        """
+        check_audio(audio, self.signature)
+        if self._until_codes is None:
+            return None
+        session, scale, zero_point = self._until_codes
+        (output,) = session.get_outputs()
+        codes = np.empty((len(audio), *output.shape[1:]), np.int8)
+        for index, window in enumerate(audio):
+            (values,) = session.run([output.name], {INPUT_NAME: window[np.newaxis]})
+            codes[index] = np.rint(values[0] / scale) + zero_point
+        return codes
+
+    @functools.cached_property
+    def _until_codes(self) -> "tuple[onnxruntime.InferenceSession, float, int] | None":
+        """The session whose only output is the dequantized tensor, its scale and its zero point.
+
+        Not the codes themselves as one more output of the whole graph: then they are not computed
+        as in ``run``. On x86 ONNX Runtime makes every int8 tensor uint8 that is dequantized at once
+        and used nowhere else, and computes a layer in integers only if its input and output are of
+        one type. A tensor with a second use stays int8, and the layer before it falls to float.
+        """
+        require("onnx", purpose="read the codes of an int8 ONNX file")
+        import onnx
+
+        model = onnx.load(self._path)
+        # The checker saw to it that nodes stand in topological order.
+        made = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
+        if not made:
+            return None
+        read = next(node for node in model.graph.node if node.input and node.input[0] == made[-1])
+        values = {value.name: value for value in model.graph.initializer}
+        scale, zero_point = (onnx.numpy_helper.to_array(values[name]) for name in read.input[1:])
+        part = onnx.utils.Extractor(model).extract_model([INPUT_NAME], [read.output[0]])
+        session = _session(part.SerializeToString(), self._threads, self._path)
+        return session, scale.item(), zero_point.item()
 
     def describe(self) -> dict[str, str]:
         """Name, version, execution providers and threads of what runs the file."""
@@ -210,7 +276,9 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
     such file, it is damaged, it is ONNX of other origin, or it contradicts its signature.
     """
     require("onnxruntime", purpose="run ONNX files")
-    session = _session(path, threads)
+    if not path.is_file():
+        raise ModelFileError(f"{path} is not a file; expected an ONNX model.")
+    session = _session(str(path), threads, path)
     metadata = session.get_modelmeta().custom_metadata_map
     if SIGNATURE_KEY not in metadata:
         raise ModelFileError(
@@ -229,15 +297,14 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
             f"{path} contradicts its own signature: the graph has {found}, the signature says "
             f"{expected}. The file was changed after its export; export it again."
         )
-    return OnnxRuntime(session, signature, threads)
+    return OnnxRuntime(path, session, signature, threads)
 
 
-def _session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
+def _session(model: str | bytes, threads: int, path: Path) -> "onnxruntime.InferenceSession":
+    """Open a file by its name, or a model's bytes; ``path`` is where they came from, for errors."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    if not path.is_file():
-        raise ModelFileError(f"{path} is not a file; expected an ONNX model.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -251,7 +318,7 @@ def _session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
         state.RuntimeException,
     )
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except refusals as error:
         raise ModelFileError(
             f"ONNX Runtime {onnxruntime.__version__} cannot read {path} "

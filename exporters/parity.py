@@ -3,19 +3,19 @@
 One link of the chain from teacher to file. Whether the student is any good is another question.
 """
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from exporters import records
-from exporters.runtime import Floats, Runtime
+from exporters.runtime import Codes, Floats, Runtime
+from exporters.source import IntegerSource, frozen_copy
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Status = Literal["passed", "failed", "not run"]
 
@@ -39,6 +39,9 @@ class SetParity:
     """Largest absolute difference over all windows and controls; null if it cannot be told."""
     mse: float | None
     """Mean squared difference; null if it cannot be told."""
+    max_lsb: int | None
+    """Largest difference between codes of the last quantized tensor, in its least significant bits;
+    null if it cannot be told or there is no such tensor."""
     worst_control: str | None
     """The control with the largest difference, or the first that is not finite."""
     worst_window: int | None
@@ -61,6 +64,8 @@ class ParityResult:
     """What ran the file: name, version, settings."""
     max_abs_limit: float
     """A set passes when no value differs by more than this."""
+    max_lsb_limit: int | None
+    """And no code by more than this; null if the source tells no codes."""
     sets: tuple[SetParity, ...]
     """One result a set, in the order given."""
     status: Status
@@ -79,28 +84,39 @@ class ParityResult:
 
 
 def check_parity(
-    runtime: Runtime, module: "nn.Module", windows: Mapping[str, Floats], *, max_abs: float
+    runtime: Runtime,
+    module: "nn.Module",
+    windows: Mapping[str, Floats],
+    *,
+    max_abs: float,
+    max_lsb: int = 1,
 ) -> ParityResult:
     """Compare an opened file with the torch module it was made of.
 
     ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied first.
     ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig.
+    If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``; a set
+    fails if only one of file and source has codes, or their shapes differ.
 
     A value that is not finite fails its set, wherever it stands, and so does a shape that differs.
     A set without windows is "not run", and then so is the whole, unless a set failed. Raises
-    ValueError if ``max_abs`` is negative or not finite.
+    ValueError if ``max_abs`` is negative or not finite, or ``max_lsb`` negative.
     """
     if not (math.isfinite(max_abs) and max_abs >= 0):
         raise ValueError(f"max_abs is {max_abs}, expected a finite limit of at least 0")
-    source = copy.deepcopy(module).cpu().eval()
+    if max_lsb < 0:
+        raise ValueError(f"max_lsb is {max_lsb}, expected a limit of at least 0")
+    source = frozen_copy(module)
     sets = tuple(
-        _check_set(name, audio, runtime, source, max_abs) for name, audio in windows.items()
+        _check_set(name, audio, runtime, source, max_abs, max_lsb)
+        for name, audio in windows.items()
     )
     return ParityResult(
         student=runtime.signature.student,
         precision=runtime.signature.precision,
         runtime=runtime.describe(),
         max_abs_limit=max_abs,
+        max_lsb_limit=max_lsb if isinstance(source, IntegerSource) else None,
         sets=sets,
         status=_overall(sets),
     )
@@ -132,7 +148,7 @@ def _overall(sets: tuple[SetParity, ...]) -> Status:
 
 
 def _check_set(
-    name: str, audio: Floats, runtime: Runtime, source: "nn.Module", max_abs: float
+    name: str, audio: Floats, runtime: Runtime, source: "nn.Module", max_abs: float, max_lsb: int
 ) -> SetParity:
     driven = runtime.signature.driven
     wanted = f"[n, 1, {runtime.signature.window}]"
@@ -156,16 +172,47 @@ def _check_set(
     difference = np.abs(from_file.astype(np.float64) - from_source.astype(np.float64))
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest = float(difference[window, control])
-    passed = largest <= max_abs
+    reasons = []
+    if largest > max_abs:
+        reasons.append(f"the largest difference {largest:.3g} is above {max_abs:.3g}")
+    lsb = None
+    if isinstance(source, IntegerSource):
+        lsb, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
+        reasons += [reason] if reason else []
     return SetParity(
         name=name,
         windows=len(audio),
-        status="passed" if passed else "failed",
+        status="failed" if reasons else "passed",
         max_abs=largest,
         mse=float(np.mean(difference**2)),
+        max_lsb=lsb,
         worst_control=driven[control],
         worst_window=window,
-        reason="" if passed else f"the largest difference {largest:.3g} is above {max_abs:.3g}",
+        reason="; ".join(reasons),
+    )
+
+
+def _compare_codes(
+    name: str, from_file: Codes | None, from_source: Codes | None, limit: int
+) -> tuple[int | None, str]:
+    """int8 [n, channels, steps] of each -> their largest difference, and why that is too much."""
+    if from_file is None and from_source is None:
+        return None, ""
+    forms = [
+        "missing" if codes is None else f"{codes.dtype} {list(codes.shape)}"
+        for codes in (from_file, from_source)
+    ]
+    if from_file is None or from_source is None or forms[0] != forms[1]:
+        return None, f"the codes of {name} are {forms[0]} in the file and {forms[1]} in the source"
+    # In int8 the difference of 127 and -128 would be -1.
+    difference = np.abs(from_file.astype(np.int32) - from_source.astype(np.int32))
+    largest = int(difference.max())
+    if largest <= limit:
+        return largest, ""
+    window, channel = np.unravel_index(difference.argmax(), difference.shape)[:2]
+    return largest, (
+        f"of {difference.size} codes of {name} {np.count_nonzero(difference)} differ, by up to "
+        f"{largest} where {limit} may be (worst in channel {channel} of window {window})"
     )
 
 
@@ -183,6 +230,7 @@ def _untold(
         status=status,
         max_abs=None,
         mse=None,
+        max_lsb=None,
         worst_control=worst_control,
         worst_window=worst_window,
         reason=reason,
@@ -194,8 +242,21 @@ def _run(source: "nn.Module", audio: Floats) -> Floats:
     import torch
 
     with torch.inference_mode():
-        parts = [
-            source(torch.from_numpy(audio[at : at + _BATCH])) for at in range(0, len(audio), _BATCH)
-        ]
-    rig: Floats = torch.cat(parts).numpy()
+        rig: Floats = torch.cat([source(part) for part in _batches(audio)]).numpy()
     return rig
+
+
+def _codes(source: IntegerSource, audio: Floats) -> Codes | None:
+    """float32 [n, 1, window] -> its codes, int8 [n, channels, steps] if it is sound, or None."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [part for batch in _batches(audio) if (part := source.codes(batch)) is not None]
+    return torch.cat(parts).numpy() if parts else None
+
+
+def _batches(audio: Floats) -> "Iterator[Tensor]":
+    import torch
+
+    for at in range(0, len(audio), _BATCH):
+        yield torch.from_numpy(audio[at : at + _BATCH])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from exporters.signature import Signature
 
 Floats = NDArray[np.float32]
+Codes = NDArray[np.int8]
 
 
 class Runtime(Protocol):
@@ -23,6 +24,14 @@ class Runtime(Protocol):
 
         The file holds one window, so it is called n times. Raises ValueError for another shape or
         dtype.
+        """
+        ...
+
+    def codes(self, audio: Floats) -> Codes | None:
+        """Codes of the last quantized tensor before the output, for each window.
+
+        float32 [n, 1, window] -> int8 [n, channels, steps], or None if the file quantizes no
+        activation. Raises ValueError as ``run`` does.
         """
         ...
 

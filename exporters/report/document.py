@@ -15,6 +15,7 @@ from exporters import records
 from exporters.benchmark import Latency
 from exporters.errors import ModelFileError
 from exporters.parity import ParityResult, Status
+from exporters.report.compression import Pruning, Quantization
 
 Comparison = Literal["<=", "<", ">=", ">"]
 Kind = Literal["teacher", "student", "baseline"]
@@ -305,6 +306,10 @@ class ReportDocument:
     """The limits of the recipe."""
     training: tuple[Training, ...]
     """How each student was trained; empty if none was trained in this run."""
+    pruning: tuple[Pruning, ...]
+    """How channels left students; empty if none did."""
+    quantization: tuple[Quantization, ...]
+    """How students became int8 ones; empty if none did."""
     curves: tuple[ClipCurves, ...]
     """Held-out clips to look at."""
 

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from exporters.benchmark import Latency
 from exporters.parity import ParityResult, Status
+from exporters.report.compression import Choice, KeptLimit
 from exporters.report.document import Gate, Measurements, Proportion, ReportDocument, Tier
 
 NOT_RUN = "not run"
@@ -21,6 +22,17 @@ _HEADERS = {
     "pbm": "lips closed on /p b m/",
     "false_closures": "lips shut on vowels",
     "stillness": "movement on silence (1/s)",
+}
+_CHOICES: dict[Choice, str] = {
+    "int8": "int8 weights and activations",
+    "int8_weights": "int8 weights, computed in float",
+    "float": "float",
+}
+_LIMITS = {
+    "mse": "MSE, × float",
+    "quiet_mse": "MSE 30 dB quieter, × float",
+    "jitter": "jitter, × float",
+    "pbm_loss": "closures lost on /p b m/, points",
 }
 _COMPARISON = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
@@ -47,6 +59,10 @@ def to_markdown(document: ReportDocument) -> str:
         "part": _part,
         "header": _header,
         "asked_of": _asked_of,
+        "percent": percent,
+        "ratio": _ratio,
+        "choice": _CHOICES.__getitem__,
+        "limit_row": _limit_row,
     }
     template = environment.from_string(
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
@@ -61,6 +77,7 @@ def to_markdown(document: ReportDocument) -> str:
         parity_line=_parity_line,
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
+        integers=_tells_codes([entry.result for entry in document.parity]),
         regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
     )
 
@@ -121,6 +138,11 @@ def figure(value: Proportion | float | None) -> str:
     return number(value)
 
 
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 as 51.2 %."""
+    return NOT_RUN if share is None else f"{100 * share:.1f} %"
+
+
 def _scaled(count: int | None, units: tuple[tuple[str, int], ...]) -> str:
     if count is None:
         return NOT_RUN
@@ -154,6 +176,22 @@ def _part(measured: dict[str, float | None] | None) -> str:
     if measured is None:
         return NOT_RUN
     return f"{number(measured.get('mse'))} ({number(measured.get('correlation'))})"
+
+
+def _ratio(value: float) -> str:
+    """Near 1, where limits lie, to the third decimal; far off, in three digits."""
+    return f"{value:.3f}" if value < 10 else number(value)
+
+
+def _limit_row(name: str, kept: KeptLimit) -> str:
+    """A limit of the int8 gate as cells: ``MSE, × float | 1.021 | at most 1.050 | yes``."""
+    words = {True: "yes", False: "NO", None: NOT_RUN}
+    if name == "pbm_loss":  # a share in the document
+        value, limit = (None if v is None else f"{100 * v:.1f}" for v in (kept.value, kept.limit))
+    else:
+        value, limit = (None if v is None else _ratio(v) for v in (kept.value, kept.limit))
+    cells = (_LIMITS.get(name, _cell(name)), value or NOT_RUN, f"at most {limit}", words[kept.held])
+    return " | ".join(cells)
 
 
 def _header(metric: str) -> str:
@@ -198,12 +236,19 @@ def _parity_line(result: ParityResult) -> str:
             f"({sum(item.windows for item in ran)} windows; worst at `{worst.worst_control}` "
             f"in {_cell(worst.name)}; limit {number(result.max_abs_limit)})"
         )
+    if codes := [item.max_lsb for item in ran if item.max_lsb is not None]:
+        parts.append(f"codes at most {max(codes)} apart (limit {result.max_lsb_limit})")
     parts += [
         f"{_cell(item.name)} {_loud(item.status)}: {_cell(item.reason)}"
         for item in result.sets
         if item.status != "passed"
     ]
     return f"**{_loud(result.status)}**: " + ("; ".join(parts) or "no windows were given")
+
+
+def _tells_codes(results: list[ParityResult]) -> bool:
+    """Whether codes were compared for some file."""
+    return any(item.max_lsb is not None for result in results for item in result.sets)
 
 
 def _loud(status: Status) -> str:

@@ -1,6 +1,9 @@
 """A student small enough to compute by hand, and the file made of it."""
 
+import copy
 import math
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,85 @@ class TinyStudent(nn.Module):
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         return self.head(torch.relu(self.features(audio))).squeeze(-1)
+
+
+class IntegerStudent(nn.Module):
+    """An int8 graph of torch.export in a plain module, as the exporters are given one."""
+
+    def __init__(self, program: torch.fx.GraphModule) -> None:
+        super().__init__()
+        self.program = program
+        quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
+        self.until_codes = cut_after_last(program, quantize)
+
+    def train(self, mode: bool = True) -> "IntegerStudent":
+        # An exported graph refuses eval(); it has no other mode.
+        self.training = mode
+        return self
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        return self.program(audio)
+
+    def codes(self, audio: torch.Tensor) -> torch.Tensor | None:
+        return self.until_codes(audio) if self.until_codes is not None else None
+
+
+def cut_after_last(program: torch.fx.GraphModule, operation: object) -> torch.fx.GraphModule | None:
+    """A copy of the graph whose output is that of its last such operation, or None without one."""
+    with warnings.catch_warnings():
+        # torch's own, see exporters/source.py
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        part = copy.deepcopy(program)
+    found = [node for node in part.graph.nodes if node.target is operation]
+    if not found:
+        return None
+    part.graph.output_node().args = ((found[-1],),)
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    return part
+
+
+def quantized(student: nn.Module, activations: bool) -> torch.fx.GraphModule:
+    """A student's graph with int8 weights, and with int8 activations or float ones."""
+    from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import (
+        QuantizationAnnotation,
+        QuantizationSpec,
+        Quantizer,
+    )
+
+    activation = QuantizationSpec(torch.int8, MinMaxObserver, -128, 127, torch.per_tensor_affine)
+    weight = QuantizationSpec(
+        torch.int8, PerChannelMinMaxObserver, -127, 127, torch.per_channel_symmetric, ch_axis=0
+    )
+
+    class Convolutions(Quantizer):
+        def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+            for node in model.graph.find_nodes(
+                op="call_function", target=torch.ops.aten.conv1d.default
+            ):
+                audio, weights = node.args[:2]
+                inputs = {weights: weight} | ({audio: activation} if activations else {})
+                node.meta["quantization_annotation"] = QuantizationAnnotation(
+                    input_qspec_map=inputs, _annotated=True
+                )
+                (user,) = node.users
+                if activations and user.target is torch.ops.aten.relu.default:
+                    user.meta["quantization_annotation"] = QuantizationAnnotation(
+                        output_qspec=activation, _annotated=True
+                    )
+            return model
+
+        def validate(self, model: torch.fx.GraphModule) -> None:
+            pass
+
+    speech = torch.rand(16, 1, WINDOW, generator=torch.Generator().manual_seed(11)) - 0.5
+    any_number = {0: torch.export.Dim("windows")}
+    program = torch.export.export(student.eval(), (speech,), dynamic_shapes=(any_number,))
+    prepared = prepare_pt2e(program.module(), Convolutions())
+    prepared(speech)
+    return convert_pt2e(prepared, fold_quantize=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,6 +159,48 @@ def exported(signature: Signature, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def model_file(exported: ExportedFile) -> Path:
     return exported.path
+
+
+@pytest.fixture(scope="session")
+def integer_signature(signature: Signature) -> Signature:
+    made = {
+        "layers": {"features": "int8", "head": "int8"},
+        "tensors": {"audio": {"scale": 0.0039, "zero_point": 0}},
+        "made_by": {"method": "ptq", "calibration_batches": 1},
+    }
+    return replace(signature, precision="int8", quantization=made)
+
+
+@pytest.fixture(scope="session")
+def integer_student() -> IntegerStudent:
+    """TinyStudent with int8 weights and activations, calibrated on noise."""
+    return IntegerStudent(quantized(TinyStudent(), activations=True))
+
+
+@pytest.fixture(scope="session")
+def integer_file(
+    integer_student: IntegerStudent,
+    integer_signature: Signature,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    return onnx_target.export(integer_student, integer_signature, path).path
+
+
+@pytest.fixture(scope="session")
+def integer_weights_student() -> IntegerStudent:
+    """TinyStudent with int8 weights that computes in float."""
+    return IntegerStudent(quantized(TinyStudent(), activations=False))
+
+
+@pytest.fixture(scope="session")
+def integer_weights_file(
+    integer_weights_student: IntegerStudent,
+    integer_signature: Signature,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    return onnx_target.export(integer_weights_student, integer_signature, path).path
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Parity must notice what is wrong and must not call green what did not run."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,17 @@ class Broken(nn.Module):
         return self.change(self.inner(audio))  # type: ignore[operator]
 
 
+class Coded(nn.Module):
+    """A source whose codes are those that ``codes`` gives, and whose rig may be shifted."""
+
+    def __init__(self, inner: nn.Module, codes: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.inner, self.codes, self.shift = inner, codes, 0.0
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        return self.inner(audio) + self.shift
+
+
 def test_faithful_file_passes_on_speech_and_probes(
     runtime: OnnxRuntime, student: nn.Module, speech: np.ndarray
 ) -> None:
@@ -39,6 +51,8 @@ def test_faithful_file_passes_on_speech_and_probes(
     assert result.status == "passed"
     assert [item.windows for item in result.sets] == [5, 1, 3, 3, 2]
     assert all(item.max_abs is not None and item.max_abs <= 5e-6 for item in result.sets)
+    assert result.max_lsb_limit is None
+    assert all(item.max_lsb is None for item in result.sets)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["student"] == "tiny"
 
 
@@ -65,6 +79,86 @@ def test_one_doubled_weight_in_the_file_is_found(
     assert item.max_abs == pytest.approx(difference.max(), abs=1e-6)
     assert item.mse == pytest.approx((difference**2).sum() / 15, rel=1e-3)
     assert "is above 0.0001" in item.reason
+
+
+def test_faithful_int8_file_passes_on_speech_and_probes(
+    integer_file: Path, integer_student: nn.Module, speech: np.ndarray
+) -> None:
+    runtime = onnx_target.open_runtime(integer_file)
+    windows = {"held-out speech": speech, **probe_windows(64, seed=3)}
+    # One code off moves the rig by its scale times a weight, below 0.004 * 0.25 each.
+    result = check_parity(runtime, integer_student, windows, max_abs=2e-3)
+    assert (result.status, result.max_lsb_limit) == ("passed", 1)
+    assert [item.windows for item in result.sets] == [5, 1, 3, 3, 2]
+    assert all(item.max_lsb is not None and item.max_lsb <= 1 for item in result.sets)
+    assert integer_student.training, "the caller's module is left as it was"
+
+
+def test_codes_that_are_too_far_off_fail_where_the_rig_does_not(
+    integer_file: Path, integer_student: nn.Module, speech: np.ndarray
+) -> None:
+    runtime = onnx_target.open_runtime(integer_file)
+    true = integer_student.codes(torch.from_numpy(speech)).to(torch.int32)
+
+    def off(audio: torch.Tensor) -> torch.Tensor:
+        codes = true.clone()
+        codes[3, 2, 5] = 127 if true[3, 2, 5] == -128 else -128
+        codes[1, 0, 0] = true[1, 0, 0] + 1
+        return codes.to(torch.int8)
+
+    source = Coded(integer_student, off)
+    (item,) = check_parity(runtime, source, {"speech": speech}, max_abs=1.0).sets
+    # In int8 arithmetic 127 - -128 would pass for 1.
+    expected = int((true[3, 2, 5] - off(torch.empty(0))[3, 2, 5]).abs())
+    assert (item.status, item.max_lsb) == ("failed", expected)
+    assert item.reason.startswith("of 140 codes of speech 2 differ")
+    assert item.reason.endswith("where 1 may be (worst in channel 2 of window 3)")
+    assert item.max_abs is not None, "the rig was compared too"
+    assert (
+        check_parity(runtime, source, {"speech": speech}, max_abs=1.0, max_lsb=255).status
+        == "passed"
+    )
+
+
+def test_rig_and_codes_are_two_reasons(
+    integer_file: Path, integer_student: nn.Module, speech: np.ndarray
+) -> None:
+    source = Coded(integer_student, lambda audio: torch.zeros(len(audio), 4, 7, dtype=torch.int8))
+    source.shift = 1.0
+    runtime = onnx_target.open_runtime(integer_file)
+    (item,) = check_parity(runtime, source, {"speech": speech}, max_abs=0.5).sets
+    first, second = item.reason.split("; ")
+    assert "is above 0.5" in first
+    assert "codes of speech" in second
+
+
+def test_codes_of_one_side_only_or_of_another_shape_fail(
+    integer_file: Path,
+    integer_weights_file: Path,
+    integer_student: nn.Module,
+    integer_weights_student: nn.Module,
+    speech: np.ndarray,
+) -> None:
+    both, neither = map(onnx_target.open_runtime, (integer_file, integer_weights_file))
+    narrow = Coded(integer_student, lambda audio: integer_student.codes(audio)[:, :1])
+    expected = [
+        (neither, integer_student, "missing in the file and int8 [5, 4, 7] in the source"),
+        (both, integer_weights_student, "int8 [5, 4, 7] in the file and missing in the source"),
+        (both, narrow, "int8 [5, 4, 7] in the file and int8 [5, 1, 7] in the source"),
+    ]
+    for runtime, source, reason in expected:
+        (item,) = check_parity(runtime, source, {"speech": speech}, max_abs=1.0).sets
+        assert (item.status, item.max_lsb) == ("failed", None)
+        assert item.reason == f"the codes of speech are {reason}"
+
+
+def test_int8_weights_alone_have_no_codes_to_compare(
+    integer_weights_file: Path, integer_weights_student: nn.Module, speech: np.ndarray
+) -> None:
+    runtime = onnx_target.open_runtime(integer_weights_file)
+    windows = {"speech": speech}
+    result = check_parity(runtime, integer_weights_student, windows, max_abs=1e-6)
+    assert (result.status, result.sets[0].max_lsb) == ("passed", None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -136,6 +230,11 @@ def test_result_cannot_be_called_green_afterwards(runtime: OnnxRuntime, student:
 def test_limit_must_be_a_limit(runtime: OnnxRuntime, student: nn.Module, limit: float) -> None:
     with pytest.raises(ValueError, match="finite limit"):
         check_parity(runtime, student, {}, max_abs=limit)
+
+
+def test_limit_of_codes_must_be_a_limit(runtime: OnnxRuntime, student: nn.Module) -> None:
+    with pytest.raises(ValueError, match="max_lsb is -1"):
+        check_parity(runtime, student, {}, max_abs=1.0, max_lsb=-1)
 
 
 def test_probes_are_what_they_are_called() -> None:

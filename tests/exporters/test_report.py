@@ -100,6 +100,7 @@ def document() -> ReportDocument:
         status="passed",
         max_abs=3e-7,
         mse=1e-15,
+        max_lsb=None,
         worst_control="jawOpen",
         worst_window=17,
         reason="",
@@ -170,6 +171,7 @@ def document() -> ReportDocument:
                     precision="fp32",
                     runtime={"runtime": "ONNX Runtime"},
                     max_abs_limit=1e-4,
+                    max_lsb_limit=None,
                     sets=(compared,),
                     status="passed",
                 ),
@@ -180,6 +182,8 @@ def document() -> ReportDocument:
             Gate(name="median (ms)", value=None, limit=4.0, comparison="<=", status="not run"),
         ),
         training=(training(),),
+        pruning=(),
+        quantization=(),
         curves=(clip_curves(),),
     )
 
@@ -361,6 +365,7 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
     assert "for \\| the map" in text
     assert "![clip-7: teacher and student over time](curves/clip-7.png)" in text
     assert not any(word in text for word in ("None", "nan", "{{", "{%"))
+    assert not any(word in text for word in ("## Pruning", "## int8", "LSB", "codes")), "no such"
 
 
 def test_without_smoothing_a_pose_waits_for_the_future_alone(document: ReportDocument) -> None:
@@ -407,6 +412,7 @@ def test_failed_parity_is_loud(document: ReportDocument) -> None:
         status="failed",
         max_abs=None,
         mse=None,
+        max_lsb=None,
         worst_control="jawOpen",
         worst_window=0,
         reason="the file gives nan",
