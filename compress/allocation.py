@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from compress.errors import UsageError
@@ -89,6 +90,18 @@ def allocate(
         name: sorted(scores[name].argsort(descending=True, stable=True)[:width].tolist())
         for name, width in widths.items()
     }
+
+
+def require_reachable(
+    config: ConvFCConfig, of: Quantity, remove: float, how: Allocation, multiple: int
+) -> None:
+    """Raise the `UsageError` of `allocate` for a budget that cannot be reached, before any score.
+
+    How narrow layers may get depends on none.
+    """
+    scores = {name: torch.zeros(channels) for name, channels in prunable(config).items()}
+    rises = {name: [0.0] * channels for name, channels in prunable(config).items()}
+    allocate(config, scores, of, remove, how, multiple, rises)
 
 
 def comparable(scores: Mapping[str, Tensor], criterion: Criterion) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from compress.pt2e import (
     PerChannelMinMaxObserver,
     prepare_pt2e,
 )
-from compress.quantization import StudentQuantizer, captured_dense, layers_of, ranges, tensors_of
+from compress.quantization import StudentQuantizer, captured_dense, ranges, tensors_of
 from compress.students.conv_fc import ConvFC, ConvFCConfig
 from compress.students.integers import Choice, Quantization
 
@@ -31,7 +31,7 @@ def calibrate(
     ``histogram``, which cuts off what is rare where that lowers the error, or ``minmax``.
     """
     activation: Any = OBSERVERS[observer]
-    choices: dict[str, Choice] = dict.fromkeys(layers_of(student.config), "int8")
+    choices: dict[str, Choice] = dict.fromkeys(student.config.layer_names, "int8")
     tool = StudentQuantizer(
         student.config, choices, lambda name: activation, lambda layer: PerChannelMinMaxObserver
     )
@@ -43,7 +43,10 @@ def calibrate(
 
 
 def choosing(
-    quantization: Quantization, config: ConvFCConfig, choices: Mapping[str, Choice]
+    quantization: Quantization,
+    config: ConvFCConfig,
+    choices: Mapping[str, Choice],
+    made_by: Mapping[str, str | int | float] | None = None,
 ) -> Quantization:
     """Those codes that the layers need which are chosen to have some."""
     names = {
@@ -61,4 +64,5 @@ def choosing(
             for layer, scales in quantization.weights.items()
             if choices[layer] != "float"
         },
+        made_by=dict(made_by or quantization.made_by),
     )

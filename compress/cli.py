@@ -117,7 +117,8 @@ def compress(
     until: Annotated[
         str,
         typer.Option(
-            help="Stop after this stage: label, distill, export, verify, benchmark, report.",
+            help="Stop after this stage: label, distill, prune, quantize, export, verify, benchmark, "
+            "report.",
             metavar="STAGE",
         ),
     ] = "report",
@@ -152,6 +153,32 @@ def distill(
 ) -> None:
     """Train the recipe's students on the teacher's curves (labels them first if need be)."""
     _run(recipe, out, overrides, "distill", student, dry_run, as_json)
+
+
+@app.command()
+def prune(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take channels out of the students that have a pruning section (trains them first if need be)."""
+    _run(recipe, out, overrides, "prune", student, dry_run, as_json)
+
+
+@app.command()
+def quantize(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make int8 twins of the students that have a quantization section (trains and prunes first)."""
+    _run(recipe, out, overrides, "quantize", student, dry_run, as_json)
 
 
 @app.command()
@@ -339,11 +366,12 @@ def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
     from compress.stages.training import check_students
     from exporters.signature import latency_in_words
 
-    sizes = check_students(loaded.students)
+    facts = check_students(loaded.students, loaded.folder)
     typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
     for student in loaded.students:
-        waits = latency_in_words(student.future_ms, latency_ms(student.smoothing))
-        millions = sizes[student.name] / 1e6
+        own = facts[student.name]  # a student to start from has a future of its own
+        waits = latency_in_words(own.future_ms, latency_ms(student.smoothing))
+        millions = own.parameters / 1e6
         typer.echo(f"  student {student.name}: about {millions:.2f} M parameters, waits: {waits}")
 
 

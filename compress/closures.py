@@ -196,7 +196,7 @@ def _matched(
 def share(cases: Cases) -> Share:
     """Pooled share of true cases with its interval over clips."""
     hits, counts = _hits(cases), _counts(cases)
-    value, low, high = _ratio(hits, counts)
+    value, low, high = ratio_of_sums(hits, counts)
     return Share(value, int(counts.sum()), low, high)
 
 
@@ -206,7 +206,7 @@ def paired_difference(a: Cases, b: Cases) -> Contrast:
     Each draw takes the same clips for both, so that clips on which both do badly widen nothing.
     """
     counts = _paired_counts(a, b)
-    value, low, high = _ratio(_hits(a) - _hits(b), counts)
+    value, low, high = ratio_of_sums(_hits(a) - _hits(b), counts)
     return Contrast(value, int(counts.sum()), low, high)
 
 
@@ -216,7 +216,7 @@ def paired_ratio(a: Cases, b: Cases) -> Contrast:
     NaN where `b` has no true case; draws in which it has none are left out of the interval.
     """
     counts = _paired_counts(a, b)
-    value, low, high = _ratio(_hits(a), _hits(b))
+    value, low, high = ratio_of_sums(_hits(a), _hits(b))
     return Contrast(value, int(counts.sum()), low, high)
 
 
@@ -239,7 +239,9 @@ def _paired_counts(a: Cases, b: Cases) -> NDArray[np.float64]:
     return counts
 
 
-def _ratio(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> tuple[float, float, float]:
+def ratio_of_sums(
+    upper: NDArray[np.float64], lower: NDArray[np.float64]
+) -> tuple[float, float, float]:
     """Σ upper / Σ lower of `[clips]`, and the ends of its 95 % percentile interval.
 
     Clips are drawn with replacement (Efron, *Bootstrap methods*, 1979), with a fixed seed; a draw

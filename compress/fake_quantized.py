@@ -1,18 +1,22 @@
 """A student that rounds as its int8 form will, so that training can answer to it (QAT)."""
 
+import copy
+import warnings
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from compress.calibration import calibrate
 from compress.pt2e import (
+    FakeQuantize,
     FusedMovingAvgObsFakeQuantize,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
     allow_exported_model_train_eval,
     disable_observer,
+    enable_observer,
     prepare_qat_pt2e,
 )
 from compress.quantization import LEAST, MOST, StudentQuantizer, captured_dense, ranges
@@ -25,7 +29,8 @@ class FakeQuantized(Trainable):
 
     It starts with the ranges that calibration finds on `batches`, audio `[batch, 1, samples]`.
     Ranges of activations follow the training for `freeze_after` batches and then stay; scales of
-    weights follow the weights as long. `taps` are the layers that `tapped` can be asked for.
+    weights follow the weights as long. Only `tapped` in training moves them. `taps` are the layers
+    that `tapped` can be asked for.
     """
 
     seen: Tensor
@@ -46,7 +51,9 @@ class FakeQuantized(Trainable):
         tool = StudentQuantizer(
             student.config, choices, lambda name: _ACTIVATION, lambda layer: _WEIGHT
         )
-        self.prepared = prepare_qat_pt2e(captured_dense(student, taps), tool)
+        # Of a copy: what is captured has the very weights of the student.
+        captured = captured_dense(copy.deepcopy(student), taps)
+        self.prepared = prepare_qat_pt2e(captured, tool)
         allow_exported_model_train_eval(self.prepared)
         self._names = tool.names
         # Ranges of weights are there once the first batch has passed, and a state dict needs them.
@@ -57,25 +64,31 @@ class FakeQuantized(Trainable):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, audio: Tensor) -> Tensor:
-        rig: Tensor = self.prepared(audio)[0]
-        return rig
+        return self._all(audio, moving=False)[0]
 
     def tapped(
         self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if self.training:
             self.seen += 1
-            if self.seen > self.freeze_after:
-                self.prepared.apply(disable_observer)
-        found, *features = self.prepared(audio)
+        moving = self.training and bool(self.seen <= self.freeze_after)
+        found, *features = self._all(audio, moving)
         given = dict(zip(self.taps, features, strict=True))
         return found, {tap: given[tap] for tap in taps}
 
-    @torch.inference_mode()
-    def animate(self, audio: Tensor) -> Tensor:
-        # What is watched must not move the ranges.
-        self.prepared.apply(disable_observer)
-        return super().animate(audio)
+    def _all(self, audio: Tensor, moving: bool) -> tuple[Tensor, ...]:
+        """The rig, then the taps; `moving` lets the ranges follow."""
+        self.prepared.apply(enable_observer if moving else disable_observer)
+        given: tuple[Tensor, ...] = self.prepared(audio)
+        return given
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        with warnings.catch_warnings():
+            # torch's own, of how it copies a graph.
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def quantized(self, made_by: Mapping[str, str | int | float]) -> tuple[ConvFC, Quantization]:
         """The float student with the trained weights, and the codes that it was trained for."""
@@ -101,8 +114,10 @@ class FakeQuantized(Trainable):
 _ACTIVATION = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver, averaging_constant=0.01
 )
-# An averaging constant of 1: the scale is that of the weights as they are.
-_WEIGHT = FusedMovingAvgObsFakeQuantize.with_args(
+# An averaging constant of 1: the scale is that of the weights as they are. Not the fused one, whose
+# symmetric scales are others than those of every observer: 255 / 254 of them, and a zero point where
+# all weights of a channel have one sign.
+_WEIGHT = FakeQuantize.with_args(
     observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0
 )
 

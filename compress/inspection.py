@@ -2,8 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.errors import InputError
+from compress.students.facts import convolutions, facts_of
+
+if TYPE_CHECKING:
+    from compress.students.conv_fc import ConvFCConfig
+    from compress.students.integers import Quantization
 
 Facts = dict[str, str]
 
@@ -52,24 +58,50 @@ def _run(path: Path) -> Facts:
 
 
 def _student(path: Path) -> Facts:
-    from compress.students.facts import facts_of
     from compress.students.storing import load_student
 
     student, card = load_student(path)
     config = student.config
-    facts = facts_of(config)
+    facts, integers = facts_of(config), card.quantization
+    in_float = f"{facts.bytes_fp32:,} bytes in fp32, {facts.bytes_fp16:,} in fp16"
     return {
         "is": "a student",
         "name": f"{card.name}, {card.step}",
         "architecture": f"{card.architecture}, first layer {config.first_layer}",
         "parameters": f"{card.parameters:,}",
-        "weights": f"{facts.bytes_fp32:,} bytes in fp32, {facts.bytes_fp16:,} in fp16",
+        "precision": "fp32" if integers is None else _by_choice(integers),
+        "weights": in_float
+        if integers is None
+        else f"{_stored_bytes(config, integers):,} bytes with their scales; {in_float}",
         "multiply-adds": f"{facts.multiply_adds_window:,} a frame in window form, "
         f"{facts.multiply_adds_hop:,} in dense form",
         "window": f"{config.window} samples ({_ms(config.past)} past, {_ms(config.future)} future)",
         "controls": f"{len(card.controls)}, {len(card.driven)} of them driven",
         "training steps": str(card.training_steps),
     }
+
+
+def _by_choice(integers: "Quantization") -> str:
+    """``int8: conv1, head1; float: first, rig``, the layers of each choice."""
+    layers: dict[str, list[str]] = {}
+    for layer, choice in integers.layers.items():
+        layers.setdefault(choice, []).append(layer)
+    names = {"int8": "int8", "int8_weights": "int8 weights, computed in float", "float": "float"}
+    return "; ".join(
+        f"{words}: {', '.join(layers[choice])}"
+        for choice, words in names.items()
+        if choice in layers
+    )
+
+
+def _stored_bytes(config: "ConvFCConfig", integers: "Quantization") -> int:
+    """Of weights, one byte where they are codes, of biases, and of the scales of codes."""
+    total = 0
+    for layer in convolutions(config):
+        scales = integers.weights.get(layer.name)
+        total += 4 * layer.biases
+        total += 4 * layer.weights if scales is None else layer.weights + 4 * len(scales)
+    return total
 
 
 def _model(path: Path) -> Facts:

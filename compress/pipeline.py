@@ -9,8 +9,16 @@ from compress.evaluation import HeldOut, load_heldout
 from compress.planning import Inputs, Plan
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
-from compress.reporting import Facts, StudentResult
-from compress.stages import checking, exporting, gates, labelling, training
+from compress.reporting import Facts, StudentResult, TierResult
+from compress.stages import (
+    checking,
+    exporting,
+    gates,
+    labelling,
+    pruning,
+    quantizing,
+    training,
+)
 from compress.store import run_lock, storage_errors
 from compress.stretches import examples
 from exporters.report import ReportDocument
@@ -29,7 +37,7 @@ def run(
     """
     import torch
 
-    training.check_students(recipe.students)
+    training.check_students(recipe.students, recipe.folder)
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again
@@ -51,10 +59,15 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
     if until == "label":
         return None
     trained = {job.settings.name: training.run(job, labels) for job in plan.distills}
-    distilled = [trained[jobs.name] for jobs in plan.students]
     if until == "distill":
         return None
-    exported = [exporting.run(jobs.export) for jobs in plan.students]
+    pruned = {s.name: pruning.run(s.prune, labels) for s in plan.students if s.prune}
+    if until == "prune":
+        return None
+    integers = {s.name: quantizing.run(s.quantize, labels) for s in plan.students if s.quantize}
+    if until == "quantize":
+        return None
+    exported = {tier.name: exporting.run(tier.export) for tier in plan.tiers}
     if until == "export":
         return None
 
@@ -62,22 +75,33 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments)
 
-    verified = [
-        {target: checking.verify(job, heldout) for target, job in jobs.verify.items()}
-        for jobs in plan.students
-    ]
+    verified = {
+        tier.name: {target: checking.verify(job, heldout) for target, job in tier.verify.items()}
+        for tier in plan.tiers
+    }
     baselines = checking.baselines(
         plan.baselines, lambda: examples(labels, labels.side("train")), heldout
     )
     if until == "verify":
         return None
-    timed = [
-        {target: checking.benchmark(job) for target, job in jobs.benchmark.items()}
-        for jobs in plan.students
-    ]
+    timed = {
+        tier.name: {target: checking.benchmark(job) for target, job in tier.benchmark.items()}
+        for tier in plan.tiers
+    }
     if until == "benchmark":
         return None
-    columns = (plan.students, distilled, exported, verified, timed)
-    rows = [StudentResult(*row) for row in zip(*columns, strict=True)]
+    rows = [
+        StudentResult(
+            jobs,
+            trained[jobs.name],
+            pruned.get(jobs.name),
+            integers.get(jobs.name),
+            tuple(
+                TierResult(tier, exported[tier.name], verified[tier.name], timed[tier.name])
+                for tier in jobs.tiers
+            ),
+        )
+        for jobs in plan.students
+    ]
     facts = Facts(recipe.name, plan, inputs, labels, baselines, recipe.report.clips, recipe.gates)
     return reporting.run(facts, rows, heldout)

@@ -12,14 +12,15 @@ from compress.alignments import Alignment, read_alignments
 from compress.errors import UsageError
 from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.stages.checking import BaselineJob, BenchmarkJob, VerifyJob
-from compress.stages.exporting import PRECISION, ExportJob
+from compress.stages.exporting import FP32, INT8, ExportJob
 from compress.stages.labelling import LabelJob
+from compress.stages.shrinking import ShrinkJob, Step
 from compress.stages.speech import Speech, gather
-from compress.stages.training import DistillJob, Guide, find_guide
+from compress.stages.training import DistillJob, KnownStudent, find_student
 from compress.store import content_key, stage, storage_errors
 from compress.teachers.loading import TeacherFile, find_teacher
 
-STAGES = ("label", "distill", "export", "verify", "benchmark", "report")
+STAGES = ("label", "distill", "prune", "quantize", "export", "verify", "benchmark", "report")
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,29 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class StudentJobs:
-    """The jobs of one student; verify and benchmark have one for each target."""
+class TierJobs:
+    """The jobs of one student at one precision; verify and benchmark have one for each target."""
 
-    name: str
-    distill: DistillJob
+    student: str
     export: ExportJob
     verify: dict[str, VerifyJob]
     benchmark: dict[str, BenchmarkJob]
+
+    @property
+    def name(self) -> str:
+        """Of its folder too: student and precision."""
+        return f"{self.student}-{self.export.precision}"
+
+
+@dataclass(frozen=True)
+class StudentJobs:
+    """The jobs of one student: trained, made smaller where the recipe wants it, in its tiers."""
+
+    name: str
+    distill: DistillJob
+    prune: ShrinkJob | None
+    quantize: ShrinkJob | None
+    tiers: tuple[TierJobs, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,12 @@ class Plan:
     shown: Mapping[str, object]
 
     @property
+    def tiers(self) -> Iterator[TierJobs]:
+        """Of all students, in their order."""
+        for student in self.students:
+            yield from student.tiers
+
+    @property
     def report_folder(self) -> Path:
         return self.folder / "report"
 
@@ -66,8 +88,8 @@ class Plan:
     def report_key(self) -> str:
         """Key of the report: of every check, as the files are now, and of what is shown."""
         checks: list[VerifyJob | BenchmarkJob] = []
-        for student in self.students:
-            checks += [*student.verify.values(), *student.benchmark.values()]
+        for tier in self.tiers:
+            checks += [*tier.verify.values(), *tier.benchmark.values()]
         return content_key(
             checks=[job.key for job in checks], baselines=self.baselines.key, **self.shown
         )
@@ -78,11 +100,16 @@ class Plan:
         for job in self.distills:
             yield "distill", job.settings.name, job.folder, job.key
         for student in self.students:
-            yield "export", student.name, student.export.folder, student.export.key
-            for target, verify in student.verify.items():
-                yield "verify", f"{student.name} {target}", verify.folder, verify.key
-            for target, benchmark in student.benchmark.items():
-                yield "benchmark", f"{student.name} {target}", benchmark.folder, benchmark.key
+            if student.prune is not None:
+                yield "prune", student.name, student.prune.folder, student.prune.key
+            if student.quantize is not None:
+                yield "quantize", student.name, student.quantize.folder, student.quantize.key
+        for tier in self.tiers:
+            yield "export", tier.name, tier.export.folder, tier.export.key
+            for target, verify in tier.verify.items():
+                yield "verify", f"{tier.name} {target}", verify.folder, verify.key
+            for target, benchmark in tier.benchmark.items():
+                yield "benchmark", f"{tier.name} {target}", benchmark.folder, benchmark.key
         yield "verify", "baselines", self.baselines.folder, self.baselines.key
         yield "report", "", self.report_folder, self.report_key
 
@@ -141,38 +168,61 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             threads=recipe.threads,
             events=folder / "tensorboard" / name,
             guide=guide_of(known[name]),
+            start=start_of(known[name]),
         )
 
-    def guide_of(student: StudentSettings) -> Guide | None:
+    def guide_of(student: StudentSettings) -> KnownStudent | None:
         if student.guide is None:
             return None
         if student.guided_within:
             own = distilled(student.guide)
-            return Guide(own.folder, own.key)
-        return find_guide(student.name, student.guide, recipe.folder)
+            return KnownStudent(own.folder, own.key)
+        return find_student(f"The guide of {student.name}", student.guide, recipe.folder)
 
-    def jobs(name: str) -> StudentJobs:
-        distill = distilled(name)
+    def start_of(student: StudentSettings) -> KnownStudent | None:
+        if student.start is None:
+            return None
+        return find_student(f"The start of {student.name}", student.start, recipe.folder)
+
+    def shrunk(step: Step, name: str, source: DistillJob | ShrinkJob) -> ShrinkJob:
+        return ShrinkJob(
+            step=step,
+            folder=folder / "students" / name / step,
+            work=folder / ".work" / f"{name}-{step}",
+            events=folder / "tensorboard" / f"{name}-{step}",
+            source=KnownStudent(source.folder, source.key),
+            labels_key=label.key,
+            alignments=inputs.alignments,
+            alignments_key=alignments,
+            settings=known[name],
+            seed=recipe.seed,
+            threads=recipe.threads,
+            guide=guide_of(known[name]),
+        )
+
+    def tier(name: str, precision: str, source: DistillJob | ShrinkJob) -> TierJobs:
         export = ExportJob(
-            folder=folder / "models" / f"{name}-{PRECISION}",
-            student_folder=distill.folder,
-            student_key=distill.key,
+            folder=folder / "models" / f"{name}-{precision}",
+            precision=precision,
+            student_folder=source.folder,
+            student_key=source.key,
             settings=recipe.export,
             smoothing=known[name].smoothing,
             recipe_hash=recipe_hash(recipe),
             teacher=f"{inputs.teacher.name} {inputs.teacher.hash}",
         )
-        checks = folder / "checks" / f"{name}-{PRECISION}"
+        checks = folder / "checks" / f"{name}-{precision}"
         files = export.files
         verify = {
             target: VerifyJob(
                 folder=checks / f"{target}-verify",
                 file=file,
                 export_key=export.key,
-                student_folder=distill.folder,
+                student_folder=source.folder,
                 labels_key=label.key,
                 alignments_key=alignments,
-                max_abs=recipe.parity.max_abs,
+                max_abs=recipe.parity.limit(precision),
+                max_lsb=recipe.parity.int8_max_lsb,
             )
             for target, file in files.items()
         }
@@ -180,7 +230,18 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             target: BenchmarkJob(checks / f"{target}-benchmark", file, export.key)
             for target, file in files.items()
         }
-        return StudentJobs(name, distill, export, verify, benchmark)
+        return TierJobs(name, export, verify, benchmark)
+
+    def jobs(name: str) -> StudentJobs:
+        """The float tier is of the student as it was made last, pruned or not."""
+        distill, settings = distilled(name), known[name]
+        prune = shrunk("pruned", name, distill) if settings.pruning else None
+        last = prune or distill
+        quantize = shrunk("int8", name, last) if settings.quantization else None
+        tiers = [tier(name, FP32, last)]
+        if quantize is not None:
+            tiers.append(tier(name, INT8, quantize))
+        return StudentJobs(name, distill, prune, quantize, tuple(tiers))
 
     # In the recipe's order, where a guide stands before its students.
     chosen = tuple(name for name in known if not students or name in students)

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,9 +121,12 @@ def prune_in_rounds(
     """A student within the budget, batch norm folded, and how it came there.
 
     Each round leaves the same share of what the one before left. Finished rounds are kept in `work`, so that a run that was
-    killed goes on. Raises `UsageError` for a budget that cannot be reached.
+    killed goes on. Raises `UsageError` for a budget that cannot be reached, before anything is
+    trained.
     """
     whole = student
+    _require_reachable(student.config, settings)
+    left = 1 - Fraction(str(settings.remove))
     before = {name: measure(student.config, name) for name in QUANTITIES}  # type: ignore[arg-type]
     rounds: list[Round] = []
     for number in range(1, settings.rounds + 1):
@@ -130,22 +135,29 @@ def prune_in_rounds(
             student = load_student(place / "student")[0]
             rounds.append(_round(json.loads((place / "round.json").read_text("utf-8"))))
             continue
-        target = before[settings.of] * (1 - settings.remove) ** (number / settings.rounds)
-        remove = 1 - target / measure(student.config, settings.of)
-        if number == settings.rounds:  # to the very budget
-            budget = (1 - settings.remove) * before[settings.of]
-            remove = 1 - budget / measure(student.config, settings.of)
-        judged = [_figures(student, lesson)]
+        share = left if number == settings.rounds else float(left) ** (number / settings.rounds)
+        budget = math.floor(share * before[settings.of])
+        # Half a unit above it, so that no rounding of the quotient takes one away.
+        remove = 1 - (budget + 0.5) / measure(student.config, settings.of)
+        judged = [figures(student, lesson)]
         student = cut(student, lesson, settings, remove)
-        judged.append(_figures(student, lesson))
+        judged.append(figures(student, lesson))
         student = recovered(student, lesson, settings, number, place, events)
-        judged.append(_figures(student, lesson))
+        judged.append(figures(student, lesson))
         after = {name: measure(student.config, name) for name in QUANTITIES}  # type: ignore[arg-type]
         made = Round(after, judged[0], judged[1], judged[2], settings.recovery_steps)
         save_student(place / "student", student, card)
         atomic_write(place / "round.json", json.dumps(asdict(made)) + "\n")
         rounds.append(made)
     return student, Pruned(before, prunable(whole.config), prunable(student.config), tuple(rounds))
+
+
+def _require_reachable(config: ConvFCConfig, settings: "PruningSettings") -> None:
+    # How narrow layers may get depends on no score.
+    any_scores = {name: torch.zeros(channels) for name, channels in prunable(config).items()}
+    any_rises = {name: [0.0] * channels for name, channels in prunable(config).items()}
+    of, how = settings.of, settings.allocation
+    allocate(config, any_scores, of, settings.remove, how, settings.multiple, any_rises)
 
 
 def cut(student: ConvFC, lesson: Lesson, settings: "PruningSettings", remove: float) -> ConvFC:
@@ -161,7 +173,7 @@ def cut(student: ConvFC, lesson: Lesson, settings: "PruningSettings", remove: fl
                 found,
                 means,
                 settings.multiple,
-                lambda trial: _figures(trial, lesson).loss,
+                lambda trial: _loss(trial, lesson),
             )
             progress(1)
     keep = allocate(
@@ -186,7 +198,8 @@ def recovered(
 ) -> ConvFC:
     """The student after its training, batch norm put in for it and folded again."""
     batches = lesson.batches(student.config, settings.calibration_batches, lesson.seed)
-    start = unfold_batch_norm(student, [audio for audio, _ in batches])
+    # In training mode, as `build` gives a new one: its norms go by each batch.
+    start = unfold_batch_norm(student, [audio for audio, _ in batches]).train()
     trained, _ = distill(
         partial(copy.deepcopy, start),
         lesson.material,
@@ -210,13 +223,19 @@ def _loss_of(lesson: Lesson) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
+def figures(student: ConvFC, lesson: Lesson) -> Figures:
+    """What a student makes of the clips set aside."""
+    found = judge(student.animate, lesson.watched, quiet=False)
+    return Figures(_loss(student, lesson), found.r2, found.pbm)
+
+
 @torch.inference_mode()
-def _figures(student: ConvFC, lesson: Lesson) -> Figures:
+def _loss(student: ConvFC, lesson: Lesson) -> float:
+    """The loss of `_loss_of` on the clips set aside, each hop counting the same."""
     loss, total, hops = _loss_of(lesson), 0.0, 0
     for clip in lesson.watched.clips:
         curves = student.animate(torch.from_numpy(clip.samples)[None]).transpose(1, 2)
         label = torch.from_numpy(clip.curves).T[None]
         total += len(clip.curves) * loss(curves, label).item()
         hops += len(clip.curves)
-    found = judge(student.animate, lesson.watched, quiet=False)
-    return Figures(total / hops, found.r2, found.pbm)
+    return total / hops

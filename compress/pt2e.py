@@ -7,6 +7,8 @@ for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 from torchao.quantization.pt2e import (  # noqa: E402
+    FakeQuantize,
+    FakeQuantizeBase,
     FusedMovingAvgObsFakeQuantize,
     HistogramObserver,
     MinMaxObserver,
@@ -16,6 +18,7 @@ from torchao.quantization.pt2e import (  # noqa: E402
     PerChannelMinMaxObserver,
     allow_exported_model_train_eval,
     disable_observer,
+    enable_observer,
 )
 from torchao.quantization.pt2e.quantize_pt2e import (  # noqa: E402
     convert_pt2e,
@@ -29,6 +32,8 @@ from torchao.quantization.pt2e.quantizer import (  # noqa: E402
 )
 
 __all__ = [
+    "FakeQuantize",
+    "FakeQuantizeBase",
     "FusedMovingAvgObsFakeQuantize",
     "HistogramObserver",
     "MinMaxObserver",
@@ -42,6 +47,7 @@ __all__ = [
     "allow_exported_model_train_eval",
     "convert_pt2e",
     "disable_observer",
+    "enable_observer",
     "prepare_pt2e",
     "prepare_qat_pt2e",
 ]

@@ -9,13 +9,14 @@ weights; `integer_form` makes the same graph of it again, whatever found it: cal
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, fx, nn
 
 from compress.audio import HOP
 from compress.pt2e import (
+    FakeQuantizeBase,
     ObserverBase,
     QuantizationAnnotation,
     QuantizationSpec,
@@ -33,19 +34,13 @@ _CONVOLUTIONS = (torch.ops.aten.conv1d.default, torch.ops.aten.linear.default)
 _KEY = "quantization_annotation"
 
 
-def layers_of(config: ConvFCConfig) -> tuple[str, ...]:
-    """Every convolution by name: ``first``, ``conv1`` …, ``head1``, ``head2``, ``rig``."""
-    convolutions = [f"conv{i}" for i in range(1, len(config.layers) + 1)]
-    return ("first", *convolutions, "head1", "head2", "rig")
-
-
 def tensors_of(config: ConvFCConfig, layer: str) -> tuple[str, str]:
     """Names of what arrives at a layer and of what an integer kernel of it leaves behind.
 
     The ReLU behind a convolution is part of the kernel. Another activation or the log energies are
     not, so there the convolution's own output is a tensor besides.
     """
-    layers = layers_of(config)
+    layers = config.layer_names
     before = layers.index(layer)
     arriving = layers[before - 1] if before else "audio"
     plain = layer == "rig" or (config.activation == "relu" and not _has_energies(config, layer))
@@ -150,14 +145,17 @@ def captured_dense(student: ConvFC, taps: Sequence[str] = ()) -> fx.GraphModule:
     return _captured(_Dense(student, taps), audio, {0: free, 2: free})
 
 
-def captured_window(student: ConvFC) -> fx.GraphModule:
-    """The graph of the window form, `[batch, 1, window]` → `[batch, outputs]`, as it is exported."""
-    audio = torch.zeros(2, 1, student.config.window)
-    return _captured(Window(student), audio, {0: torch.export.Dim.AUTO})
+def captured_window(student: ConvFC, batch: int | None = None) -> fx.GraphModule:
+    """The graph of the window form, `[batch, 1, window]` → `[batch, outputs]`, as it is exported.
+
+    For any batch, or for the one that is given: litert-torch wants shapes that are fixed.
+    """
+    audio = torch.zeros(batch or 2, 1, student.config.window)
+    return _captured(Window(student), audio, {} if batch else {0: torch.export.Dim.AUTO})
 
 
 def _captured(module: nn.Module, audio: Tensor, free: dict[int, Any]) -> fx.GraphModule:
-    program = torch.export.export(module.eval(), (audio,), dynamic_shapes=(free,))
+    program = torch.export.export(module, (audio,), dynamic_shapes=(free,) if free else None)
     # Its guards refuse a single frame or window, for which the graph is as good.
     graph = program.module(check_guards=False)
     assert isinstance(graph, fx.GraphModule)
@@ -174,8 +172,11 @@ def ranges(
     for node in prepared.graph.nodes:
         if node.op != "call_module" or not hasattr(modules[node.target], "calculate_qparams"):
             continue
-        observed = node.args[0]
-        scale, zero_point = modules[node.target].calculate_qparams()
+        observed, module = node.args[0], modules[node.target]
+        if isinstance(module, FakeQuantizeBase):  # what it rounds by, whatever it has seen since
+            scale, zero_point = module.scale, module.zero_point
+        else:
+            scale, zero_point = module.calculate_qparams()
         if observed.op == "get_attr":
             weights[names[observed.name]] = tuple(scale.flatten().tolist())
         else:
@@ -232,7 +233,7 @@ def with_integer_biases(student: ConvFC, quantization: Quantization) -> ConvFC:
     side of a rounding step.
     """
     rounded = copy.deepcopy(student)
-    for layer in layers_of(student.config):
+    for layer in student.config.layer_names:
         convolution = getattr(rounded.steps, layer)
         if quantization.layers[layer] == "int8" and convolution.bias is not None:
             scale = quantization.tensors[tensors_of(student.config, layer)[0]].scale
@@ -242,7 +243,14 @@ def with_integer_biases(student: ConvFC, quantization: Quantization) -> ConvFC:
     return rounded
 
 
-class IntegerWindow(nn.Module):
+class _Exported(nn.Module):
+    def train(self, mode: bool = True) -> Self:
+        """Nothing in an exported graph depends on the mode, and it refuses to be asked."""
+        self.training = mode
+        return self
+
+
+class IntegerWindow(_Exported):
     """The window form of an int8 student: what every file of it is compared with.
 
     Codes are exact; sums of products are float32, where a runtime has int32.
@@ -252,11 +260,6 @@ class IntegerWindow(nn.Module):
         super().__init__()
         self.graph_module = graph
         self._codes = _ending_in_codes(graph)
-
-    def train(self, mode: bool = True) -> "IntegerWindow":
-        """Nothing in an exported graph depends on the mode, and it refuses to be asked."""
-        self.training = mode
-        return self
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[batch, 1, window]` → `[batch, outputs]`."""
@@ -268,7 +271,7 @@ class IntegerWindow(nn.Module):
         return None if self._codes is None else self._codes(audio)
 
 
-class IntegerDense(DenseStudent):
+class IntegerDense(_Exported, DenseStudent):
     """The dense form of an int8 student: the same codes, all frames of a stretch at once."""
 
     def __init__(self, student: ConvFC, quantization: Quantization) -> None:

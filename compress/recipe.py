@@ -1,7 +1,7 @@
 """A recipe: the facts of one result in a small YAML file, read once into a frozen, typed object.
 
     Recipe ── teacher, speech, labels      what is distilled, on which audio
-           ├─ students[] ── layers[], training
+           ├─ students[] ── layers[], training, pruning, quantization
            └─ export, parity, report, gates
 
 A new fact is one field in its section below; `--set`, error messages, hash and schema follow by
@@ -120,6 +120,18 @@ class ParitySettings(Section):
     max_abs: Positive = Field(
         1.0e-5, description="largest difference of a file from its PyTorch source, in rig units"
     )
+    int8_max_abs: Positive = Field(
+        2.0e-3,
+        description="the same for an int8 file; where its rig is int8 too, what `int8_max_lsb` "
+        "codes of that stand for, if that is more",
+    )
+    int8_max_lsb: int = Field(
+        1, ge=0, description="largest difference of an int8 file's last codes from its source's"
+    )
+
+    def limit(self, precision: str) -> float:
+        """The largest difference for files of a precision, in rig units."""
+        return self.int8_max_abs if precision == "int8" else self.max_abs
 
 
 class ReportSettings(Section):

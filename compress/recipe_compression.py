@@ -30,7 +30,7 @@ class PruningSettings(Section):
     multiple: Count = Field(8, description="channels of a layer stay a multiple of this")
     rounds: Count = Field(2, description="cuts on the way to the budget, each with a recovery")
     recovery_steps: Count = Field(1500, description="optimiser steps after each cut")
-    learning_rate: Positive = Field(3.0e-3, description="peak learning rate of the recovery")
+    learning_rate: Positive = Field(1.0e-3, description="peak learning rate of the recovery")
     calibration_batches: Count = Field(
         16, description="batches of training speech by which channels are scored"
     )
@@ -49,7 +49,7 @@ class QuantizationSettings(Section):
     """int8 weights, one scale a channel, and int8 activations, one scale a tensor."""
 
     method: Literal["ptq", "qat"] = Field(
-        "qat", description="calibrate only, or go on training with rounding in place"
+        "ptq", description="calibrate only, or go on training with rounding in place"
     )
     observer: Literal["histogram", "minmax"] = Field(
         "histogram", description="how the ranges of activations are found"
@@ -65,6 +65,10 @@ class QuantizationSettings(Section):
     )
     float_activations: tuple[Name, ...] = Field(
         (), description="layers with int8 weights that compute in float; auto finds its own"
+    )
+    scan: bool = Field(
+        True,
+        description="try each layer in int8 alone, for the report's table; auto does it in any case",
     )
     gate: QualityGate = Field(default_factory=QualityGate, description="what auto must keep")
     qat_steps: Count = Field(1000, description="optimiser steps with rounding in place")

@@ -1,6 +1,6 @@
 """Stage report: everything that was measured, as one document."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +10,16 @@ import numpy as np
 
 from compress import rig, visemes
 from compress.animation import driven_curves
+from compress.compression_report import pruning_of, quantization_of
 from compress.evaluation import HeldOut, Measures, Quality
 from compress.labels import Labels
 from compress.metrics import Share
-from compress.planning import Inputs, Plan, StudentJobs
+from compress.planning import Inputs, Plan, StudentJobs, TierJobs
 from compress.smoothing import NONE
 from compress.stages import gates
 from compress.stages.checking import NOT_KEPT, Baseline, Verified
-from compress.stages.exporting import Exported
+from compress.stages.exporting import INT8, Exported
+from compress.stages.shrinking import Shrunk
 from compress.stages.speech import Speech
 from compress.stages.training import Distilled
 from compress.store import atomic_folder, seal, stage, tool_versions
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 TOOLS = (
     *("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),
-    *("lhotse", "lightning-fabric"),
+    *("lhotse", "lightning-fabric", "torch-pruning", "torchao"),
 )
 # Shown where the rig has them; else the three controls that move most.
 # Terms of the loss that a training log may hold.
@@ -47,6 +49,20 @@ class StudentResult:
 
     jobs: StudentJobs
     distilled: Distilled
+    pruned: Shrunk | None
+    integers: Shrunk | None
+    tiers: tuple["TierResult", ...]
+
+    @property
+    def name(self) -> str:
+        return self.jobs.name
+
+
+@dataclass(frozen=True)
+class TierResult:
+    """All that the run knows of one student at one precision."""
+
+    jobs: TierJobs
     exported: Exported
     verified: dict[str, Verified]
     benchmarks: dict[str, Benchmark]
@@ -77,9 +93,18 @@ def run(
     if not stage(folder, facts.plan.report_key).hit:
         with atomic_folder(folder) as made:
             write_report(build_document(facts, students, heldout()), made)
-            agree = all(v.parity.status == "passed" for s in students for v in s.verified.values())
+            agree = all(
+                verified.parity.status == "passed"
+                for tier in _tiers(students)
+                for verified in tier.verified.values()
+            )
             seal(made, facts.plan.report_key if agree else NOT_KEPT)
     return read_report(folder / "report.json")
+
+
+def _tiers(students: list[StudentResult]) -> Iterator[TierResult]:
+    for student in students:
+        yield from student.tiers
 
 
 def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut) -> ReportDocument:
@@ -87,8 +112,9 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
     teacher, labels, versions = facts.inputs.teacher, facts.labels, tool_versions(*TOOLS)
     tiers = [_teacher_row(facts)]
     for s in students:
-        for target in s.exported.files:
-            tiers += _student_rows(facts, s, target)
+        for tier in s.tiers:
+            for target in tier.exported.files:
+                tiers += _student_rows(facts, s, tier, target)
     tiers += [_baseline_row(baseline) for baseline in facts.baselines[1:]]
     return ReportDocument(
         name=facts.name,
@@ -108,12 +134,14 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
         versions={name: found or "not installed" for name, found in versions.items()},
         tiers=tuple(tiers),
         parity=tuple(
-            doc.FileParity(file=_relative(facts, s.exported.files[target]), result=v.parity)
-            for s in students
-            for target, v in s.verified.items()
+            doc.FileParity(file=_relative(facts, tier.exported.files[target]), result=v.parity)
+            for tier in _tiers(students)
+            for target, v in tier.verified.items()
         ),
         gates=tuple(_gates(facts, students)),
         training=tuple(_training(s) for s in students if s.distilled.log),
+        pruning=tuple(pruning_of(s.jobs, s.pruned) for s in students if s.pruned),
+        quantization=tuple(quantization_of(s.jobs, s.integers) for s in students if s.integers),
         curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
     )
 
@@ -167,21 +195,28 @@ def _teacher_row(facts: Facts) -> doc.Tier:
     )
 
 
-def _student_rows(facts: Facts, student: StudentResult, target: str) -> list[doc.Tier]:
+def _student_rows(
+    facts: Facts, student: StudentResult, tier: TierResult, target: str
+) -> list[doc.Tier]:
     """A file as `lipstill animate` runs it; where that smooths, its bare predictions beside it."""
-    signature = Signature.read(student.exported.folder / "signature.json")
-    verified, timed = student.verified[target], student.benchmarks[target]
+    signature = Signature.read(tier.exported.folder / "signature.json")
+    verified, timed = tier.verified[target], tier.benchmarks[target]
+    parameters = (student.pruned or student.distilled).parameters
+    settings = student.jobs.distill.settings
+    # Ranges that are found on speech train nothing.
+    integers = settings.quantization if signature.precision == INT8 else None
+    trained = settings.start is None or settings.pruning or (integers and integers.method == "qat")
     name = f"student {student.name}, {signature.precision}, {target}"
 
     def row(name: str, signature: Signature, judged: Quality) -> doc.Tier:
         return doc.Tier(
             name=name,
             kind="student",
-            provenance="trained in this run",
-            parameters=student.distilled.parameters,
+            provenance="trained in this run" if trained else "reference weights",
+            parameters=parameters,
             bytes=timed.bytes,
             sha256=timed.sha256,
-            path=_relative(facts, student.exported.files[target]),
+            path=_relative(facts, tier.exported.files[target]),
             latency=timed.latency,
             future_ms=signature.future_ms,
             smoothing=signature.smoothing,
@@ -225,10 +260,14 @@ def _gates(facts: Facts, students: list[StudentResult]) -> list[doc.Gate]:
     ridge = facts.baselines[1].quality
     return [
         gate
-        for s in students
-        for target, verified in s.verified.items()
+        for tier in _tiers(students)
+        for target, verified in tier.verified.items()
         for gate in gates.judge(
-            facts.gates, f"{s.name} {target}", verified.quality, s.benchmarks[target].bytes, ridge
+            facts.gates,
+            f"{tier.name} {target}",
+            verified.quality,
+            tier.benchmarks[target].bytes,
+            ridge,
         )
     ]
 
@@ -258,7 +297,7 @@ def _curves(count: int, student: StudentResult, heldout: HeldOut) -> list[doc.Cl
 
     Those with a known text and of middling length come first.
     """
-    file = next(iter(student.exported.files.values()))
+    file = next(iter(student.tiers[0].exported.files.values()))
     runtime = load_target(target_of(file)).open_runtime(file)
     order = sorted(
         range(len(heldout.clips)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from compress.calibration import calibrate, choosing
-from compress.quantization import IntegerDense, layers_of
+from compress.quantization import IntegerDense
 from compress.students.conv_fc import ConvFC
 from compress.students.integers import Choice
 from compress.watching import Judgement, Watched, judge
@@ -81,7 +81,7 @@ class Costs:
         self._known: dict[tuple[Choice, ...], Cost] = {}
 
     def __call__(self, choices: Mapping[str, Choice]) -> Cost:
-        key = tuple(choices[layer] for layer in layers_of(self._student.config))
+        key = tuple(choices[layer] for layer in self._student.config.layer_names)
         if key not in self._known:
             codes = choosing(self._codes, self._student.config, choices)
             integers = IntegerDense(self._student, codes)
@@ -107,16 +107,22 @@ def scan(
     gate: "QualityGate",
     fixed: Mapping[str, Choice] | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    *,
+    alone: bool = True,
 ) -> Scan:
     """Quantize one layer at a time, then choose, or take the choices that are `fixed`.
+
+    Without `alone`, which choosing needs, only the fixed choices are heard.
 
     Chosen are the fewest layers that are not int8 throughout with which the gate holds: layers leave
     int8 in the order of what they cost until it does, first for int8 weights and then for float;
     then each of them goes back where the gate allows it. Where it cannot hold, all in
     float would be no int8 student: the choices with the least worst share are taken, and its cost says so.
     """
-    layers = layers_of(student.config)
+    layers = student.config.layer_names
     costs = Costs(student, batches, observer, watched)
+    if fixed is not None and not alone:
+        return Scan(costs.whole, (), dict(fixed), costs(fixed))
     float_all: dict[str, Choice] = dict.fromkeys(layers, "float")
     rows = []
     for layer in layers:
@@ -144,18 +150,20 @@ def _fewest(
                 break
             choices[layer] = softer
             tried.append(dict(choices))
-    if costs(choices).worst(gate) > 1:
-        partly = [found for found in tried if set(found.values()) != {"float"}]
-        return min(partly, key=lambda found: costs(found).worst(gate))
     for layer in reversed(order):
         for harder in CHOICES[: CHOICES.index(choices[layer])]:
             if costs(choices | {layer: harder}).worst(gate) <= 1:
                 choices[layer] = harder
                 break
+    if set(choices.values()) == {"float"}:  # which costs nothing, so that any gate holds
+        partly = [found for found in tried if set(found.values()) != {"float"}]
+        return min(partly, key=lambda found: costs(found).worst(gate))
     return choices
 
 
 def _share(value: float, limit: float) -> float:
+    if math.isnan(value):  # no comparison with it holds, and no gate may
+        return math.inf
     if value <= 0:
         return 0.0
     return value / limit if limit > 0 else math.inf

@@ -1,7 +1,7 @@
 """Clips set aside from training: what choices are made on, since held-out speech only judges."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from compress.stretches import Example
 
 QUIET_DB = -30.0
 # More clips say little more and every choice that is tried hears them all.
-SECONDS = 400.0
+SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -44,28 +44,34 @@ class Judgement:
     pbm: float | None
 
 
-def watched(
+def choose(
     clips: Sequence[LabelledClip],
     examples: Sequence[Example],
     alignments: Mapping[str, Alignment],
     driven: Sequence[str],
 ) -> Watched:
-    """Every so many of the clips, so that `SECONDS` of speech are left, with those aligned first.
+    """About `SECONDS` of speech, or all where there is less: those aligned first, then others.
 
-    Raises `ValueError` where there is no clip.
+    Of clips that are too many, every so many. Raises `ValueError` where there is no clip.
     """
     if not clips:
         raise ValueError("there is no clip set aside")
-    order = sorted(range(len(clips)), key=lambda i: clips[i].id not in alignments)
-    total = sum(len(examples[i].samples) for i in order) / SAMPLE_RATE
-    every = max(1, math.floor(total / SECONDS))
-    chosen = order[::every]
+    chosen: list[int] = []
+    for aligned in (True, False):
+        room = SECONDS - _seconds(examples[i] for i in chosen)
+        own = [i for i, clip in enumerate(clips) if (clip.id in alignments) == aligned]
+        if room > 0:
+            chosen += own[:: max(1, math.floor(_seconds(examples[i] for i in own) / room))]
     found = [alignments.get(clips[i].id) for i in chosen]
     return Watched(
         tuple(examples[i] for i in chosen),
         tuple(visemes.bilabials(a.segments) if a else () for a in found),
         tuple(driven),
     )
+
+
+def _seconds(clips: Iterable[Example]) -> float:
+    return sum(len(clip.samples) for clip in clips) / SAMPLE_RATE
 
 
 def judge(animate: Callable[[Tensor], Tensor], watched: Watched, quiet: bool = True) -> Judgement:

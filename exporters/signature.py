@@ -63,7 +63,7 @@ class Signature:
     tool_versions: dict[str, str]
     """Versions of the tools that made the file."""
     quantization: dict[str, object]
-    """Scales and zero points of an integer file; empty for a float one."""
+    """Layers and activations' scales and zero points of an integer file; empty for a float one."""
 
     def __post_init__(self) -> None:
         if mistakes := [*_mistakes_in_controls(self), *_mistakes_in_time(self)]:

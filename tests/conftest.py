@@ -40,6 +40,20 @@ students:
 report: {clips: 1}
 """
 
+# The same with layers that have channels to lose, made smaller and then int8.
+SHRINKING = (
+    RECIPE.replace("name: tiny", "name: shrinking")
+    .replace("filters: 8", "filters: 16")
+    .replace("channels: 8", "channels: 16")
+    .replace(
+        "report:",
+        """\
+    pruning: {remove: 0.4, rounds: 2, recovery_steps: 3, calibration_batches: 2}
+    quantization: {method: qat, qat_steps: 4, calibration_batches: 2}
+report:""",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -57,8 +71,11 @@ class Ended:
         return True
 
 
-def write_teacher(folder: Path) -> None:
-    """A Voice2Face of a few thousand weights with ARKit's 52 controls, 26 of them driven."""
+def write_teacher(folder: Path, moving: tuple[str, ...] = ("jaw", "mouth")) -> None:
+    """A Voice2Face of a few thousand weights with ARKit's 52 controls, 26 of them driven.
+
+    Driven are those whose names begin with a word of `moving`.
+    """
     import json
 
     import torch
@@ -68,7 +85,7 @@ def write_teacher(folder: Path) -> None:
     from compress.teachers.moonshine import MoonshineConfig
     from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 
-    driven = tuple(name for name in ARKIT if name.startswith(("jaw", "mouth")))
+    driven = tuple(name for name in ARKIT if name.startswith(moving))
     config = Voice2FaceConfig(
         controls=ARKIT,
         driven=driven,
@@ -104,13 +121,20 @@ def write_speech(folder: Path, clips: int, first_seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny recipe, its teacher and its speech. Read, never written: see `own`."""
+    """A folder with two tiny recipes, their teacher and their speech. Read, never written: see `own`."""
     folder = tmp_path_factory.mktemp("workshop")
     write_teacher(folder / "teacher")
     write_speech(folder / "speech" / "train", 8, 0)
     write_speech(folder / "speech" / "heldout", 3, 100)
     (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "shrinking.yaml").write_text(SHRINKING)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_teacher() -> Callable[..., None]:
+    """Writes a teacher of which other controls are driven."""
+    return write_teacher
 
 
 @pytest.fixture
@@ -170,3 +194,18 @@ def finished(workshop: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory)
 def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run to go on with, or to spoil."""
     return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def shrunk(workshop: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run of the recipe that prunes and quantizes. Read, never written."""
+    run = tmp_path_factory.mktemp("shrunk") / "run"
+    ended = cli("compress", workshop / "shrinking.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    return run
+
+
+@pytest.fixture
+def shrunk_run(shrunk: Path, tmp_path: Path) -> Path:
+    """A copy of that run to go on with, or to spoil."""
+    return shutil.copytree(shrunk, tmp_path / "shrunk")

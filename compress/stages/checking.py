@@ -29,9 +29,10 @@ from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
     from compress.stretches import Example
+    from compress.students.integers import Quantization
     from exporters.runtime import Runtime
 
-FORMAT = 2
+FORMAT = 3
 # Sealed under this instead of a key, a failed parity and its report are made again.
 NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
@@ -54,6 +55,7 @@ class VerifyJob:
     labels_key: str
     alignments_key: str
     max_abs: float
+    max_lsb: int
 
     @property
     def key(self) -> str:
@@ -64,6 +66,7 @@ class VerifyJob:
             labels=self.labels_key,
             alignments=self.alignments_key,
             max_abs=self.max_abs,
+            max_lsb=self.max_lsb,
             versions=tool_versions(*RUNTIMES),
         )
 
@@ -87,11 +90,12 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
     """
     if not stage(job.folder, job.key).hit:
         runtime = load_target(target_of(job.file)).open_runtime(job.file)
-        module, _, _ = window_form(job.student_folder)
+        module, _, card = window_form(job.student_folder)
         speech = heldout()
         window = runtime.signature.window
         sets = {"held-out speech": speech_windows(speech, window), **probe_windows(window, seed=0)}
-        parity = check_parity(runtime, module, sets, max_abs=job.max_abs)
+        limit = _limit(job, card.quantization)
+        parity = check_parity(runtime, module, sets, max_abs=limit, max_lsb=job.max_lsb)
         weightings = {QUALITY: runtime.signature.smoothing}
         if weightings[QUALITY] != NONE:
             weightings[UNSMOOTHED] = NONE
@@ -108,6 +112,14 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
         _read_quality(job.folder / QUALITY),
         _read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
     )
+
+
+def _limit(job: VerifyJob, integers: "Quantization | None") -> float:
+    """The recipe's, or what its codes may differ by where the rig itself is made of codes."""
+    if integers is None or integers.layers["rig"] != "int8":
+        return job.max_abs
+    # The float32 products of neighbouring codes and their scale lie a little more than it apart.
+    return max(job.max_abs, 1.001 * job.max_lsb * integers.tensors["rig"].scale)
 
 
 def predicted(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from compress.recipe import ExportSettings
     from compress.students.conv_fc import ConvFC
 
-FORMAT = 1
-PRECISION = "fp32"
-TOOLS = ("lipstill", "torch", "onnx", "onnxruntime", "onnxscript", "onnxsim")
+FORMAT = 2
+FP32, INT8 = "fp32", "int8"
+TOOLS = ("lipstill", "torch", "torchao", "onnx", "onnxruntime", "onnxscript", "onnxsim")
 GOLDEN_WINDOWS = 32
 
 
@@ -34,6 +34,7 @@ class ExportJob:
     """
 
     folder: Path
+    precision: str
     student_folder: Path
     student_key: str
     settings: "ExportSettings"
@@ -90,19 +91,23 @@ def run(job: ExportJob) -> Exported:
 def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]":
     """The module that is exported, with its student and card.
 
-    `[batch, 1, window]` → `[batch, driven]`.
+    `[batch, 1, window]` → `[batch, driven]`; of an int8 student its integer form.
     """
     from compress.students.conv_fc import Window
 
     student, card = load_student(student_folder)
-    return Window(student).eval(), student, card
+    if card.quantization is None:
+        return Window(student).eval(), student, card
+    from compress.quantization import integer_form
+
+    return integer_form(student, card.quantization), student, card
 
 
 def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signature:
     versions = tool_versions(*TOOLS)
     return Signature(
         student=card.name,
-        precision=PRECISION,
+        precision=job.precision,
         controls=card.controls,
         driven=card.driven,
         constants=card.constants,
@@ -115,7 +120,7 @@ def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signatur
         recipe_hash=job.recipe_hash,
         teacher=job.teacher,
         tool_versions={name: found or "not installed" for name, found in versions.items()},
-        quantization={},
+        quantization={} if card.quantization is None else card.quantization.in_brief(),
     )
 
 

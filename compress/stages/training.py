@@ -4,7 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from compress import rig, split
 from compress.assets import resolve
 from compress.errors import ModelError, UsageError
 from compress.labels import Labels
+from compress.recipe_mistakes import words
 from compress.store import (
     atomic_folder,
     atomic_write,
@@ -22,38 +23,41 @@ from compress.store import (
     stage,
     tool_versions,
 )
+from compress.students.facts import StudentFacts, facts_of
 from compress.students.storing import StudentCard, load_student, save_student
 
 if TYPE_CHECKING:
     from compress.distillation import Material
     from compress.recipe import StudentSettings
-    from compress.students.conv_fc import ConvFC
+    from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 1
+FORMAT = 2
 LOG = "distilled.jsonl"
+# What a student's settings say about what comes after its training, or stands in a key of its own.
+LATER = {"smoothing", "pruning", "quantization", "start"}
 
 
 @dataclass(frozen=True)
-class Guide:
-    """A student that guides another one: its folder, and the key or hash of what lies there."""
+class KnownStudent:
+    """A trained student that another one needs: its folder, and the key or hash of what lies there."""
 
     folder: Path
     key: str
 
 
-def find_guide(student: str, name: str, base: Path) -> Guide:
-    """A guide from outside of the run: ``builtin:NAME`` or a folder, relative to `base`.
+def find_student(role: str, name: str, base: Path) -> KnownStudent:
+    """A student from outside of the run: ``builtin:NAME`` or a folder, relative to `base`.
 
-    Raises `ModelError` when no student lies there.
+    `role` says in the message what it is wanted for. Raises `ModelError` when no student lies there.
     """
     folder = resolve(name, base)
     files = [folder / "student.json", folder / "weights.safetensors"]
     if missing := [path.name for path in files if not path.is_file()]:
         raise ModelError(
-            f"The guide of {student} is {name}, but {folder} has no {' and no '.join(missing)}. "
+            f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
             f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
         )
-    return Guide(folder, content_key(**{path.name: file_hash(path) for path in files}))
+    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}))
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,16 @@ class DistillJob:
     seed: int
     threads: int
     events: Path | None = None
-    guide: Guide | None = None
+    guide: KnownStudent | None = None
+    start: KnownStudent | None = None
 
     @property
     def key(self) -> str:
         return content_key(
             format=FORMAT,
             labels=self.labels_key,
-            student=self.settings.model_dump(mode="json", exclude={"smoothing"}),
+            student=self.settings.model_dump(mode="json", exclude=LATER),
+            start=self.start.key if self.start else None,
             seed=self.seed,
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
@@ -102,9 +108,9 @@ class Distilled:
 
 
 def run(job: DistillJob, labels: Labels) -> Distilled:
-    """The distilled student, trained now or found."""
+    """The distilled student, trained now or found, or a copy of the one to start from."""
     if not stage(job.folder, job.key).hit:
-        _train(job, labels)
+        _train(job, labels) if job.start is None else _copy(job, job.start, labels)
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
@@ -119,10 +125,9 @@ def _train(job: DistillJob, labels: Labels) -> None:
     from compress.distillation import distill
     from compress.students.folding import fold_batch_norm
 
-    guide = None if job.guide is None else _guide(job, labels)
-
+    guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
-    check_students([settings], len(labels.driven))
+    check_students([settings], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
     build = partial(_build, settings, len(labels.driven), labels.limits)
@@ -168,49 +173,104 @@ def material(labels: Labels) -> "Material":
     return Material(examples(labels, learned), examples(labels, watched), labels.driven)
 
 
-def _guide(job: DistillJob, labels: Labels) -> "ConvFC":
+def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvFC | None":
     """The guide, which must have learned the same rig. Raises `ModelError` for another one."""
-    assert job.guide is not None
-    student, card = load_student(job.guide.folder)
+    return None if guide is None else _same_rig(f"The guide of {student}", guide, labels)[0]
+
+
+def _copy(job: DistillJob, start: KnownStudent, labels: Labels) -> None:
+    """A trained student under the name that it has in this run."""
+    role = f"The start of {job.settings.name}"
+    _in_float(role, start)
+    student, card = _same_rig(role, start, labels)
+    with atomic_folder(job.folder) as folder:
+        save_student(folder, student, replace(card, name=job.settings.name))
+        seal(folder, job.key)
+
+
+def _in_float(role: str, known: KnownStudent) -> "tuple[ConvFC, StudentCard]":
+    student, card = load_student(known.folder)
+    if card.quantization is not None:
+        raise ModelError(
+            f"{role} in {known.folder} is an int8 student, whose weights are rounded already. "
+            f"Expected a float one, such as RUN/students/small/distilled."
+        )
+    return student, card
+
+
+def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+    student, card = load_student(known.folder)
     if card.driven != labels.driven:
         raise ModelError(
-            f"The guide of {job.settings.name} in {job.guide.folder} moves {len(card.driven)} "
+            f"{role} in {known.folder} moves {len(card.driven)} "
             f"controls, {', '.join(card.driven[:3])} …; the teacher of this run moves "
-            f"{len(labels.driven)}, {', '.join(labels.driven[:3])} …. A guide must have learned "
+            f"{len(labels.driven)}, {', '.join(labels.driven[:3])} …. It must have learned "
             f"from the same rig."
         )
-    return student
+    return student, card
 
 
 def check_students(
-    students: Sequence["StudentSettings"], outputs: int = len(rig.ARKIT)
-) -> dict[str, int]:
-    """Parameters of each student, built without memory for its weights.
+    students: Sequence["StudentSettings"], base: Path, outputs: int = len(rig.ARKIT)
+) -> dict[str, StudentFacts]:
+    """The facts of each student, before any pruning; none is given memory for its weights.
 
-    Raises `UsageError` with every plan that cannot work, and with every layer of which a guide
-    among these students has no counterpart.
+    `base` is where the folder of a `start` is looked for. Raises `UsageError` with every plan that
+    cannot work, every layer of which a guide among these students has no counterpart, every layer
+    that int8 settings name and the student lacks, and every pruning that cannot reach its budget,
+    and `ModelError` for a `start` that cannot be read.
     """
-    import torch
-
     from compress.guidance import align
 
-    built: dict[str, ConvFC] = {}
+    built: dict[str, ConvFCConfig] = {}
     mistakes = []
     for settings in students:
+        doing = "built"
         try:
-            with torch.device("meta"):
-                student = built[settings.name] = _build(settings, outputs, None)
-            training = settings.training
+            config = built[settings.name] = _shape(settings, base, outputs)
+            doing, training = "guided", settings.training
             if settings.guide in built and training.feature_weight:
                 for layers in training.feature_layers.items():
-                    align(student.config, built[settings.guide].config, *layers)
+                    align(config, built[settings.guide], *layers)
+            doing = "made smaller"
+            _check_compression(settings, config)
         except ValueError as error:
-            mistakes.append(f"Student {settings.name} cannot be built: {error}.")
+            mistakes.append(f"Student {settings.name} cannot be {doing}: {error}.")
         except UsageError as error:
-            mistakes.append(f"Student {settings.name} cannot be guided: {error}")
+            mistakes.append(f"Student {settings.name} cannot be {doing}: {error}")
     if mistakes:
         raise UsageError("\n".join(mistakes))
-    return {name: student.parameters_count for name, student in built.items()}
+    return {name: facts_of(config) for name, config in built.items()}
+
+
+def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConfig":
+    if settings.start is not None:
+        role = f"The start of {settings.name}"
+        return _in_float(role, find_student(role, settings.start, base))[0].config
+    import torch
+
+    with torch.device("meta"):
+        return _build(settings, outputs, None).config
+
+
+def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
+    pruning, integers = settings.pruning, settings.quantization
+    if pruning is not None:
+        from compress.allocation import require_reachable
+
+        require_reachable(config, pruning.of, pruning.remove, pruning.allocation, pruning.multiple)
+    if integers is not None and integers.keep_float != "auto":
+        layers, named = set(config.layer_names), {*integers.keep_float, *integers.float_activations}
+        if unknown := sorted(named - layers):
+            raise UsageError(
+                f"quantization names {words(unknown)}, which it lacks. Its layers are "
+                f"{words(config.layer_names)}."
+            )
+        if layers <= set(integers.keep_float):
+            raise UsageError(
+                "quantization.keep_float names all its layers, so that nothing would be int8. "
+                "Leave some out, or leave out quantization."
+            )
 
 
 def _build(

@@ -115,6 +115,12 @@ class ConvFCConfig:
         return field + (self.head_kernel - 1 + long_kernel - 1) * stride
 
     @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Every convolution in order: ``first``, ``conv1`` …, ``head1``, ``head2``, ``rig``."""
+        convolutions = [f"conv{i}" for i in range(1, len(self.layers) + 1)]
+        return ("first", *convolutions, "head1", "head2", "rig")
+
+    @property
     def total_stride(self) -> int:
         """Samples between two steps of the last convolution before the head."""
         return math.prod(layer.stride for layer in self._strided)

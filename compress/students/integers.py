@@ -25,10 +25,10 @@ class Quantization:
     """The int8 half of a student, beside its float weights.
 
     `layers` has each convolution's choice, ``first`` to ``rig``. `tensors` has the code of every
-    quantized activation, named after the layer that gives it (``audio`` is the input, ``first`` the
-    log energies where the first layer has some, ``filters`` what is before them). `weights` has the
-    scale of each output channel, for layers that are not float. `made_by` says how: method,
-    observer, calibration batches, seed, steps.
+    quantized activation, named after the layer that gives it (``audio`` is the input); where what
+    is behind a convolution is no ReLU, ``LAYER.conv`` is before it and ``LAYER`` after (log
+    energies, where the first layer has some). `weights` has the scale of each output channel, for
+    layers that are not float. `made_by` says how: method, observer, calibration batches, seed, steps.
     """
 
     layers: dict[str, Choice]
@@ -38,6 +38,12 @@ class Quantization:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def in_brief(self) -> dict[str, Any]:
+        """What a model file says beside its graph: all but the scales of weights, which are in it."""
+        fields = self.to_json()
+        del fields["weights"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
@@ -54,7 +60,8 @@ def to_codes(weight: "Tensor", scales: tuple[float, ...]) -> "Tensor":
     import torch
 
     by_channel = torch.tensor(scales, dtype=torch.float32).view(-1, *[1] * (weight.dim() - 1))
-    return torch.round(weight / by_channel).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
+    # As the graph does it: a division may round to the other side of a half.
+    return torch.round(weight * (1 / by_channel)).clamp(-WEIGHT_MAX, WEIGHT_MAX).to(torch.int8)
 
 
 def from_codes(codes: "Tensor", scales: tuple[float, ...]) -> "Tensor":

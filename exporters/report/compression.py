@@ -156,8 +156,8 @@ class ScanRow:
     """MSE against the teacher, × the float student's."""
     quiet_mse_ratio: float
     """The same on the same clips 30 dB quieter."""
-    jitter_ratio: float
-    """Jitter, × the float student's."""
+    jitter_ratio: float | None
+    """Jitter, × the float student's; null if the teacher's curves or the student's do not move."""
     pbm_points: float | None
     """Change of the share of /p b m/ with closed lips in percentage points, negative for a loss;
     null if their times are not known."""

@@ -178,8 +178,10 @@ def _part(measured: dict[str, float | None] | None) -> str:
     return f"{number(measured.get('mse'))} ({number(measured.get('correlation'))})"
 
 
-def _ratio(value: float) -> str:
+def _ratio(value: float | None) -> str:
     """Near 1, where limits lie, to the third decimal; far off, in three digits."""
+    if value is None:
+        return NOT_RUN
     return f"{value:.3f}" if value < 10 else number(value)
 
 

@@ -106,7 +106,7 @@ def _trained(bench: Bench, row: Row, seed: int) -> dict[str, Any]:
 
     student, log = distill(
         lambda: build(settings, len(labels.driven), labels.limits),
-        _material(bench, row),
+        material(bench, row),
         settings.training,
         seed,
         bench.folder / "work" / f"{row.id}-{seed}",
@@ -152,7 +152,7 @@ def _facts(
     }
 
 
-def _material(bench: Bench, row: Row) -> Material:
+def material(bench: Bench, row: Row) -> Material:
     """A row's speech with the labels that it learns, a share of it set aside to watch."""
     labels = bench.labels
     clips = [clip for clip in labels.side("train") if row.hears(clip.id)]

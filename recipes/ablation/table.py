@@ -33,9 +33,17 @@ GOALS = (
 
 def write(folder: Path) -> None:
     """Write both files from the rows' results in `folder`; rows without one read ``not run``."""
-    found = collected(folder)
-    (DOCS / "results.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    (DOCS / "results.md").write_text(page(found), "utf-8")
+    (DOCS / "results.json").write_text(json.dumps(collected(folder), indent=1) + "\n", "utf-8")
+    compose()
+
+
+def compose() -> None:
+    """docs/results.md from the figures in docs/: each ingredient's, then those of smaller students."""
+    from recipes.compression.table import section
+
+    found = json.loads((DOCS / "results.json").read_text("utf-8"))
+    smaller = json.loads((DOCS / "compression.json").read_text("utf-8"))
+    (DOCS / "results.md").write_text(f"{page(found)}\n{section(smaller)}\n", "utf-8")
 
 
 def collected(folder: Path) -> dict[str, list[Result]]:

@@ -23,8 +23,8 @@ from compress import losses
 from compress.audio import HOP
 from compress.recipe import load_recipe
 from compress.students.conv_fc import ConvFC, Window, build
-from compress.students.folding import fold_batch_norm
 from compress.students.facts import facts_of
+from compress.students.folding import fold_batch_norm
 
 CLIPS, FRAMES, CONTROLS = 8, 64, 26
 VELOCITY_WEIGHT = 12.0

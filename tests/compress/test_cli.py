@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 COMMANDS = (
-    *("compress", "label", "distill", "export", "animate", "report", "inspect", "recipe"),
-    *("recipe list", "recipe show", "recipe check", "recipe schema"),
+    *("compress", "label", "distill", "prune", "quantize", "export", "animate", "report"),
+    *("inspect", "recipe", "recipe list", "recipe show", "recipe check", "recipe schema"),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "soundfile")
 
@@ -184,7 +184,19 @@ def test_a_dry_run_of_one_stage(workshop: Path, finished: Path, cli: Cli) -> Non
     asked = (workshop / "recipe.yaml", "--out", finished, "--dry-run", "--json")
     assert list(outlook(cli("label", *asked))) == ["label"]
     assert list(outlook(cli("distill", *asked))) == ["label", "distill small"]
-    assert list(outlook(cli("export", *asked)))[-1] == "export small"
+    assert list(outlook(cli("export", *asked)))[-1] == "export small-fp32"
+
+
+def test_a_dry_run_of_what_makes_a_student_smaller(workshop: Path, shrunk: Path, cli: Cli) -> None:
+    asked = (workshop / "shrinking.yaml", "--out", shrunk, "--dry-run", "--json")
+    prune = ["label", "distill small", "prune small"]
+    assert list(outlook(cli("prune", *asked))) == prune
+    assert list(outlook(cli("compress", *asked, "--until", "prune"))) == prune
+    assert list(outlook(cli("quantize", *asked))) == [*prune, "quantize small"]
+    assert set(outlook(cli("compress", *asked)).values()) == {False}
+    other = ("--set", "students.0.quantization.seed=1")
+    again = [step for step, runs in outlook(cli("quantize", *asked, *other)).items() if runs]
+    assert again == ["quantize small"]
 
 
 # ---------------------------------------------------------------------------------------- recipes
@@ -229,8 +241,15 @@ def test_the_schema_accepts_what_recipe_show_says(cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_each_command_stops_where_it_should(workshop: Path, tmp_path: Path, cli: Cli) -> None:
-    run, asked = tmp_path / "run", (workshop / "recipe.yaml", "--out", tmp_path / "run")
-    made = {"label": "labels", "distill": "students", "export": "models"}
+    run, asked = tmp_path / "run", (workshop / "shrinking.yaml", "--out", tmp_path / "run")
+    student = "students/small"
+    made = {
+        "label": "labels",
+        "distill": f"{student}/distilled",
+        "prune": f"{student}/pruned",
+        "quantize": f"{student}/int8",
+        "export": "models",
+    }
     for number, command in enumerate(made, 1):
         ended = cli(command, *asked)
         assert (ended.code, ended.out.splitlines()[-1]) == (0, f"{command} is done: {run}")

@@ -3,13 +3,17 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
+from compress.calibration import choosing
 from compress.errors import InputError, TeacherError
 from compress.inspection import inspect
+from compress.students.storing import load_student, save_student
 
 
 def test_a_teacher(workshop: Path) -> None:
@@ -22,7 +26,7 @@ def test_a_teacher(workshop: Path) -> None:
 def test_a_student(finished: Path) -> None:
     facts = inspect(finished / "students" / "small" / "distilled")
     assert facts["is"] == "a student"
-    assert facts["name"] == "small, distilled"
+    assert (facts["name"], facts["precision"]) == ("small, distilled", "fp32")
     assert facts["window"] == "512 samples (16 ms past, 16 ms future)"
     # First layer, conv1, head1, head2, rig: weights by the steps that each of them makes.
     window = 31 * 512 + 8 * 192 + 7 * 128 + 448 + 216
@@ -30,6 +34,35 @@ def test_a_student(finished: Path) -> None:
     assert facts["multiply-adds"] == (f"{window:,} a frame in window form, {dense:,} in dense form")
     assert facts["weights"] == "6,188 bytes in fp32, 3,094 in fp16"
     assert facts["training steps"] == "6"
+
+
+def test_an_int8_student(shrunk: Path, cli: Callable[..., Any]) -> None:
+    """Its bytes are those of the file: codes and biases; and four for each scale, in its card."""
+    folder = shrunk / "students" / "small" / "int8"
+    facts = inspect(folder)
+    assert facts["name"] == "small, int8"
+    codes = load_student(folder)[1].quantization
+    assert codes is not None
+    assert facts["precision"] == "int8: first, conv1, head1, head2, rig"
+    tensors = load_file(folder / "weights.safetensors").values()
+    stored = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    scales = sum(map(len, codes.weights.values()))
+    assert facts["weights"].startswith(f"{stored + 4 * scales:,} bytes with their scales; ")
+    assert "precision" in cli("inspect", folder).out
+    assert inspect(folder.with_name("pruned"))["precision"] == "fp32"
+
+
+def test_a_student_with_some_layers_in_float(shrunk: Path, tmp_path: Path) -> None:
+    student, card = load_student(shrunk / "students" / "small" / "int8")
+    codes = card.quantization
+    assert codes is not None
+    chosen = codes.layers | {"first": "float", "head1": "int8_weights", "rig": "float"}
+    partly = choosing(codes, student.config, chosen)
+    save_student(tmp_path / "partly", student, replace(card, quantization=partly))
+    facts = inspect(tmp_path / "partly")
+    assert facts["precision"] == (
+        "int8: conv1, head2; int8 weights, computed in float: head1; float: first, rig"
+    )
 
 
 def test_a_model_file(finished: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from compress.store import file_hash, run_lock
+from compress.students.storing import load_student
 
 Cli = Callable[..., Any]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
@@ -66,7 +67,7 @@ def test_a_finished_run(finished: Path, workshop: Path) -> None:
     assert len(fields["speech"]) == 11
     assert [len(key) for key in fields["keys"].values()] == [16] * 7
     assert (
-        fields["keys"]["verify small onnx"]
+        fields["keys"]["verify small-fp32 onnx"]
         in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
     )
     assert str(workshop) not in text
@@ -103,6 +104,92 @@ def test_a_lost_log_is_no_reason_to_train_again(workshop: Path, run: Path, cli: 
     assert cli("compress", workshop / "recipe.yaml", "--out", run).code == 0
     assert written(run, *before) == before
     assert json.loads((run / "report" / "report.json").read_text())["training"] == []
+
+
+# ------------------------------------------------------------- a student made smaller, and int8
+
+
+def test_a_student_in_two_tiers(shrunk: Path) -> None:
+    steps = sorted(path.name for path in (shrunk / "students" / "small").iterdir())
+    assert steps == ["distilled", "int8", "pruned"]
+    tiers = sorted(path.name for path in (shrunk / "models").iterdir())
+    assert tiers == ["small-fp32", "small-int8"]
+    sizes = [(shrunk / "models" / tier / "model.onnx").stat().st_size for tier in tiers]
+    assert sizes[1] < sizes[0]
+    assert leftovers(shrunk) == []
+
+
+def test_each_file_says_what_its_source_says(shrunk: Path) -> None:
+    report = json.loads((shrunk / "report" / "report.json").read_text())
+    found = {row["result"]["precision"]: row["result"] for row in report["parity"]}
+    assert {precision: row["status"] for precision, row in found.items()} == {
+        "fp32": "passed",
+        "int8": "passed",
+    }
+    # A float file may differ by rounding alone, an int8 one by a code here and there, of its rig too.
+    code = load_student(shrunk / "students" / "small" / "int8")[1].quantization
+    assert code is not None
+    assert code.layers["rig"] == "int8"
+    step = code.tensors["rig"].scale
+    assert (found["fp32"]["max_abs_limit"], found["fp32"]["max_lsb_limit"]) == (1e-5, None)
+    assert found["int8"]["max_abs_limit"] == pytest.approx(max(2e-3, step), rel=0.002)
+    assert found["int8"]["max_lsb_limit"] == 1
+    for row in found.values():
+        assert max(part["max_abs"] for part in row["sets"]) <= row["max_abs_limit"]
+    assert max(part["max_lsb"] for part in found["int8"]["sets"]) <= 1
+
+
+def test_the_report_shows_what_was_lost(shrunk: Path) -> None:
+    report = json.loads((shrunk / "report" / "report.json").read_text())
+    (pruning,), (integers,) = report["pruning"], report["quantization"]
+    assert pruning["asked"] == 0.4 <= pruning["removed"]
+    assert [row["recovery_steps"] for row in pruning["rounds"]] == [3, 3]
+    parameters = [row["parameters"] for row in pruning["rounds"]]
+    assert pruning["parameters_before"] > parameters[0] > parameters[1]
+    assert (integers["method"], integers["chosen_by"]) == ("qat", "auto")
+    assert set(integers["gate"]) == {"mse", "quiet_mse", "jitter", "pbm_loss"}
+    assert integers["gate"]["pbm_loss"]["held"] is None, "nobody knows the times of /p b m/ here"
+    assert len(integers["scan"]) == 2 * len(integers["layers"]) + 2
+    assert {row["what"] for row in integers["scan"]} == {*integers["layers"], "everything"}
+    page = (shrunk / "report" / "report.md").read_text()
+    for text in ("## Pruning", "## int8", "student small, int8, onnx", "small-int8/model.onnx"):
+        assert text in page, text
+
+
+def test_a_second_run_makes_nothing_smaller_again(
+    workshop: Path, shrunk_run: Path, cli: Cli
+) -> None:
+    before = hashes(shrunk_run, ".")
+    ended = cli("compress", workshop / "shrinking.yaml", "--out", shrunk_run)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("done before") == 12
+    assert hashes(shrunk_run, ".") == before
+
+
+@posix
+@pytest.mark.slow
+def test_killed_while_it_is_made_smaller(
+    workshop: Path, shrunk: Path, shrunk_run: Path, cli: Cli, process: Cli
+) -> None:
+    """In the recovery of a second round, and in training with rounding in place."""
+    for name in ("students/small/pruned", "students/small/int8", "models"):
+        shutil.rmtree(shrunk_run / name)
+    asked = ("compress", workshop / "shrinking.yaml", "--out", shrunk_run, "--until", "export")
+    done: dict[str, int] = {}
+    for pattern, times, finishes in (
+        ("*/round-2/checkpoint.pt", 2, ".work/small-pruned/*/round-1/round.json"),
+        ("*/small-int8/*/checkpoint.pt", 2, "students/small/pruned/*"),
+    ):
+        ended = process(*asked, before=strike(pattern, times, signal.SIGKILL))
+        assert ended.code == -signal.SIGKILL, ended.err
+        finished = [path.relative_to(shrunk_run).as_posix() for path in shrunk_run.glob(finishes)]
+        assert finished, "it was struck where it should be"
+        done = written(shrunk_run, *finished)
+    assert not (shrunk_run / "students" / "small" / "int8").exists()
+    assert cli(*asked).code == 0
+    assert written(shrunk_run, *done) == done, "what was finished is not made again"
+    assert hashes(shrunk_run) == hashes(shrunk)
+    assert leftovers(shrunk_run) == []
 
 
 # ------------------------------------------------------------------------------------- bad input
@@ -314,7 +401,9 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     asked = ("compress", workshop / "recipe.yaml", "--out", run)
     asked += ("--set", "gates.min_r2=0.99", "--set", "gates.min_pbm=0.5")
     ended = cli(*asked)
-    assert ended.failed(1, "small onnx: R² against the teacher", "expected >= 0.99", "report.md")
+    assert ended.failed(
+        1, "small-fp32 onnx: R² against the teacher", "expected >= 0.99", "report.md"
+    )
     assert "PBM accuracy: not measured, expected >= 0.5" in ended.err
     gates = json.loads((run / "report" / "report.json").read_text())["gates"]
     assert [gate["status"] for gate in gates] == ["failed", "not run"]

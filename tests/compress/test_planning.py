@@ -29,12 +29,26 @@ def keys_of(workshop: Path, finished: Path) -> Callable[..., Keys]:
     return of
 
 
+@pytest.fixture
+def keys_of_shrinking(workshop: Path, tmp_path: Path) -> Callable[..., Keys]:
+    """Keys of a recipe that prunes and quantizes, with some settings changed; nothing is made."""
+
+    def of(*sets: str, inputs: Inputs | None = None) -> Keys:
+        recipe = load_recipe(workshop / "shrinking.yaml", sets)
+        return keys(plan(recipe, inputs or find_inputs(recipe), tmp_path))
+
+    return of
+
+
 def changed(one: Keys, other: Keys) -> list[str]:
     assert one.keys() == other.keys()
     return [step for step in one if one[step] != other[step]]
 
 
-EXPORTED = ["export small", "verify small onnx", "benchmark small onnx", "report"]
+EXPORTED = [
+    *("export small-fp32", "verify small-fp32 onnx", "benchmark small-fp32 onnx"),
+    "report",
+]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +71,71 @@ def test_a_setting_changes_what_depends_on_it(
     assert changed(before, keys_of(setting)) == (list(before) if expected == "all" else expected)
 
 
+FILES = [
+    f"{stage} small-{precision}{target}"
+    for precision in ("fp32", "int8")
+    for stage, target in (("export", ""), ("verify", " onnx"), ("benchmark", " onnx"))
+]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("quantization.seed=1", ["quantize small", *FILES]),
+        ("quantization.gate.mse=1.5", ["quantize small", *FILES]),
+        ("pruning.remove=0.3", ["prune small", "quantize small", *FILES]),
+        ("pruning.recovery_steps=4", ["prune small", "quantize small", *FILES]),
+        ("smoothing=[1, 1, 1]", FILES),  # the client's, not the weights'
+        ("training.ema=0.5", ["distill small", "prune small", "quantize small", *FILES]),
+    ],
+)
+def test_what_makes_a_student_smaller_redoes_what_follows_from_it(
+    keys_of_shrinking: Callable[..., Keys], setting: str, expected: list[str]
+) -> None:
+    """All files, since the hash of the recipe is inside of them."""
+    after = keys_of_shrinking(f"students.0.{setting}")
+    assert changed(keys_of_shrinking(), after) == [*expected, "report"]
+
+
+def test_an_alignment_changes_what_choices_are_made_by(
+    keys_of_shrinking: Callable[..., Keys], workshop: Path
+) -> None:
+    found = find_inputs(load_recipe(workshop / "shrinking.yaml"))
+    phones = (("P", 0.1, 0.2),)
+    known = {"0": Alignment("pub", phones, tuple(segments_of(phones)))}
+    aligned = Inputs(found.teacher, found.speech, known)
+    expected = ["prune small", "quantize small", *FILES, "verify baselines", "report"]
+    assert changed(keys_of_shrinking(), keys_of_shrinking(inputs=aligned)) == expected
+
+
+def test_each_tier_is_of_the_student_as_it_was_made_last(workshop: Path, tmp_path: Path) -> None:
+    def sources(*sets: str) -> dict[str, str]:
+        recipe = load_recipe(workshop / "shrinking.yaml", sets)
+        (jobs,) = plan(recipe, find_inputs(recipe), tmp_path).students
+        return {tier.name: tier.export.student_folder.name for tier in jobs.tiers} | {
+            job.step: job.source.folder.name for job in (jobs.prune, jobs.quantize) if job
+        }
+
+    assert sources() == {
+        "small-fp32": "pruned",
+        "small-int8": "int8",
+        "pruned": "distilled",
+        "int8": "pruned",
+    }
+    assert sources("students.0.pruning=") == {
+        "small-fp32": "distilled",
+        "small-int8": "int8",
+        "int8": "distilled",
+    }
+    assert sources("students.0.quantization=") == {"small-fp32": "pruned", "pruned": "distilled"}
+
+
 def test_an_alignment_changes_what_is_judged(keys_of: Callable[..., Keys], workshop: Path) -> None:
     found = find_inputs(load_recipe(workshop / "recipe.yaml"))
     phones = (("P", 0.1, 0.2),)
     known = {"100": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
-    expected = ["verify small onnx", "verify baselines", "report"]
+    expected = ["verify small-fp32 onnx", "verify baselines", "report"]
     assert changed(keys_of(), keys_of(inputs=aligned)) == expected
 
 
@@ -72,7 +145,7 @@ def test_a_changed_file_changes_its_checks(workshop: Path, run: Path) -> None:
     before = keys(planned)
     model = run / "models" / "small-fp32" / "model.onnx"
     model.write_bytes(model.read_bytes()[::-1])
-    expected = ["verify small onnx", "benchmark small onnx", "report"]
+    expected = ["verify small-fp32 onnx", "benchmark small-fp32 onnx", "report"]
     assert changed(before, keys(planned)) == expected
     assert [row[0] for row in planned.outlook("report") if row[2]] == [
         "verify",
@@ -97,9 +170,9 @@ def test_some_students_only(workshop: Path, tmp_path: Path) -> None:
         plan(recipe, inputs, tmp_path, ["large", "small", "tall"])
 
 
-def test_stages_are_those_that_steps_name(workshop: Path, finished: Path) -> None:
-    recipe = load_recipe(workshop / "recipe.yaml")
-    steps = [step[0] for step in plan(recipe, find_inputs(recipe), finished).steps()]
+def test_stages_are_those_that_steps_name(workshop: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(workshop / "shrinking.yaml")
+    steps = [step[0] for step in plan(recipe, find_inputs(recipe), tmp_path).steps()]
     assert set(steps) == set(STAGES)
 
 

@@ -14,6 +14,8 @@ from compress.planning import Plan, find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import checking, labelling
 from compress.store import stage
+from compress.students.integers import Range
+from compress.students.storing import load_student
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ def nothing() -> HeldOut:
 
 
 def test_what_is_there_is_not_measured_again(planned: Plan) -> None:
-    job = planned.students[0].verify["onnx"]
+    job = planned.students[0].tiers[0].verify["onnx"]
     assert checking.verify(job, nothing).parity.status == "passed"
     assert len(checking.baselines(planned.baselines, list, nothing)) == 3
 
 
 def test_a_failed_parity_is_measured_again(planned: Plan, heldout: Callable[[], HeldOut]) -> None:
-    job = replace(planned.students[0].verify["onnx"], max_abs=1e-12)
+    job = replace(planned.students[0].tiers[0].verify["onnx"], max_abs=1e-12)
     failed = checking.verify(job, heldout).parity
     assert failed.status == "failed"
     assert failed.sets[0].name == "held-out speech"
@@ -50,7 +52,7 @@ def test_a_failed_parity_is_measured_again(planned: Plan, heldout: Callable[[], 
 
 
 def test_a_new_benchmark_for_a_new_file(planned: Plan) -> None:
-    job = planned.students[0].benchmark["onnx"]
+    job = planned.students[0].tiers[0].benchmark["onnx"]
     content = job.file.read_bytes()
     before, key = checking.benchmark(job), job.key
     assert before.bytes == len(content)
@@ -87,3 +89,18 @@ def test_the_teacher_and_two_baselines(planned: Plan) -> None:
     assert teacher.quality.against_teacher["mse"] == 0
     assert ridge.name.startswith("ridge")
     assert mean.name == "mean curve"
+
+
+def test_an_int8_rig_may_differ_by_a_code(workshop: Path, shrunk: Path) -> None:
+    """Whatever a code stands for; a float head has the recipe's limit, and so has a float file."""
+    recipe = load_recipe(workshop / "shrinking.yaml")
+    job = plan(recipe, find_inputs(recipe), shrunk).students[0].tiers[1].verify["onnx"]
+    codes = load_student(job.student_folder)[1].quantization
+    assert codes is not None
+    coarse = replace(codes, tensors=codes.tensors | {"rig": Range(0.25, 0)})
+    fine = replace(codes, tensors=codes.tensors | {"rig": Range(0.0001, 0)})
+    in_float = replace(coarse, layers=codes.layers | {"rig": "int8_weights"})
+    limits = [checking._limit(job, codes) for codes in (coarse, fine, in_float, None)]
+    assert limits[1:] == [2e-3] * 3
+    assert 0.25 < limits[0] < 0.251
+    assert 0.5 < checking._limit(replace(job, max_lsb=2), coarse) < 0.502

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from compress.planning import Plan, find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import exporting
 from compress.store import file_hash
+from compress.students.conv_fc import Window
+from compress.students.storing import load_student
 from exporters.signature import Signature
 from exporters.targets import load_target
 
@@ -40,8 +43,38 @@ def test_the_signature_is_inside_the_file_and_beside_it(finished: Path) -> None:
     assert set(signature.constants) | set(signature.driven) == set(signature.controls)
 
 
+def test_an_int8_file_tells_its_codes_but_not_every_scale(shrunk: Path) -> None:
+    """Those of weights, one a channel, are in its graph; nothing tells where it was made."""
+    tier = shrunk / "models" / "small-int8"
+    signature = Signature.read(tier / "signature.json")
+    assert signature.precision == "int8"
+    whole = load_student(shrunk / "students" / "small" / "int8")[1].quantization
+    assert whole is not None
+    assert signature.quantization == {
+        "layers": whole.layers,
+        "tensors": {name: vars(found) for name, found in whole.tensors.items()},
+        "made_by": whole.made_by,
+    }
+    assert load_target("onnx").open_runtime(tier / "model.onnx").signature == signature
+    for file in tier.iterdir():
+        if file.name != "stage.json":
+            assert str(shrunk.parent).encode() not in file.read_bytes(), file
+
+
+def test_golden_windows_of_an_int8_file_are_those_of_its_integers(shrunk: Path) -> None:
+    """Within the recipe's limit for int8; the float twin is further off."""
+    tier = shrunk / "models" / "small-int8"
+    golden = np.load(tier / "golden.npz")
+    found = load_target("onnx").open_runtime(tier / "model.onnx").run(golden["audio"])
+    np.testing.assert_allclose(found, golden["rig"], atol=2e-3, rtol=0)
+    twin = Window(load_student(shrunk / "students" / "small" / "int8")[0]).eval()
+    with torch.no_grad():
+        whole = twin(torch.from_numpy(golden["audio"])).numpy()
+    assert np.abs(whole - golden["rig"]).max() > 2e-3
+
+
 def test_equal_students_give_equal_files(planned: Plan, finished: Path) -> None:
-    job = planned.students[0].export
+    job = planned.students[0].tiers[0].export
     shutil.rmtree(job.folder)
     exported = exporting.run(job)
     for name in ("model.onnx", "signature.json", "golden.npz", "stage.json"):
@@ -49,6 +82,6 @@ def test_equal_students_give_equal_files(planned: Plan, finished: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_made_again(planned: Plan) -> None:
-    job = planned.students[0].export
+    job = planned.students[0].tiers[0].export
     job.files["onnx"].unlink()
     assert exporting.run(job).files["onnx"].is_file()

@@ -18,7 +18,7 @@ from compress.planning import Plan, find_inputs, plan
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import watched
 from compress.stages import labelling, training
-from compress.stages.training import find_guide
+from compress.stages.training import find_student
 from compress.students.storing import load_student
 
 
@@ -126,7 +126,7 @@ def test_a_student_asked_for_alone_has_its_guides_trained_first(
     assert distill_keys(alone) == distill_keys(guided()), "the same students, shown or not"
     steps = [(step, what) for step, what, _, _ in alone.steps()]
     assert [what for step, what in steps if step == "distill"] == ["small", "middle", "tiny"]
-    assert [what for step, what in steps if step == "export"] == ["tiny"]
+    assert [what for step, what in steps if step == "export"] == ["tiny-fp32"]
     with_one = guided("small", "tiny")
     assert [job.settings.name for job in with_one.distills] == ["small", "middle", "tiny"]
     assert [job.settings.name for job in guided("small").distills] == ["small"]
@@ -182,7 +182,9 @@ def test_a_guide_of_another_rig_is_refused(planned: Plan, made: Labels, tmp_path
     card["driven"] = card["driven"][::-1]
     (other / "student.json").write_text(json.dumps(card))
     asked = replace(
-        job, folder=tmp_path / "distilled", guide=find_guide("small", "other", tmp_path)
+        job,
+        folder=tmp_path / "distilled",
+        guide=find_student("The guide of small", "other", tmp_path),
     )
     with pytest.raises(
         ModelError, match=r"The guide of small in .*/other moves 27 controls, mouth"
@@ -195,14 +197,14 @@ def test_a_guide_from_elsewhere_is_a_folder_known_by_its_bytes(
     planned: Plan, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(planned.students[0].distill.folder, tmp_path / "elsewhere" / "a")
-    found = find_guide("tiny", "elsewhere/a", tmp_path)
+    found = find_student("The guide of tiny", "elsewhere/a", tmp_path)
     assert found.folder == folder
     (tmp_path / "here").mkdir()
-    again = find_guide("tiny", "../elsewhere/a", tmp_path / "here")
+    again = find_student("The guide of tiny", "../elsewhere/a", tmp_path / "here")
     assert again.key == found.key, "wherever it is looked for from"
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    assert find_guide("tiny", "elsewhere/a", tmp_path).key != found.key
+    assert find_student("The guide of tiny", "elsewhere/a", tmp_path).key != found.key
 
 
 @pytest.mark.parametrize(
@@ -220,12 +222,12 @@ def test_a_guide_that_is_not_there_is_refused(
     for name in files:
         (tmp_path / "a" / name).touch()
     with pytest.raises(ModelError, match=rf"guide of tiny is \./a, but .*/a has {missing}\. Exp"):
-        find_guide("tiny", "./a", tmp_path)
+        find_student("The guide of tiny", "./a", tmp_path)
 
 
 def test_a_builtin_guide_that_does_not_ship_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no builtin:nobody"):
-        find_guide("tiny", "builtin:nobody", tmp_path)
+        find_student("The guide of tiny", "builtin:nobody", tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -256,16 +258,18 @@ def test_all_plans_that_cannot_work_are_named(student_settings: StudentSettings)
 
     plans = [changed("a", head_kernel=90), changed("b"), changed("c", first_kernel=33)]
     with pytest.raises(UsageError, match=r"(?s)Student a cannot.*Student c cannot") as error:
-        training.check_students(plans)
+        training.check_students(plans, Path())
     assert "Student b" not in str(error.value)
 
 
 def test_parameters_by_hand(student_settings: StudentSettings) -> None:
     """First layer, norms, three convolutions of the head: counted for three outputs."""
-    sizes = training.check_students([student_settings], outputs=3)
-    more = training.check_students([student_settings], outputs=4)
+    sizes = training.check_students([student_settings], Path(), outputs=3)
+    more = training.check_students([student_settings], Path(), outputs=4)
     assert list(sizes) == ["tiny"]
-    assert more["tiny"] - sizes["tiny"] == 8 + 1, "one more row of eight weights, and its bias"
+    assert more["tiny"].parameters - sizes["tiny"].parameters == 8 + 1, (
+        "one more row of eight weights, and its bias"
+    )
 
 
 def test_layers_that_a_guide_of_the_recipe_lacks_are_named_before_anything_runs(
@@ -277,9 +281,9 @@ def test_layers_that_a_guide_of_the_recipe_lacks_are_named_before_anything_runs(
         return [student_settings, student_settings.model_copy(update=tiny)]
 
     with pytest.raises(UsageError, match=r"Student small cannot be guided: .*no layer 'conv4'"):
-        training.check_students(guided())
-    training.check_students(guided(feature_layers={"conv1": "head1"}))
-    training.check_students(guided(feature_weight=0.0))
+        training.check_students(guided(), Path())
+    training.check_students(guided(feature_layers={"conv1": "head1"}), Path())
+    training.check_students(guided(feature_weight=0.0), Path())
 
 
 def test_the_card_says_how_long_training_was(planned: Plan, made: Labels, tmp_path: Path) -> None:

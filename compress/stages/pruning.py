@@ -1,0 +1,34 @@
+"""Stage prune: a distilled student in, the same with fewer channels out."""
+
+from dataclasses import replace
+
+from compress.labels import Labels
+from compress.stages.shrinking import ShrinkJob, Shrunk, found, keep, lesson_of
+from compress.store import stage
+from compress.students.storing import load_student
+
+
+def run(job: ShrinkJob, labels: Labels) -> Shrunk:
+    """The pruned student, made now or found."""
+    if not stage(job.folder, job.key).hit:
+        _prune(job, labels)
+    return found(job)
+
+
+def _prune(job: ShrinkJob, labels: Labels) -> None:
+    from compress.pruning_rounds import prune_in_rounds
+
+    settings = job.settings.pruning
+    assert settings is not None
+    student, card = load_student(job.source.folder)
+    pruned, record = prune_in_rounds(
+        student, card, lesson_of(job, labels), settings, job.checkpoints, job.events
+    )
+    steps = sum(row.recovery_steps for row in record.rounds)
+    card = replace(
+        card,
+        step="pruned",
+        parameters=pruned.parameters_count,
+        training_steps=card.training_steps + steps,
+    )
+    keep(job, pruned, card, record.to_json())

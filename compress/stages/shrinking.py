@@ -1,0 +1,132 @@
+"""What the stages prune and quantize share: a trained student in, a smaller one out."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from compress.alignments import Alignment
+from compress.errors import AudioError
+from compress.labels import Labels
+from compress.split import prompt_id, watched
+from compress.stages.training import KnownStudent, guide_of, material
+from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from compress.students.storing import StudentCard, save_student
+
+if TYPE_CHECKING:
+    from compress.pruning_rounds import Lesson
+    from compress.recipe import StudentSettings
+    from compress.students.conv_fc import ConvFC
+
+FORMAT = 1
+Step = Literal["pruned", "int8"]
+TOOLS = ("torch", "numpy", "lightning-fabric", "torch-pruning", "torchao")
+
+
+@dataclass(frozen=True)
+class ShrinkJob:
+    """Everything that a pruned or an int8 student depends on; keys stand for labels and alignments.
+
+    `source` is the student that it is made of.
+    """
+
+    step: Step
+    folder: Path
+    work: Path
+    events: Path
+    source: KnownStudent
+    labels_key: str
+    alignments: Mapping[str, Alignment]
+    alignments_key: str
+    settings: "StudentSettings"
+    seed: int
+    threads: int
+    guide: KnownStudent | None = None
+
+    @property
+    def key(self) -> str:
+        own = self.settings.pruning if self.step == "pruned" else self.settings.quantization
+        assert own is not None
+        return content_key(
+            format=FORMAT,
+            step=self.step,
+            source=self.source.key,
+            labels=self.labels_key,
+            alignments=self.alignments_key,
+            settings=own.model_dump(mode="json"),
+            training=self.settings.training.model_dump(mode="json"),
+            seed=self.seed,
+            threads=self.threads,
+            guide=self.guide.key if self.guide else None,
+            versions=tool_versions(*TOOLS),
+        )
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the state of unfinished work is kept; of use to this key only."""
+        return self.work / self.key
+
+    @property
+    def record(self) -> Path:
+        """How it was made, for the report."""
+        return self.folder / f"{self.step}.json"
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A smaller student's folder and what ``pruned.json`` or ``int8.json`` in it says."""
+
+    folder: Path
+    key: str
+    parameters: int
+    record: dict[str, Any]
+
+
+def lesson_of(job: ShrinkJob, labels: Labels) -> "Lesson":
+    """What the student goes on learning from: what it was distilled from, guide and all.
+
+    Choices are made on the clips that training sets aside, or on those that it hears where none
+    are: held-out speech has no part in them.
+    """
+    from compress.pruning_rounds import Lesson
+    from compress.stretches import examples
+    from compress.watching import choose
+
+    train = labels.side("train")
+    aside = [clip for clip in train if watched(prompt_id(clip.id))] or list(train)
+    if not aside:
+        raise AudioError(
+            f"There is no speech to train on, and so none to make {job.settings.name} smaller by. "
+            f"Add folders to speech.train."
+        )
+    return Lesson(
+        material=material(labels),
+        watched=choose(aside, examples(labels, aside), job.alignments, labels.driven),
+        training=job.settings.training,
+        seed=job.seed,
+        guide=guide_of(job.settings.name, job.guide, labels),
+    )
+
+
+def keep(job: ShrinkJob, student: "ConvFC", card: StudentCard, record: dict[str, Any]) -> None:
+    """Write the result, all of it or nothing."""
+    with atomic_folder(job.folder) as folder:
+        save_student(folder, student, card)
+        atomic_write(folder / job.record.name, json.dumps(record, indent=1) + "\n")
+        seal(folder, job.key)
+
+
+def found(job: ShrinkJob) -> Shrunk:
+    """The result that is there; what was kept to go on from is cleared away."""
+    from compress.students.storing import load_student
+
+    if job.checkpoints.exists():
+        shutil.rmtree(job.checkpoints)
+        for folder in (job.work, job.work.parent):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    assert stage(job.folder, job.key).hit
+    record = json.loads(job.record.read_text("utf-8"))
+    return Shrunk(job.folder, job.key, load_student(job.folder)[1].parameters, record)

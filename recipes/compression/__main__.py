@@ -1,0 +1,68 @@
+"""What each step to a smaller student costs: prunes, quantizes and judges the reference students.
+
+    python -m recipes.compression run FOLDER --speech REAL SYNTHETIC [--labels DIR] [--rows ID …] [--jobs 2]
+    python -m recipes.compression cuts FOLDER --speech REAL SYNTHETIC [--labels DIR]
+    python -m recipes.compression pack FOLDER       puts the smaller reference students into compress/assets
+    python -m recipes.compression table FOLDER      writes the part of docs/results.md, and docs/compression.json
+
+REAL and SYNTHETIC are the folders that ``python -m recipes.build.speech`` fetches and makes. What is there already is not made
+again. ``--labels`` is a folder that ``recipes.ablation run`` labelled already.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from recipes.compression.rows import read_rows
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from recipes.ablation.running import open_bench
+    from recipes.compression.running import run_in
+
+    speech = tuple(str(path.absolute()) for path in arguments.speech)
+    bench = (arguments.labels or arguments.folder).absolute()
+    opened = open_bench(bench, speech, "builtin:small")  # labels once, before the workers start
+    if arguments.command == "cuts":
+        from recipes.compression import cuts
+
+        cuts.run(opened, arguments.folder.absolute())
+        return
+    rows = [row for row in read_rows() if not arguments.rows or row.id in arguments.rows]
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
+        folder = arguments.folder.absolute()
+        for job in [workers.submit(run_in, bench, speech, folder, row) for row in rows]:
+            print(job.result(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "cuts"):
+        running = commands.add_parser(name)
+        running.add_argument("folder", type=Path)
+        running.add_argument("--speech", type=Path, nargs="+", required=True)
+        running.add_argument("--labels", type=Path)
+    running = commands.choices["run"]
+    running.add_argument("--rows", nargs="*", default=[])
+    running.add_argument("--jobs", type=int, default=2)
+    for name in ("pack", "table"):
+        commands.add_parser(name).add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command in ("run", "cuts"):
+        run(arguments)
+    elif arguments.command == "pack":
+        from recipes.compression.packing import pack
+
+        pack(arguments.folder)
+    else:
+        from recipes.compression.table import write
+
+        write(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()
