@@ -233,12 +233,16 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         return TierJobs(name, export, verify, benchmark)
 
     def jobs(name: str) -> StudentJobs:
-        """The float tier is of the student as it was made last, pruned or not."""
+        """The float tier is of the student as it was made last, pruned or not.
+
+        One that starts from an int8 student has no other tier.
+        """
         distill, settings = distilled(name), known[name]
         prune = shrunk("pruned", name, distill) if settings.pruning else None
         last = prune or distill
         quantize = shrunk("int8", name, last) if settings.quantization else None
-        tiers = [tier(name, FP32, last)]
+        rounded = distill.start is not None and distill.start.step == "int8"
+        tiers = [tier(name, INT8 if rounded else FP32, last)]
         if quantize is not None:
             tiers.append(tier(name, INT8, quantize))
         return StudentJobs(name, distill, prune, quantize, tuple(tiers))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from compress.allocation import allocate, comparable, loss_rises, measure
+from compress.allocation import allocate, comparable, loss_rises, measure, require_reachable
 from compress.distillation import Material, distill
 from compress.losses import Criterion
 from compress.progress import bar
@@ -125,7 +125,9 @@ def prune_in_rounds(
     trained.
     """
     whole = student
-    _require_reachable(student.config, settings)
+    require_reachable(
+        student.config, settings.of, settings.remove, settings.allocation, settings.multiple
+    )
     left = 1 - Fraction(str(settings.remove))
     before = {name: measure(student.config, name) for name in QUANTITIES}  # type: ignore[arg-type]
     rounds: list[Round] = []
@@ -150,14 +152,6 @@ def prune_in_rounds(
         atomic_write(place / "round.json", json.dumps(asdict(made)) + "\n")
         rounds.append(made)
     return student, Pruned(before, prunable(whole.config), prunable(student.config), tuple(rounds))
-
-
-def _require_reachable(config: ConvFCConfig, settings: "PruningSettings") -> None:
-    # How narrow layers may get depends on no score.
-    any_scores = {name: torch.zeros(channels) for name, channels in prunable(config).items()}
-    any_rises = {name: [0.0] * channels for name, channels in prunable(config).items()}
-    of, how = settings.of, settings.allocation
-    allocate(config, any_scores, of, settings.remove, how, settings.multiple, any_rises)
 
 
 def cut(student: ConvFC, lesson: Lesson, settings: "PruningSettings", remove: float) -> ConvFC:

@@ -39,10 +39,14 @@ LATER = {"smoothing", "pruning", "quantization", "start"}
 
 @dataclass(frozen=True)
 class KnownStudent:
-    """A trained student that another one needs: its folder, and the key or hash of what lies there."""
+    """A trained student that another one needs: its folder, and the key or hash of what lies there.
+
+    `step` is what it says of itself: distilled, pruned or int8.
+    """
 
     folder: Path
     key: str
+    step: str = "distilled"
 
 
 def find_student(role: str, name: str, base: Path) -> KnownStudent:
@@ -57,7 +61,13 @@ def find_student(role: str, name: str, base: Path) -> KnownStudent:
             f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
             f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
         )
-    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}))
+    try:
+        step = str(json.loads(files[0].read_text("utf-8"))["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{role} is {name}, but {files[0]} is damaged ({type(error).__name__}: {error})."
+        ) from error
+    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)
 
 
 @dataclass(frozen=True)
@@ -180,22 +190,10 @@ def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvF
 
 def _copy(job: DistillJob, start: KnownStudent, labels: Labels) -> None:
     """A trained student under the name that it has in this run."""
-    role = f"The start of {job.settings.name}"
-    _in_float(role, start)
-    student, card = _same_rig(role, start, labels)
+    student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
     with atomic_folder(job.folder) as folder:
         save_student(folder, student, replace(card, name=job.settings.name))
         seal(folder, job.key)
-
-
-def _in_float(role: str, known: KnownStudent) -> "tuple[ConvFC, StudentCard]":
-    student, card = load_student(known.folder)
-    if card.quantization is not None:
-        raise ModelError(
-            f"{role} in {known.folder} is an int8 student, whose weights are rounded already. "
-            f"Expected a float one, such as RUN/students/small/distilled."
-        )
-    return student, card
 
 
 def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
@@ -246,7 +244,14 @@ def check_students(
 def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConfig":
     if settings.start is not None:
         role = f"The start of {settings.name}"
-        return _in_float(role, find_student(role, settings.start, base))[0].config
+        start = find_student(role, settings.start, base)
+        if start.step == "int8" and (settings.pruning or settings.quantization):
+            raise ModelError(
+                f"{role} in {start.folder} is an int8 student, whose weights are rounded already. "
+                f"Expected a float one, such as RUN/students/small/distilled, or neither pruning "
+                f"nor quantization."
+            )
+        return load_student(start.folder)[0].config
     import torch
 
     with torch.device("meta"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -214,10 +215,30 @@ def test_a_start_of_another_rig(
 def test_a_start_that_is_rounded_already(
     starting: Callable[..., Path], shrunk: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    """Its float tier would be none."""
+    """It cannot be made int8 again."""
     ended = cli("compress", starting(shrunk / "students/small/int8"), "--out", tmp_path / "run")
     assert ended.failed(3, "The start of ready", "is an int8 student", "distilled")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_start_in_int8_has_that_tier_alone(
+    starting: Callable[..., Path], shrunk: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """The same file as in the run that made it, but for what its signature says of the recipe."""
+    source, run = shrunk / "students" / "small" / "int8", tmp_path / "run"
+    ended = cli("compress", starting(source, quantization=None), "--out", run)
+    assert ended.code == 0, ended.err
+    assert [path.name for path in (run / "models").iterdir()] == ["ready-int8"]
+    golden = [
+        np.load(folder / "golden.npz")["rig"]
+        for folder in (run / "models" / "ready-int8", shrunk / "models" / "small-int8")
+    ]
+    assert np.array_equal(*golden)
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert [row["result"]["status"] for row in report["parity"]] == ["passed"]
+    (row,) = [row for row in report["tiers"] if row["kind"] == "student"]
+    assert (row["name"], row["provenance"]) == ("student ready, int8, onnx", "reference weights")
 
 
 # ------------------------------------------------------------------------------------------------
