@@ -72,7 +72,7 @@ class QuantizationSettings(Section):
     )
     gate: QualityGate = Field(default_factory=QualityGate, description="what auto must keep")
     qat_steps: Count = Field(1000, description="optimiser steps with rounding in place")
-    qat_learning_rate: Positive = Field(5.0e-4, description="their peak learning rate")
+    qat_learning_rate: Positive = Field(1.0e-4, description="their peak learning rate")
     freeze_share: Share = Field(
         0.5, description="share of these steps after which the ranges stay as they are"
     )

@@ -1,6 +1,6 @@
 """What each step to a smaller student costs: prunes, quantizes and judges the reference students.
 
-    python -m recipes.compression run FOLDER --speech REAL SYNTHETIC [--labels DIR] [--rows ID …] [--jobs 2]
+    python -m recipes.compression run FOLDER --speech REAL SYNTHETIC [--labels DIR] [--rows ID …] [--methods ptq qat] [--jobs 2]
     python -m recipes.compression cuts FOLDER --speech REAL SYNTHETIC [--labels DIR]
     python -m recipes.compression pack FOLDER       puts the smaller reference students into compress/assets
     python -m recipes.compression table FOLDER      writes the part of docs/results.md, and docs/compression.json
@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     rows = [row for row in read_rows() if not arguments.rows or row.id in arguments.rows]
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
-        folder = arguments.folder.absolute()
-        for job in [workers.submit(run_in, bench, speech, folder, row) for row in rows]:
+        folder, methods = arguments.folder.absolute(), tuple(arguments.methods)
+        for job in [workers.submit(run_in, bench, speech, folder, row, methods) for row in rows]:
             print(job.result(), flush=True)
 
 
@@ -48,6 +48,7 @@ def main() -> None:
         running.add_argument("--labels", type=Path)
     running = commands.choices["run"]
     running.add_argument("--rows", nargs="*", default=[])
+    running.add_argument("--methods", nargs="*", default=["ptq", "qat"], help="of int8")
     running.add_argument("--jobs", type=int, default=2)
     for name in ("pack", "table"):
         commands.add_parser(name).add_argument("folder", type=Path)

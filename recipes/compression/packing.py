@@ -1,9 +1,10 @@
 """Puts the int8 students that ship into compress/assets, with a card each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from compress.students.storing import load_student
+from compress.students.storing import load_student, save_student
 from recipes.compression.rows import Row, read_rows
 from recipes.compression.table import ENGLISH, QUIET, UNSEEN, against, signed
 
@@ -23,8 +24,8 @@ def pack(folder: Path) -> None:
             continue
         source, target = folder / row.id / row.ships_step, ASSETS / row.ships
         target.mkdir(exist_ok=True)
-        for name in ("weights.safetensors", "student.json"):
-            (target / name).write_bytes((source / name).read_bytes())
+        student, facts = load_student(source)
+        save_student(target, student, replace(facts, name=row.ships))
         (target / "README.md").write_text(card(row, folder), "utf-8")
         size = sum(path.stat().st_size for path in target.iterdir())
         assert size < LARGEST_BYTES, f"{row.ships} has {size:,} bytes, expected < {LARGEST_BYTES:,}"
@@ -53,7 +54,7 @@ def card(row: Row, folder: Path) -> str:
     how = "calibrated on training speech" if row.ships_step == "ptq" else "trained with rounding"
     text = f"""# Model card: {row.ships}
 
-`builtin:{row.student}` ([its card](../{row.student}/README.md)) made smaller: {facts.parameters if not pruning else found["facts"]["parameters"]:,} parameters, {found["facts"]["multiply_adds_window"] / 1e6:.2f} M multiply-adds a window,
+`builtin:{row.student}` ([its card](../{row.student}/README.md)) made smaller: {facts.parameters:,} parameters, {found["facts"]["multiply_adds_window"] / 1e6:.2f} M multiply-adds a window,
 {found["bytes"] / 1000:.1f} kB as ONNX. {cut}, {how} ({integers.made_by["calibration_batches"]} batches, {integers.made_by["observer"]} observer). Layers with int8 weights that compute
 in float: {", ".join(float_layers)}. Stored as int8 codes; scales are in `student.json`.
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,16 @@ from recipes.compression.rows import Row
 JUDGED = ("english", "synthetic", QUIET)
 
 
-def run_in(bench: Path, speech: tuple[str, ...], folder: Path, row: Row) -> str:
+def run_in(
+    bench: Path, speech: tuple[str, ...], folder: Path, row: Row, methods: tuple[str, ...]
+) -> str:
     torch.set_num_threads(1)
-    run_row(open_bench(bench, speech, "builtin:small"), folder, row)
+    run_row(open_bench(bench, speech, "builtin:small"), folder, row, methods)
     return row.id
 
 
-def run_row(bench: Bench, folder: Path, row: Row) -> None:
-    """Each step's student and result, made now or found."""
+def run_row(bench: Bench, folder: Path, row: Row, methods: Sequence[str]) -> None:
+    """Each step's student and result, made now or found; int8 by the `methods`, ptq or qat."""
     settings = next(s for s in load_recipe("reference").students if s.name == row.student)
     student, card = load_student(resolve(f"builtin:{row.student}", Path()))
     lesson = lesson_of(bench, settings)
@@ -53,7 +56,7 @@ def run_row(bench: Bench, folder: Path, row: Row) -> None:
             began = time.monotonic()
             made, own_card, record = make()
             minutes = (time.monotonic() - began) / 60
-            save_student(here, made, own_card)
+            save_student(here, made, replace(own_card, parameters=made.parameters_count))
             file = export(here, settings)
             result = {
                 "row": row.id,
@@ -80,13 +83,11 @@ def run_row(bench: Bench, folder: Path, row: Row) -> None:
 
         student = step("recovered", recovered)
     integers = row.quantization_settings
-    for method in ("ptq", "qat"):
+    for method in methods:
         own = integers.model_copy(update={"method": method})
 
         def quantized(own: Any = own, source: ConvFC = student) -> Any:
             made, codes, record = quantize(source, lesson, own, place / "work" / own.method)
-            from dataclasses import replace
-
             return made, replace(card, step="int8", quantization=codes), record.to_json()
 
         step(method, quantized)
