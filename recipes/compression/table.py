@@ -37,7 +37,11 @@ def write(folder: Path) -> None:
     if (folder / "cuts.json").exists():
         found["cuts"] = json.loads((folder / "cuts.json").read_text("utf-8"))
     for row in read_rows():
-        paths = {step: folder / row.id / step / "result.json" for step in TITLES}
+        paths = {
+            step: folder / row.id / step / "result.json"
+            for step in TITLES
+            if step != "fp32" or row.id == row.student
+        }
         found[row.id] = {
             s: json.loads(p.read_text("utf-8")) for s, p in paths.items() if p.exists()
         }
@@ -45,8 +49,18 @@ def write(folder: Path) -> None:
             lite = folder / row.id / step / "tflite.json"
             if lite.exists():
                 found[row.id][step]["tflite"] = json.loads(lite.read_text("utf-8"))
-    (DOCS / "compression.json").write_text(json.dumps(found, separators=(",", ":")) + "\n", "utf-8")
+    text = json.dumps(_rounded(found), separators=(",", ":"))
+    (DOCS / "compression.json").write_text(text + "\n", "utf-8")
     compose()
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits: more than any table shows, in a third of the bytes."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def section(found: dict[str, Any]) -> str:
@@ -61,9 +75,9 @@ def section(found: dict[str, Any]) -> str:
             paired_table(own, found),
         ]
     parts += ["### What int8 was asked", goals(found)]
-    scan = found.get("tiny", {}).get("ptq")
+    scan = found.get("tiny-head", {}).get("ptq")
     if scan:
-        parts += ["### One layer of `tiny` in int8 at a time", scan_table(scan)]
+        parts += ["### One layer of `tiny` in int8 at a time, on clips set aside", scan_table(scan)]
     if "cuts" in found:
         parts += ["### Which channels go, and in which layers", cuts_table(found["cuts"])]
     return "\n\n".join(parts)
