@@ -44,8 +44,10 @@ def main() -> None:
         run(arguments)
     else:
         from recipes.ablation.table import write
+        from recipes.results import compose
 
         write(arguments.folder)
+        compose()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/results.md and docs/results.json, from the results of the rows that were run."""
+"""docs/results.json, and the page of docs/results.md that is made of it."""
 
 import json
 from collections.abc import Sequence
@@ -32,18 +32,8 @@ GOALS = (
 
 
 def write(folder: Path) -> None:
-    """Write both files from the rows' results in `folder`; rows without one read ``not run``."""
+    """docs/results.json from the rows' results in `folder`; rows without one will read ``not run``."""
     (DOCS / "results.json").write_text(json.dumps(collected(folder), indent=1) + "\n", "utf-8")
-    compose()
-
-
-def compose() -> None:
-    """docs/results.md from the figures in docs/: each ingredient's, then those of smaller students."""
-    from recipes.compression.table import section
-
-    found = json.loads((DOCS / "results.json").read_text("utf-8"))
-    smaller = json.loads((DOCS / "compression.json").read_text("utf-8"))
-    (DOCS / "results.md").write_text(f"{page(found)}\n{section(smaller)}\n", "utf-8")
 
 
 def collected(folder: Path) -> dict[str, list[Result]]:

@@ -61,8 +61,10 @@ def main() -> None:
         pack(arguments.folder)
     else:
         from recipes.compression.table import write
+        from recipes.results import compose
 
         write(arguments.folder)
+        compose()
 
 
 if __name__ == "__main__":

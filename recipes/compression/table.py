@@ -30,9 +30,7 @@ GOALS = (
 
 
 def write(folder: Path) -> None:
-    """Collect the rows' results into docs/compression.json and write docs/results.md anew."""
-    from recipes.ablation.table import compose
-
+    """docs/compression.json from the rows' results in `folder`."""
     found: dict[str, Any] = {}
     if (folder / "cuts.json").exists():
         found["cuts"] = json.loads((folder / "cuts.json").read_text("utf-8"))
@@ -51,7 +49,6 @@ def write(folder: Path) -> None:
                 found[row.id][step]["tflite"] = json.loads(lite.read_text("utf-8"))
     text = json.dumps(_rounded(found), separators=(",", ":"))
     (DOCS / "compression.json").write_text(text + "\n", "utf-8")
-    compose()
 
 
 def _rounded(value: Any) -> Any:
@@ -204,7 +201,7 @@ def scan_table(result: Result) -> str:
             f"{row['cost']['mse']:.3f}",
             f"{row['cost']['quiet_mse']:.3f}",
             f"{row['cost']['jitter']:.3f}",
-            f"{-100 * row['cost']['pbm_loss']:+.1f}",
+            f"{0 - 100 * row['cost']['pbm_loss']:+.1f}",
         ]
         for row in result["record"]["scan"]["rows"]
     ]
