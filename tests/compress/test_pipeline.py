@@ -22,8 +22,10 @@ Cli = Callable[..., Any]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
 # Python that runs first in a child: it takes a signal once so many writes of a name are done.
+# A shell that starts the tests in the background has them ignore SIGINT, and children inherit that.
 STRIKE = """
-import fnmatch, os, pathlib
+import fnmatch, os, pathlib, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 left = [{times}]
 def struck(move):
     def moved(source, target):
