@@ -59,7 +59,7 @@ def card(row: Row, folder: Path) -> str:
 in float: {", ".join(float_layers)}. Stored as int8 codes; scales are in `student.json`.
 
 **Made by** `python -m recipes.compression run … --rows {row.id}`, packed by `python -m recipes.compression pack`. Learned from the same speech, labels and guide as
-`{row.student}`; no held-out speech had a part in it.
+`{row.student}`; no held-out speech had a part in its weights or ranges; which row ships was chosen with the figures below at hand.
 
 ## Held-out figures, of the ONNX file
 
