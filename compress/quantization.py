@@ -3,7 +3,7 @@
 torchao's PT2E flow on the exported graph of a student whose batch norm is folded: int8 weights with
 one symmetric scale for each output channel, int8 activations with one affine scale for each tensor,
 a choice for each layer (`Choice`). What was found is kept as a `Quantization` beside the float
-weights; `integer_form` makes the same graph of it again, whatever found it: calibration or training
+weights; `IntegerWindow` makes the same graph of it again, whatever found it: calibration or training
 (compress/calibration.py, compress/fake_quantized.py).
 """
 
@@ -253,13 +253,17 @@ class _Exported(nn.Module):
 class IntegerWindow(_Exported):
     """The window form of an int8 student: what every file of it is compared with.
 
-    Codes are exact; sums of products are float32, where a runtime has int32.
+    Made of its float twin and what is stored beside it. Codes are exact; sums of products are
+    float32, where a runtime has int32.
     """
 
-    def __init__(self, graph: fx.GraphModule) -> None:
+    def __init__(self, student: ConvFC, quantization: Quantization) -> None:
         super().__init__()
-        self.graph_module = graph
-        self._codes = _ending_in_codes(graph)
+        self._made_of = (student, quantization)
+        with torch.no_grad():
+            graph = captured_window(student)
+            self.graph_module = integer_graph(graph, student.config, quantization)
+        self._codes = _ending_in_codes(self.graph_module)
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[batch, 1, window]` → `[batch, outputs]`."""
@@ -269,6 +273,31 @@ class IntegerWindow(_Exported):
     def codes(self, audio: Tensor) -> Tensor | None:
         """The last quantized tensor, int8 `[batch, channels, steps]`; None where there is none."""
         return None if self._codes is None else self._codes(audio)
+
+    def unfolded(self) -> fx.GraphModule:
+        """The same for a batch of one, weights float and quantized in the graph."""
+        student, quantization = self._made_of
+        with torch.no_grad():
+            graph = captured_window(student, batch=1)
+            return integer_graph(graph, student.config, quantization, fold=False)
+
+    def layers(self, audio: Tensor) -> dict[str, Tensor]:
+        """What each layer gives the next, as values: `[batch, channels, steps]`, the rig last."""
+        student, _ = self._made_of
+        names = iter(student.config.layer_names)
+        found: dict[str, Tensor] = {}
+
+        class Recorder(fx.Interpreter):
+            def run_node(self, node: fx.Node) -> Any:
+                if node.target in _CONVOLUTIONS:
+                    arriving = node.args[0]
+                    assert isinstance(arriving, fx.Node)
+                    found[next(names)] = self.env[arriving]
+                return super().run_node(node)
+
+        rig = Recorder(self.graph_module).run(audio)
+        given = [*list(found.values())[1:], rig[:, :, None]]
+        return dict(zip(found, given, strict=True))
 
 
 class IntegerDense(_Exported, DenseStudent):
@@ -282,15 +311,6 @@ class IntegerDense(_Exported, DenseStudent):
     def forward(self, audio: Tensor) -> Tensor:
         rig: Tensor = self.graph_module(audio)[0]
         return rig
-
-
-def integer_form(
-    student: ConvFC, quantization: Quantization, *, fold: bool = True
-) -> IntegerWindow:
-    """The int8 window form of a student, made of its float twin and what is stored beside it."""
-    with torch.no_grad():
-        graph = captured_window(student)
-        return IntegerWindow(integer_graph(graph, student.config, quantization, fold=fold))
 
 
 def _ending_in_codes(graph: fx.GraphModule) -> fx.GraphModule | None:

@@ -16,10 +16,18 @@ import numpy as np
 
 from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.metadata import SIGNATURE_KEY, metadata
+from exporters.onnx_graph import (
+    structure_of,
+    until_last_codes,
+    with_all_outputs,
+    with_half_weights,
+)
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
 from exporters.source import frozen_copy
+from exporters.structure import Structure
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,7 +35,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUFFIX = ".onnx"
-SIGNATURE_KEY = "lipstill.signature"
+PRECISIONS = ("fp32", "fp16", "int8")
+TOOLS = ("torch", "onnx", "onnxscript", "onnxsim")
+RUNTIMES = ("onnxruntime",)
 
 
 def export(
@@ -44,11 +54,13 @@ def export(
     """
     require("torch", "onnx", "onnxscript", "onnxsim", purpose="export ONNX files")
     model = _simplified(_converted(module, signature, opset))
+    if signature.precision == "fp16":
+        model = with_half_weights(model)
     _strip(model)
     model.producer_name = "lipstill"
     model.producer_version = ""
     model.graph.name = signature.student
-    for key, value in _metadata(signature).items():
+    for key, value in metadata(signature).items():
         model.metadata_props.add(key=key, value=value)
     _check(model, "after simplification")
     _check_interface(model, signature)
@@ -146,39 +158,6 @@ def _strip(message: Any) -> None:
                 _strip(member)
 
 
-def _metadata(signature: Signature) -> dict[str, str]:
-    """The whole signature for programs, and what a person in a model viewer asks first."""
-    facts = {
-        SIGNATURE_KEY: signature.to_json(),
-        "lipstill.student": f"{signature.student}, {signature.precision}",
-        "lipstill.rig_controls": ", ".join(signature.driven),
-        "lipstill.sample_rate_hz": str(signature.sample_rate_hz),
-        "lipstill.window_samples": str(signature.window),
-        "lipstill.past_ms": f"{signature.past_ms:g}",
-        "lipstill.future_ms": f"{signature.future_ms:g}",
-        "lipstill.smoothing": ", ".join(f"{weight:g}" for weight in signature.smoothing),
-        "lipstill.latency_ms": f"{signature.latency_ms:g}",
-    }
-    if signature.quantization:
-        facts["lipstill.quantization"] = _in_words(signature.quantization)
-    return facts
-
-
-def _in_words(quantization: dict[str, object]) -> str:
-    """Names with one plain value each: ``layers: first float, conv1 int8; made by: method qat``.
-
-    Scales and zero points go deeper, and are for programs.
-    """
-    topics = []
-    for topic, entry in quantization.items():
-        if isinstance(entry, dict) and all(
-            isinstance(v, (str, int, float)) for v in entry.values()
-        ):
-            values = ", ".join(f"{name} {value}" for name, value in entry.items())
-            topics.append(f"{topic.replace('_', ' ')}: {values}")
-    return "; ".join(topics) or f"see {SIGNATURE_KEY}"
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back progress lines, log lines below errors and warnings of torch's exporter."""
@@ -247,17 +226,25 @@ class OnnxRuntime:
         require("onnx", purpose="read the codes of an int8 ONNX file")
         import onnx
 
-        model = onnx.load(self._path)
-        # The checker saw to it that nodes stand in topological order.
-        made = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
-        if not made:
+        found = until_last_codes(onnx.load(self._path), INPUT_NAME)
+        if found is None:
             return None
-        read = next(node for node in model.graph.node if node.input and node.input[0] == made[-1])
-        values = {value.name: value for value in model.graph.initializer}
-        scale, zero_point = (onnx.numpy_helper.to_array(values[name]) for name in read.input[1:])
-        part = onnx.utils.Extractor(model).extract_model([INPUT_NAME], [read.output[0]])
-        session = _session(part.SerializeToString(), self._threads, self._path)
-        return session, scale.item(), zero_point.item()
+        part, scale, zero_point = found
+        return _session(part.SerializeToString(), self._threads, self._path), scale, zero_point
+
+    def tensors(self, audio: Floats) -> dict[str, Floats]:
+        """float32 [1, 1, window] -> every float tensor, by its name in the file, in order.
+
+        Computed in a session that keeps the graph as it is written. Raises MissingToolError.
+        """
+        check_audio(audio, self.signature)
+        require("onnx", purpose="look into an ONNX file")
+        import onnx
+
+        model = with_all_outputs(onnx.load(self._path))
+        session = _session(model.SerializeToString(), self._threads, self._path, optimized=False)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, {INPUT_NAME: audio}), strict=True))
 
     def describe(self) -> dict[str, str]:
         """Name, version, execution providers and threads of what runs the file."""
@@ -300,7 +287,26 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
     return OnnxRuntime(path, session, signature, threads)
 
 
-def _session(model: str | bytes, threads: int, path: Path) -> "onnxruntime.InferenceSession":
+def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, OnnxRuntime | str]:
+    """None: ONNX Runtime is where these files run."""
+    return {}
+
+
+def structure(path: Path) -> Structure:
+    """What the graph of a ``.onnx`` file is made of. Raises MissingToolError, ModelFileError."""
+    require("onnx", purpose="look into an ONNX file")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return structure_of(onnx.load(path))
+    except (OSError, DecodeError) as error:
+        raise ModelFileError(f"{path} cannot be read as ONNX: {error}.") from error
+
+
+def _session(
+    model: str | bytes, threads: int, path: Path, *, optimized: bool = True
+) -> "onnxruntime.InferenceSession":
     """Open a file by its name, or a model's bytes; ``path`` is where they came from, for errors."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -308,6 +314,8 @@ def _session(model: str | bytes, threads: int, path: Path) -> "onnxruntime.Infer
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # ONNX Runtime's errors have no common base; these are the ones that reading a file can raise.
     refusals = (
         state.Fail,

@@ -35,6 +35,16 @@ class Runtime(Protocol):
         """
         ...
 
+    def tensors(self, audio: Floats) -> dict[str, Floats]:
+        """What the file computes on the way for one window, float32 [1, 1, window], in order.
+
+        Name in the file -> float32, codes as the values they stand for; constants left out. Axes of
+        length 1 stand where the format has them, and channels may come last: whoever compares needs
+        to know neither. Computed without the runtime's own rearrangements of the graph, so the last
+        of them may differ from `run` by a rounding. Raises ValueError as ``run`` does.
+        """
+        ...
+
     def describe(self) -> dict[str, str]:
         """Name, version and settings of the runtime, for the record beside each figure."""
         ...

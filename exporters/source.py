@@ -9,6 +9,18 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
+class LayeredSource(Protocol):
+    """A source that also tells what each of its layers gives."""
+
+    def layers(self, audio: "Tensor") -> "dict[str, Tensor]":
+        """Name of a layer → what it gives after its activation, in the order of computation.
+
+        float32 [n, 1, window] -> float32 [n, channels, steps] each; values, where a layer gives codes.
+        """
+        ...
+
+
+@runtime_checkable
 class IntegerSource(Protocol):
     """A source that also tells the integers it computes with."""
 
@@ -16,6 +28,14 @@ class IntegerSource(Protocol):
         """Codes of the last quantized tensor before the output.
 
         float32 [n, 1, window] -> int8 [n, channels, steps], or None if no activation is quantized.
+        """
+        ...
+
+    def unfolded(self) -> "nn.Module":
+        """The same graph for one window with float weights that it quantizes itself.
+
+        float32 [1, 1, window] -> float32 [1, driven], for converters that store the codes of weights
+        by themselves. The rest of the source's graphs holds these codes.
         """
         ...
 

@@ -1,7 +1,6 @@
 """Export targets are modules of this package: a new one is a new file, and nothing else changes.
 
-A module is a target when it defines ``SUFFIX``, ``export`` and ``open_runtime``; the module's name
-is the target's.
+A module is a target when it defines all of ``Target``; the module's name is the target's.
 """
 
 import importlib
@@ -15,6 +14,7 @@ from exporters.errors import ModelFileError
 from exporters.files import ExportedFile
 from exporters.runtime import Runtime
 from exporters.signature import Signature
+from exporters.structure import Structure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,19 +24,42 @@ class Target(Protocol):
     """What a target module offers. It imports its converter only inside these functions."""
 
     SUFFIX: str
+    """How its files' names end."""
+    PRECISIONS: tuple[str, ...]
+    """Of fp32, fp16 and int8, those in which it writes files."""
+    TOOLS: tuple[str, ...]
+    """Distributions that have a part in the bytes of its files, for keys and signatures."""
+    RUNTIMES: tuple[str, ...]
+    """Distributions that have a part in what its runtime computes."""
 
     def export(
         self, module: "nn.Module", signature: Signature, path: Path, **options: Any
     ) -> ExportedFile:
         """Write ``module`` ([batch, 1, window] -> [batch, driven]) as a file at ``path``.
 
-        A target names the options that it takes as keywords, each with a default.
+        In the signature's precision: of a float module fp32 or fp16, of an IntegerSource int8.
+        Whatever stands before a logarithm stays float32 in fp16 files, since the squares of quiet
+        samples are subnormal there, and a device that takes them for 0 gives log 0. A target names the options that it takes as keywords, each with a default.
         """
         ...
 
     def open_runtime(self, path: Path, *, threads: int = 1) -> Runtime:
         """Open such a file. Raises ModelFileError, MissingToolError."""
         ...
+
+    def further_runtimes(self, path: Path, *, threads: int = 1) -> Mapping[str, Runtime | str]:
+        """The same file in more runtimes, by their names; a text says why one cannot run here.
+
+        Raises ModelFileError.
+        """
+        ...
+
+    def structure(self, path: Path) -> Structure:
+        """What the graph of such a file is made of. Raises ModelFileError, MissingToolError."""
+        ...
+
+
+_CONTRACT = [*Target.__annotations__, *(name for name in vars(Target) if not name.startswith("_"))]
 
 
 def available_targets() -> tuple[str, ...]:
@@ -69,6 +92,6 @@ def _targets() -> Mapping[str, Target]:
         if entry.ispkg:
             continue
         module = importlib.import_module(f"{exporters.__name__}.{entry.name}")
-        if all(hasattr(module, name) for name in ("SUFFIX", "export", "open_runtime")):
+        if all(hasattr(module, name) for name in _CONTRACT):
             found[entry.name] = cast(Target, module)
     return found

@@ -98,9 +98,9 @@ def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]"
     student, card = load_student(student_folder)
     if card.quantization is None:
         return Window(student).eval(), student, card
-    from compress.quantization import integer_form
+    from compress.quantization import IntegerWindow
 
-    return integer_form(student, card.quantization), student, card
+    return IntegerWindow(student, card.quantization), student, card
 
 
 def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signature:

@@ -307,6 +307,18 @@ class Window(nn.Module):
         """`[batch, 1, window]` → `[batch, outputs]`."""
         return self.student.limited(self.student(audio))[:, :, 0]
 
+    def layers(self, audio: Tensor) -> dict[str, Tensor]:
+        """What each layer gives the next: `[batch, channels, steps]`, the rig last."""
+        found: dict[str, Tensor] = {}
+        last, x = "", audio
+        for name, module in self.student.steps.named_children():
+            if isinstance(module, nn.Conv1d):
+                if last:
+                    found[last] = x
+                last = name
+            x = module(x)
+        return {**found, last: self.student.limited(x)}
+
 
 def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None) -> ConvFC:
     """An untrained student. `width` scales every channel count, rounded to a multiple of 8.

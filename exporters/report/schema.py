@@ -4,6 +4,7 @@
 document write it anew: ``python -m exporters.report.schema > exporters/report/report.schema.json``.
 """
 
+import inspect
 import json
 import sys
 from typing import Any
@@ -14,8 +15,15 @@ from exporters.report.document import ReportDocument
 def json_schema() -> dict[str, Any]:
     """Derive the schema (draft 2020-12) from the dataclasses, their field texts included."""
     from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema
 
-    schema = TypeAdapter(ReportDocument).json_schema()
+    class Described(GenerateJsonSchema):
+        """With each record's docstring, which some versions of pydantic leave out."""
+
+        def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+            return {"description": inspect.getdoc(schema["cls"])} | super().dataclass_schema(schema)
+
+    schema = TypeAdapter(ReportDocument).json_schema(schema_generator=Described)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -12,7 +12,7 @@ import torch
 from compress.assets import resolve
 from compress.audio import HOP, SAMPLE_RATE
 from compress.pruning_rounds import Lesson, cut, prune_in_rounds
-from compress.quantization import integer_form
+from compress.quantization import IntegerWindow
 from compress.quantizing import quantize
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import prompt_id, watched
@@ -124,5 +124,5 @@ def export(folder: Path, settings: StudentSettings) -> Path:
         tool_versions={k: v or "" for k, v in tool_versions("torch", "torchao", "onnx").items()},
         quantization={} if integers is None else integers.in_brief(),
     )
-    module = Window(student).eval() if integers is None else integer_form(student, integers)
+    module = Window(student).eval() if integers is None else IntegerWindow(student, integers)
     return onnx.export(module, signature, folder / "model.onnx").path

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compress.quantization import captured_window, integer_form, integer_graph
+from compress.quantization import IntegerWindow, captured_window, integer_graph
 from compress.students.storing import load_student
 
 WINDOWS = 20
@@ -54,7 +54,7 @@ def convert(student_folder: Path, file: Path) -> float:
     runtime = Interpreter(str(file))
     runtime.allocate_tensors()
     entry, end = runtime.get_input_details()[0]["index"], runtime.get_output_details()[0]["index"]
-    source, draw = integer_form(student, card.quantization), np.random.default_rng(0)
+    source, draw = IntegerWindow(student, card.quantization), np.random.default_rng(0)
     worst = 0.0
     for _ in range(WINDOWS):
         level = 10 ** draw.uniform(-3, -0.5)

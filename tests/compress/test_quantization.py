@@ -17,9 +17,9 @@ from compress.audio import HOP
 from compress.calibration import calibrate, choosing
 from compress.quantization import (
     IntegerDense,
+    IntegerWindow,
     captured_dense,
     captured_window,
-    integer_form,
     integer_graph,
     tensors_of,
     with_integer_biases,
@@ -180,7 +180,7 @@ def oracle(student: ConvFC, found: Quantization, audio: Tensor) -> tuple[Array, 
 def assert_as_the_oracle_says(student: ConvFC, found: Quantization, audio: Tensor) -> None:
     """Sums in float32 come out on the other side of a half once in a long while."""
     student = with_integer_biases(student, found)
-    form = integer_form(student, found)
+    form = IntegerWindow(student, found)
     rig, codes = oracle(student, found, audio)
     made = form.codes(audio)
     tolerance = 1e-4 * max(1.0, float(abs(rig).max()))
@@ -257,14 +257,29 @@ def test_folded_or_not_the_numbers_are_equal(
     student: ConvFC, codes: Quantization, choices: dict[str, Choice]
 ) -> None:
     found = choosing(codes, student.config, choices)
-    audio = windows(speech_like(student.config), student.config)
-    folded, unfolded = (integer_form(student, found, fold=fold) for fold in (True, False))
+    audio = windows(speech_like(student.config), student.config)[:1]
+    folded = IntegerWindow(student, found)
+    unfolded = folded.unfolded()
     assert torch.equal(folded(audio), unfolded(audio))
     by_channel = torch.ops.quantized_decomposed.quantize_per_channel.default
     assert len(nodes(folded.graph_module, by_channel)) == 0, "codes are stored"
-    assert len(nodes(unfolded.graph_module, by_channel)) == len(found.weights)
+    assert len(nodes(unfolded, by_channel)) == len(found.weights)
     stored = {value.dtype for value in folded.graph_module.state_dict().values()}
     assert torch.int8 in stored
+
+
+def test_layers_are_what_the_next_one_sees(student: ConvFC, codes: Quantization) -> None:
+    form = IntegerWindow(student, codes)
+    audio = windows(speech_like(student.config), student.config)
+    layers = form.layers(audio)
+    assert tuple(layers) == student.config.layer_names
+    assert torch.equal(layers["rig"][:, :, 0], form(audio))
+    found = codes.tensors["conv1"]
+    as_codes = layers["conv1"] / found.scale + found.zero_point
+    assert torch.allclose(as_codes, as_codes.round(), atol=1e-3), "values of whole codes"
+    floats = Window(student).layers(audio)
+    assert {name: x.shape for name, x in floats.items()} == {n: x.shape for n, x in layers.items()}
+    assert torch.equal(floats["rig"][:, :, 0], Window(student)(audio))
 
 
 @pytest.mark.parametrize(("batch", "frames"), [(1, 1), (3, 6)])
@@ -275,7 +290,7 @@ def test_the_dense_form_is_the_window_form_frame_by_frame(
     dense = IntegerDense(student, codes)
     rig = dense(audio)
     assert rig.shape == (batch, 2, frames)
-    each = integer_form(student, codes)(windows(audio, student.config))
+    each = IntegerWindow(student, codes)(windows(audio, student.config))
     limited = dense.limited(rig).transpose(1, 2).reshape(-1, 2)
     # A sum in another order may come out on the other side of a half: one code.
     torch.testing.assert_close(limited, each, rtol=0, atol=1.01 * codes.tensors["rig"].scale)
@@ -299,7 +314,7 @@ def test_all_in_float_is_the_float_student(student: ConvFC, codes: Quantization)
     with torch.no_grad():
         assert torch.equal(IntegerDense(student, found)(audio), student(audio))
         window = windows(audio, student.config)
-        form = integer_form(student, found)
+        form = IntegerWindow(student, found)
         assert torch.equal(form(window), Window(student)(window))
     assert form.codes(window) is None
 
@@ -308,7 +323,7 @@ def test_int8_weights_leave_activations_in_float(student: ConvFC, codes: Quantiz
     """It is the float student with the weights that the codes stand for."""
     found = choosing(codes, student.config, dict.fromkeys(MIXED, "int8_weights"))
     assert found.tensors == {}
-    form = integer_form(student, found)
+    form = IntegerWindow(student, found)
     audio = windows(speech_like(student.config), student.config)
     assert form.codes(audio) is None
     rounded = copy.deepcopy(student)
@@ -334,7 +349,7 @@ def test_a_student_that_was_stored_makes_the_very_same_graph(
     assert torch.equal(again.steps.get_parameter("first.weight"), student.steps.first.weight)
     audio = speech_like(student.config)
     assert torch.equal(IntegerDense(again, found)(audio), IntegerDense(rounded, found)(audio))
-    one, other = integer_form(again, found), integer_form(rounded, found)
+    one, other = IntegerWindow(again, found), IntegerWindow(rounded, found)
     window = windows(audio, student.config)
     assert torch.equal(one(window), other(window))
     assert str(one.graph_module.graph) == str(other.graph_module.graph)
@@ -352,12 +367,12 @@ def test_a_window_graph_of_one_shape_gives_the_same(student: ConvFC, codes: Quan
     assert all(type(size) is int for shape in shapes for size in shape)
     integers = integer_graph(graph, student.config, codes, fold=False)
     window = windows(speech_like(student.config), student.config)[:1]
-    assert torch.equal(integers(window), integer_form(student, codes)(window))
+    assert torch.equal(integers(window), IntegerWindow(student, codes)(window))
 
 
 def test_modes_may_be_asked_for(student: ConvFC, codes: Quantization) -> None:
     """Exported graphs refuse to change their mode, and whoever is given a module may ask."""
-    for form in (integer_form(student, codes), IntegerDense(student, codes)):
+    for form in (IntegerWindow(student, codes), IntegerDense(student, codes)):
         assert form.eval() is form
         assert not form.training
         assert form.train().training
@@ -367,7 +382,7 @@ def test_the_student_stays_as_it_is(student: ConvFC, codes: Quantization) -> Non
     before = copy.deepcopy(student.state_dict())
     student = copy.deepcopy(student).train()
     with_integer_biases(student, codes)
-    integer_form(student, codes)
+    IntegerWindow(student, codes)
     IntegerDense(student, codes)
     assert student.training
     torch.testing.assert_close(student.state_dict(), before, rtol=0, atol=0)
@@ -402,7 +417,7 @@ def test_each_tensor_is_quantized_once(
     found = choosing(codes, student.config, choices)
     assert set(found.tensors) == set(expected.split())
     by_tensor = torch.ops.quantized_decomposed.quantize_per_tensor.default
-    made = nodes(integer_form(student, found).graph_module, by_tensor)
+    made = nodes(IntegerWindow(student, found).graph_module, by_tensor)
     scales = [(node.args[1], node.args[2]) for node in made]
     assert sorted(scales) == sorted((r.scale, r.zero_point) for r in found.tensors.values())
 
@@ -414,7 +429,7 @@ def test_another_activation_is_no_part_of_the_kernel() -> None:
     expected = {"audio", "rig", *names, *(f"{name}.conv" for name in names)}
     assert set(found.tensors) == expected
     by_tensor = torch.ops.quantized_decomposed.quantize_per_tensor.default
-    graph = integer_form(student, found).graph_module
+    graph = IntegerWindow(student, found).graph_module
     assert len(nodes(graph, by_tensor)) == len(expected)
 
 

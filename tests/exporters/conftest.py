@@ -5,6 +5,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,9 +38,10 @@ class TinyStudent(nn.Module):
 class IntegerStudent(nn.Module):
     """An int8 graph of torch.export in a plain module, as the exporters are given one."""
 
-    def __init__(self, program: torch.fx.GraphModule) -> None:
+    def __init__(self, program: torch.fx.GraphModule, unfolded: torch.fx.GraphModule) -> None:
         super().__init__()
         self.program = program
+        self._unfolded = (unfolded,)  # in a tuple, so that it is no submodule
         quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
         self.until_codes = cut_after_last(program, quantize)
 
@@ -53,6 +55,9 @@ class IntegerStudent(nn.Module):
 
     def codes(self, audio: torch.Tensor) -> torch.Tensor | None:
         return self.until_codes(audio) if self.until_codes is not None else None
+
+    def unfolded(self) -> torch.fx.GraphModule:
+        return self._unfolded[0]
 
 
 def cut_after_last(program: torch.fx.GraphModule, operation: object) -> torch.fx.GraphModule | None:
@@ -70,8 +75,8 @@ def cut_after_last(program: torch.fx.GraphModule, operation: object) -> torch.fx
     return part
 
 
-def quantized(student: nn.Module, activations: bool) -> torch.fx.GraphModule:
-    """A student's graph with int8 weights, and with int8 activations or float ones."""
+def quantized(student: nn.Module, activations: bool) -> IntegerStudent:
+    """A student with int8 weights, and with int8 activations or float ones."""
     from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import (
@@ -106,11 +111,16 @@ def quantized(student: nn.Module, activations: bool) -> torch.fx.GraphModule:
             pass
 
     speech = torch.rand(16, 1, WINDOW, generator=torch.Generator().manual_seed(11)) - 0.5
-    any_number = {0: torch.export.Dim("windows")}
-    program = torch.export.export(student.eval(), (speech,), dynamic_shapes=(any_number,))
-    prepared = prepare_pt2e(program.module(), Convolutions())
-    prepared(speech)
-    return convert_pt2e(prepared, fold_quantize=True)
+
+    def converted(fold: bool, shapes: tuple[object, ...] | None, part: torch.Tensor) -> Any:
+        program = torch.export.export(student.eval(), (part,), dynamic_shapes=shapes)
+        prepared = prepare_pt2e(program.module(check_guards=False), Convolutions())
+        for window in speech:
+            prepared(window[None])
+        return convert_pt2e(prepared, fold_quantize=fold)
+
+    any_number = ({0: torch.export.Dim("windows")},)
+    return IntegerStudent(converted(True, any_number, speech), converted(False, None, speech[:1]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -174,7 +184,7 @@ def integer_signature(signature: Signature) -> Signature:
 @pytest.fixture(scope="session")
 def integer_student() -> IntegerStudent:
     """TinyStudent with int8 weights and activations, calibrated on noise."""
-    return IntegerStudent(quantized(TinyStudent(), activations=True))
+    return quantized(TinyStudent(), activations=True)
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +200,7 @@ def integer_file(
 @pytest.fixture(scope="session")
 def integer_weights_student() -> IntegerStudent:
     """TinyStudent with int8 weights that computes in float."""
-    return IntegerStudent(quantized(TinyStudent(), activations=False))
+    return quantized(TinyStudent(), activations=False)
 
 
 @pytest.fixture(scope="session")
