@@ -6,18 +6,17 @@ One link of the chain from teacher to file. Whether the student is any good is a
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from exporters import records
+from exporters.checks import Status, overall
 from exporters.runtime import Codes, Floats, Runtime
 from exporters.source import IntegerSource, frozen_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-Status = Literal["passed", "failed", "not run"]
 
 # Windows that go through the source module at once; 64 windows of 8192 samples are 2 MB.
 _BATCH = 64
@@ -72,9 +71,9 @@ class ParityResult:
     """`passed` only if at least one set ran and every set passed."""
 
     def __post_init__(self) -> None:
-        if self.status != _overall(self.sets):
+        if self.status != overall(item.status for item in self.sets):
             raise ValueError(
-                f"parity of {self.student!r} is {_overall(self.sets)!r} by its sets, "
+                f"parity of {self.student!r} is {overall(item.status for item in self.sets)!r} by its sets, "
                 f"and cannot be {self.status!r}"
             )
 
@@ -118,7 +117,7 @@ def check_parity(
         max_abs_limit=max_abs,
         max_lsb_limit=max_lsb if isinstance(source, IntegerSource) else None,
         sets=sets,
-        status=_overall(sets),
+        status=overall(item.status for item in sets),
     )
 
 
@@ -138,13 +137,6 @@ def probe_windows(window: int, seed: int) -> dict[str, Floats]:
         "clipped audio": np.clip(tones, -1, 1).astype(np.float32),
         "denormals": tiny.astype(np.float32),
     }
-
-
-def _overall(sets: tuple[SetParity, ...]) -> Status:
-    states = {result.status for result in sets}
-    if "failed" in states:
-        return "failed"
-    return "passed" if states == {"passed"} else "not run"
 
 
 def _check_set(

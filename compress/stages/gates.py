@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from compress.evaluation import Quality
 from compress.metrics import Share
-from exporters.parity import Status
+from exporters.checks import Status
 from exporters.report import ReportDocument
 from exporters.report import document as doc
 

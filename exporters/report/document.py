@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from exporters import records
 from exporters.benchmark import Latency
+from exporters.checks import Status
 from exporters.errors import ModelFileError
-from exporters.parity import ParityResult, Status
+from exporters.parity import ParityResult
 from exporters.report.compression import Pruning, Quantization
 
 Comparison = Literal["<=", "<", ">=", ">"]

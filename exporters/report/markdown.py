@@ -4,7 +4,8 @@ from collections import Counter
 from importlib.resources import files
 
 from exporters.benchmark import Latency
-from exporters.parity import ParityResult, Status
+from exporters.checks import Status
+from exporters.parity import ParityResult
 from exporters.report.compression import Choice, KeptLimit
 from exporters.report.document import Gate, Measurements, Proportion, ReportDocument, Tier
 

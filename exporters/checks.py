@@ -1,0 +1,33 @@
+"""One question asked of a model file, and its answer. What did not run has not passed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from exporters import records
+
+Status = Literal["passed", "failed", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The answer to one question."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    file: str
+    """The file it was asked of, relative to the folder that was checked."""
+    what: str
+    """The question, for example `structure` or `golden windows, LiteRT`."""
+    status: Status
+    """The answer; an evaluation elsewhere is no run on a device, and `not run` is never green."""
+    detail: str
+    """What was found; where it failed also what was expected, where it did not run why."""
+
+
+def overall(states: Iterable[Status]) -> Status:
+    """`failed` if one is, `passed` if there are some and all passed, else `not run`."""
+    found = set(states)
+    if "failed" in found:
+        return "failed"
+    return "passed" if found == {"passed"} else "not run"
