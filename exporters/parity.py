@@ -12,6 +12,7 @@ import numpy as np
 
 from exporters import records
 from exporters.checks import Status, overall
+from exporters.localisation import first_departure
 from exporters.runtime import Codes, Floats, Runtime
 from exporters.source import IntegerSource, frozen_copy
 
@@ -159,6 +160,8 @@ def _check_set(
         if not np.isfinite(rig).all():
             window, control = (int(index) for index in np.argwhere(~np.isfinite(rig))[0])
             reason = f"the {label} gives {rig[window, control]}"
+            where = first_departure(runtime, source, audio[window : window + 1], max_abs, max_lsb)
+            reason = "; ".join(filter(None, (reason, where)))
             return _untold(name, len(audio), "failed", reason, driven[control], window)
     # float64, so that the difference itself is not rounded.
     difference = np.abs(from_file.astype(np.float64) - from_source.astype(np.float64))
@@ -171,6 +174,9 @@ def _check_set(
     if isinstance(source, IntegerSource):
         lsb, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
         reasons += [reason] if reason else []
+    if reasons:
+        worst = audio[window : window + 1]
+        reasons.append(first_departure(runtime, source, worst, max_abs, max_lsb))
     return SetParity(
         name=name,
         windows=len(audio),
@@ -180,7 +186,7 @@ def _check_set(
         max_lsb=lsb,
         worst_control=driven[control],
         worst_window=window,
-        reason="; ".join(reasons),
+        reason="; ".join(filter(None, reasons)),
     )
 
 
