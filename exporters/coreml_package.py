@@ -1,0 +1,149 @@
+"""A Core ML package on disk: a folder with the model's description and program, and its weights.
+
+::
+
+    Manifest.json                              what is where
+    Data/com.apple.CoreML/model.mlmodel        description and program, protocol buffers
+    Data/com.apple.CoreML/weights/weight.bin   all larger constants
+
+The identifiers in the manifest of a package of ours are made of the contents that they stand for, so
+that equal contents give equal packages and a damaged one is found out.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from exporters.errors import ModelFileError
+from exporters.files import describe_file
+
+_MANIFEST = "Manifest.json"
+_AUTHOR = "com.apple.CoreML"
+_MODEL, _WEIGHTS = f"{_AUTHOR}/model.mlmodel", f"{_AUTHOR}/weights"
+_ADVICE = "If the package was copied or downloaded, compare its files with SHA256SUMS."
+_TALKATIVE = ("coremltools", "torchao", "torch")
+
+
+def write_package(path: Path, spec: Any, weights: bytes) -> None:
+    """Write a package of a Model message and the contents of its weight.bin, if it has one.
+
+    A reader sees the old package, none or the new one, never half; what stood at ``path`` is
+    replaced. Folders are made when missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        fresh, old = Path(folder, "new"), Path(folder, "old")
+        model, folder_of_weights = fresh / "Data" / _MODEL, fresh / "Data" / _WEIGHTS
+        model.parent.mkdir(parents=True)
+        model.write_bytes(spec.SerializeToString(deterministic=True))
+        if weights:
+            folder_of_weights.mkdir()
+            (folder_of_weights / "weight.bin").write_bytes(weights)
+        (fresh / _MANIFEST).write_text(_manifest(fresh), encoding="utf-8")
+        if path.exists():
+            path.rename(old)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
+def _manifest(package: Path) -> str:
+    items = {_MODEL: "CoreML Model Specification", _WEIGHTS: "CoreML Model Weights"}
+    entries = {
+        _identifier(package, path): {
+            "author": _AUTHOR,
+            "description": description,
+            "name": Path(path).name,
+            "path": path,
+        }
+        for path, description in items.items()
+        if (package / "Data" / path).exists()
+    }
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": entries,
+        "rootModelIdentifier": _identifier(package, _MODEL),
+    }
+    return json.dumps(manifest, indent=4, sort_keys=True) + "\n"
+
+
+def _identifier(package: Path, item: str) -> str:
+    content = describe_file(package / "Data" / item, "coreml").sha256
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{item} {content}"))
+
+
+def read_model(path: Path) -> tuple[Any, Path]:
+    """The Model message of a package, and the folder of its weights. Raises ModelFileError."""
+    if not path.is_dir():
+        raise ModelFileError(
+            f"{path} is not a folder; expected a Core ML package, a folder with {_MANIFEST}."
+        )
+    with quiet():
+        from coremltools.proto import Model_pb2
+        from google.protobuf.message import DecodeError
+
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
+        model = path / "Data" / root["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{path / _MANIFEST} cannot be read as the manifest of a Core ML package: "
+            f"{type(error).__name__}: {error}. {_ADVICE}"
+        ) from error
+    try:
+        return Model_pb2.Model.FromString(model.read_bytes()), model.parent / "weights"
+    except (OSError, DecodeError) as error:
+        raise ModelFileError(f"{model} cannot be read as a model: {error}. {_ADVICE}") from error
+
+
+def read_weights(folder: Path) -> bytes:
+    """The contents of weight.bin in the folder of a package's weights; b"" if it needs none."""
+    weights = folder / "weight.bin"
+    return weights.read_bytes() if weights.exists() else b""
+
+
+def check_unchanged(path: Path) -> None:
+    """Raise ModelFileError unless all content is what ``write_package`` made the manifest of."""
+    try:
+        expected, found = _manifest(path), (path / _MANIFEST).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} lacks a part of a package: {error}. {_ADVICE}") from error
+    if json.loads(found) != json.loads(expected):
+        raise ModelFileError(
+            f"{path} was changed or damaged after its export: the identifiers in {_MANIFEST} are "
+            f"made of the contents of the package, and do not fit them. {_ADVICE}"
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back progress bars, log lines below errors and warnings of coremltools."""
+    # Before stderr is another: torch's log lines go where it was when torch was imported.
+    import torch  # noqa: F401
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
