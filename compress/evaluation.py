@@ -143,6 +143,13 @@ def pbm_cases(
     )
 
 
+def speech_windows(heldout: HeldOut, window: int, count: int) -> Floats:
+    """Windows spread evenly over all held-out speech, float32 `[count, 1, window]`."""
+    speech = np.concatenate([*heldout.samples, np.zeros(window, np.float32)])
+    starts = np.linspace(0, len(speech) - window, count).astype(int)
+    return np.stack([speech[start : start + window] for start in starts])[:, None]
+
+
 def _aligned(heldout: HeldOut) -> list[tuple[int, Sequence[visemes.Segment]]]:
     """Number and visemes of each clip with a known alignment."""
     return [(i, a.segments) for i, a in enumerate(heldout.alignments) if a is not None]

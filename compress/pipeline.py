@@ -11,9 +11,11 @@ from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.reporting import Facts, StudentResult, TierResult
 from compress.stages import (
+    bundling,
     checking,
     exporting,
     gates,
+    judging,
     labelling,
     pruning,
     quantizing,
@@ -67,19 +69,31 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
     integers = {s.name: quantizing.run(s.quantize, labels) for s in plan.students if s.quantize}
     if until == "quantize":
         return None
-    exported = {tier.name: exporting.run(tier.export) for tier in plan.tiers}
-    if until == "export":
-        return None
 
     @cache  # read once, and only when something has to be measured
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments)
 
+    exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
+    parameters = {name: made.parameters for name, made in (trained | pruned).items()}
+    for tier in plan.tiers:
+        bundling.run(recipe, inputs, tier, parameters[tier.student], None)
+    if until == "export":
+        return None
+    sources = {
+        student.name: {name: judging.source(job, heldout) for name, job in student.sources.items()}
+        for student in plan.students
+    }
     verified = {
-        tier.name: {target: checking.verify(job, heldout) for target, job in tier.verify.items()}
+        tier.name: {
+            target: checking.verify(job, heldout, sources[tier.student][tier.step])
+            for target, job in tier.verify.items()
+        }
         for tier in plan.tiers
     }
-    baselines = checking.baselines(
+    for tier in plan.tiers:
+        bundling.run(recipe, inputs, tier, parameters[tier.student], verified[tier.name])
+    baselines = judging.baselines(
         plan.baselines, lambda: examples(labels, labels.side("train")), heldout
     )
     if until == "verify":
@@ -96,6 +110,7 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
             trained[jobs.name],
             pruned.get(jobs.name),
             integers.get(jobs.name),
+            sources[jobs.name],
             tuple(
                 TierResult(tier, exported[tier.name], verified[tier.name], timed[tier.name])
                 for tier in jobs.tiers

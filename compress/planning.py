@@ -11,14 +11,16 @@ from pathlib import Path
 from compress.alignments import Alignment, read_alignments
 from compress.errors import UsageError
 from compress.recipe import Recipe, StudentSettings, recipe_hash
-from compress.stages.checking import BaselineJob, BenchmarkJob, VerifyJob
-from compress.stages.exporting import FP32, INT8, ExportJob
+from compress.stages.checking import BenchmarkJob, VerifyJob
+from compress.stages.exporting import ExportJob
+from compress.stages.judging import BaselineJob, SourceJob
 from compress.stages.labelling import LabelJob
 from compress.stages.shrinking import ShrinkJob, Step
 from compress.stages.speech import Speech, gather
 from compress.stages.training import DistillJob, KnownStudent, find_student
 from compress.store import content_key, stage, storage_errors
 from compress.teachers.loading import TeacherFile, find_teacher
+from exporters.signature import Precision
 
 STAGES = ("label", "distill", "prune", "quantize", "export", "verify", "benchmark", "report")
 
@@ -34,9 +36,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TierJobs:
-    """The jobs of one student at one precision; verify and benchmark have one for each target."""
+    """The jobs of one student at one precision; verify and benchmark have one for each target.
+
+    Its files are made of the student as it is after `step`: `source` judges that in PyTorch.
+    """
 
     student: str
+    step: str
+    source: SourceJob
     export: ExportJob
     verify: dict[str, VerifyJob]
     benchmark: dict[str, BenchmarkJob]
@@ -49,12 +56,16 @@ class TierJobs:
 
 @dataclass(frozen=True)
 class StudentJobs:
-    """The jobs of one student: trained, made smaller where the recipe wants it, in its tiers."""
+    """The jobs of one student: trained, made smaller where the recipe wants it, in its tiers.
+
+    `sources` are its steps in PyTorch by name, in the order in which they are made.
+    """
 
     name: str
     distill: DistillJob
     prune: ShrinkJob | None
     quantize: ShrinkJob | None
+    sources: dict[str, SourceJob]
     tiers: tuple[TierJobs, ...]
 
 
@@ -87,7 +98,9 @@ class Plan:
     @property
     def report_key(self) -> str:
         """Key of the report: of every check, as the files are now, and of what is shown."""
-        checks: list[VerifyJob | BenchmarkJob] = []
+        checks: list[SourceJob | VerifyJob | BenchmarkJob] = []
+        for student in self.students:
+            checks += student.sources.values()
         for tier in self.tiers:
             checks += [*tier.verify.values(), *tier.benchmark.values()]
         return content_key(
@@ -110,6 +123,9 @@ class Plan:
                 yield "verify", f"{tier.name} {target}", verify.folder, verify.key
             for target, benchmark in tier.benchmark.items():
                 yield "benchmark", f"{tier.name} {target}", benchmark.folder, benchmark.key
+        for student in self.students:
+            for step, source in student.sources.items():
+                yield "verify", f"{student.name} {step}", source.folder, source.key
         yield "verify", "baselines", self.baselines.folder, self.baselines.key
         yield "report", "", self.report_folder, self.report_key
 
@@ -200,29 +216,33 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             guide=guide_of(known[name]),
         )
 
-    def tier(name: str, precision: str, source: DistillJob | ShrinkJob) -> TierJobs:
+    def tier(name: str, precision: Precision, step: str, source: SourceJob) -> TierJobs:
+        tier_name = f"{name}-{precision}"
         export = ExportJob(
-            folder=folder / "models" / f"{name}-{precision}",
+            folder=folder / "models" / tier_name,
             precision=precision,
-            student_folder=source.folder,
-            student_key=source.key,
+            student_folder=source.student_folder,
+            student_key=source.student_key,
             settings=recipe.export,
+            limits=recipe.parity,
             smoothing=known[name].smoothing,
             recipe_hash=recipe_hash(recipe),
             teacher=f"{inputs.teacher.name} {inputs.teacher.hash}",
+            labels_key=label.key,
         )
-        checks = folder / "checks" / f"{name}-{precision}"
+        checks = folder / "checks" / tier_name
         files = export.files
         verify = {
             target: VerifyJob(
+                name=file.relative_to(folder).as_posix(),
                 folder=checks / f"{target}-verify",
                 file=file,
+                precision=precision,
                 export_key=export.key,
-                student_folder=source.folder,
+                student_folder=source.student_folder,
                 labels_key=label.key,
                 alignments_key=alignments,
-                max_abs=recipe.parity.limit(precision),
-                max_lsb=recipe.parity.int8_max_lsb,
+                limits=recipe.parity,
             )
             for target, file in files.items()
         }
@@ -230,10 +250,10 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             target: BenchmarkJob(checks / f"{target}-benchmark", file, export.key)
             for target, file in files.items()
         }
-        return TierJobs(name, export, verify, benchmark)
+        return TierJobs(name, step, source, export, verify, benchmark)
 
     def jobs(name: str) -> StudentJobs:
-        """The float tier is of the student as it was made last, pruned or not.
+        """The float tiers are of the student as it was made last, pruned or not.
 
         One that starts from an int8 student has no other tier.
         """
@@ -241,11 +261,36 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         prune = shrunk("pruned", name, distill) if settings.pruning else None
         last = prune or distill
         quantize = shrunk("int8", name, last) if settings.quantization else None
-        rounded = distill.start is not None and distill.start.step == "int8"
-        tiers = [tier(name, INT8 if rounded else FP32, last)]
-        if quantize is not None:
-            tiers.append(tier(name, INT8, quantize))
-        return StudentJobs(name, distill, prune, quantize, tuple(tiers))
+        sources = {
+            step: SourceJob(
+                folder=folder / "checks" / f"{name}-{step}",
+                student_folder=job.folder,
+                student_key=job.key,
+                smoothing=settings.smoothing,
+                labels_key=label.key,
+                alignments_key=alignments,
+            )
+            for step, job in (("distilled", distill), ("pruned", prune), ("int8", quantize))
+            if job is not None
+        }
+        in_float = "pruned" if prune else "distilled"
+        made_of: dict[Precision, str] = {"fp32": in_float, "fp16": in_float}
+        if distill.start is not None and distill.start.step == "int8":
+            made_of = {"int8": "distilled"}
+        elif quantize is not None:
+            made_of["int8"] = "int8"
+        tiers = tuple(
+            tier(name, precision, made_of[precision], sources[made_of[precision]])
+            for precision in recipe.export.precisions
+            if precision in made_of
+        )
+        if not tiers:
+            raise UsageError(
+                f"The recipe asks for files in {', '.join(recipe.export.precisions)}, but student "
+                f"{name} can be had in {', '.join(made_of)}. Add one of these to export.precisions"
+                f"{'' if 'int8' in made_of else ', or a quantization to the student'}."
+            )
+        return StudentJobs(name, distill, prune, quantize, sources, tiers)
 
     # In the recipe's order, where a guide stands before its students.
     chosen = tuple(name for name in known if not students or name in students)

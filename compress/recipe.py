@@ -29,6 +29,7 @@ from compress.recipe_section import (
 from compress.recipe_students import LayerSettings, StudentSettings, TrainingSettings
 from compress.recipe_yaml import dump, override, parse
 from compress.store import canonical_json
+from exporters.signature import Precision
 
 __all__ = [
     "LayerSettings",
@@ -98,7 +99,20 @@ class OnnxSettings(Section):
 
 class ExportSettings(Section):
     targets: tuple[str, ...] = Field(
-        ("onnx",), min_length=1, description="modules of exporters/: one file format each"
+        ("onnx", "tflite", "coreml"),
+        min_length=1,
+        description="modules of exporters/: one file format each",
+    )
+    precisions: tuple[Precision, ...] = Field(
+        ("fp32", "fp16", "int8"),
+        min_length=1,
+        description="of fp32, fp16 and int8, one folder of files each; int8 for students with a "
+        "`quantization`",
+    )
+    license: Text = Field(
+        "not stated",
+        description="of the files, for their cards: of the weights and of what "
+        "held-out speech golden.npz has",
     )
     onnx: OnnxSettings = Field(default_factory=OnnxSettings, description="of the target onnx")
 
@@ -115,10 +129,21 @@ class ExportSettings(Section):
         distinct(value)
         return value
 
+    @field_validator("precisions")
+    @classmethod
+    def _once(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        distinct(value)
+        return value
+
 
 class ParitySettings(Section):
     max_abs: Positive = Field(
         1.0e-5, description="largest difference of a file from its PyTorch source, in rig units"
+    )
+    fp16_max_abs: Positive = Field(5.0e-3, description="the same for an fp16 file")
+    fp16_max_mse_ratio: Positive = Field(
+        1.01,
+        description="largest MSE to the teacher of an fp16 file, by that of its PyTorch source",
     )
     int8_max_abs: Positive = Field(
         2.0e-3,
@@ -129,9 +154,14 @@ class ParitySettings(Section):
         1, ge=0, description="largest difference of an int8 file's last codes from its source's"
     )
 
-    def limit(self, precision: str) -> float:
+    max_lag_ms: Positive = Field(
+        8.0, description="largest lag of a file behind the teacher, or lead before it"
+    )
+
+    def limit(self, precision: Precision) -> float:
         """The largest difference for files of a precision, in rig units."""
-        return self.int8_max_abs if precision == "int8" else self.max_abs
+        limits = {"fp32": self.max_abs, "fp16": self.fp16_max_abs, "int8": self.int8_max_abs}
+        return limits[precision]
 
 
 class ReportSettings(Section):

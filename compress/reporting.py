@@ -10,20 +10,22 @@ import numpy as np
 
 from compress import rig, visemes
 from compress.animation import driven_curves
+from compress.chain_report import hops, measurements, unsupported
 from compress.compression_report import pruning_of, quantization_of
-from compress.evaluation import HeldOut, Measures, Quality
+from compress.evaluation import HeldOut, Quality
 from compress.labels import Labels
-from compress.metrics import Share
 from compress.planning import Inputs, Plan, StudentJobs, TierJobs
 from compress.smoothing import NONE
 from compress.stages import gates
-from compress.stages.checking import NOT_KEPT, Baseline, Verified
-from compress.stages.exporting import INT8, Exported
+from compress.stages.checking import NOT_KEPT, Verified
+from compress.stages.exporting import Exported
+from compress.stages.judging import Baseline
 from compress.stages.shrinking import Shrunk
 from compress.stages.speech import Speech
 from compress.stages.training import Distilled
 from compress.store import atomic_folder, seal, stage, tool_versions
 from exporters.benchmark import Benchmark
+from exporters.checks import Check
 from exporters.machine import machine_facts
 from exporters.report import ReportDocument, read_report, write_report
 from exporters.report import document as doc
@@ -51,6 +53,7 @@ class StudentResult:
     distilled: Distilled
     pruned: Shrunk | None
     integers: Shrunk | None
+    sources: dict[str, Quality]
     tiers: tuple["TierResult", ...]
 
     @property
@@ -94,9 +97,7 @@ def run(
         with atomic_folder(folder) as made:
             write_report(build_document(facts, students, heldout()), made)
             agree = all(
-                verified.parity.status == "passed"
-                for tier in _tiers(students)
-                for verified in tier.verified.values()
+                verified.sound for tier in _tiers(students) for verified in tier.verified.values()
             )
             seal(made, facts.plan.report_key if agree else NOT_KEPT)
     return read_report(folder / "report.json")
@@ -138,12 +139,21 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
             for tier in _tiers(students)
             for target, v in tier.verified.items()
         ),
+        checks=tuple(_checks(students)),
+        chain=tuple(hop for s in students for hop in hops(s.name, s.sources, s.tiers)),
         gates=tuple(_gates(facts, students)),
         training=tuple(_training(s) for s in students if s.distilled.log),
         pruning=tuple(pruning_of(s.jobs, s.pruned) for s in students if s.pruned),
         quantization=tuple(quantization_of(s.jobs, s.integers) for s in students if s.integers),
         curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
     )
+
+
+def _checks(students: list[StudentResult]) -> Iterator[Check]:
+    for tier in _tiers(students):
+        yield from unsupported(tier.jobs)
+        for verified in tier.verified.values():
+            yield from verified.checks
 
 
 def _relative(facts: Facts, path: Path) -> str:
@@ -165,15 +175,6 @@ def _speech(speech: Speech) -> doc.Speech:
     )
 
 
-def _measurements(measures: Measures) -> doc.Measurements:
-    return {
-        name: doc.Proportion(value=value.value, n=value.n, low=value.low, high=value.high)
-        if isinstance(value, Share)
-        else value
-        for name, value in measures.items()
-    }
-
-
 def _teacher_row(facts: Facts) -> doc.Tier:
     """The teacher against the truth; against itself there is nothing to measure."""
     return doc.Tier(
@@ -189,7 +190,7 @@ def _teacher_row(facts: Facts) -> doc.Tier:
         smoothing=None,
         algorithmic_latency_ms=None,
         against_teacher={},
-        against_truth=_measurements(facts.baselines[0].quality.against_truth),
+        against_truth=measurements(facts.baselines[0].quality.against_truth),
         by_region={},
         by_control={},
     )
@@ -204,7 +205,7 @@ def _student_rows(
     parameters = (student.pruned or student.distilled).parameters
     settings = student.jobs.distill.settings
     # Ranges that are found on speech train nothing.
-    integers = settings.quantization if signature.precision == INT8 else None
+    integers = settings.quantization if signature.precision == "int8" else None
     trained = settings.start is None or settings.pruning or (integers and integers.method == "qat")
     name = f"student {student.name}, {signature.precision}, {target}"
 
@@ -221,8 +222,8 @@ def _student_rows(
             future_ms=signature.future_ms,
             smoothing=signature.smoothing,
             algorithmic_latency_ms=signature.latency_ms,
-            against_teacher=_measurements(judged.against_teacher),
-            against_truth=_measurements(judged.against_truth),
+            against_teacher=measurements(judged.against_teacher),
+            against_truth=measurements(judged.against_truth),
             by_region=judged.by_region,
             by_control=judged.by_control,
         )
@@ -249,8 +250,8 @@ def _baseline_row(baseline: Baseline) -> doc.Tier:
         future_ms=None,
         smoothing=None,
         algorithmic_latency_ms=None,
-        against_teacher=_measurements(baseline.quality.against_teacher),
-        against_truth=_measurements(baseline.quality.against_truth),
+        against_teacher=measurements(baseline.quality.against_teacher),
+        against_truth=measurements(baseline.quality.against_truth),
         by_region=baseline.quality.by_region,
         by_control=baseline.quality.by_control,
     )

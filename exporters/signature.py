@@ -12,12 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from exporters import records
 from exporters.errors import ModelFileError
 from exporters.files import write_atomically
 
+Precision = Literal["fp32", "fp16", "int8"]
 INPUT_NAME = "audio"
 OUTPUT_NAME = "rig"
 
@@ -33,8 +34,8 @@ class Signature:
 
     student: str
     """Name of the student in its recipe."""
-    precision: str
-    """Number format of the weights, for example fp32."""
+    precision: Precision
+    """Number format of the weights."""
     controls: tuple[str, ...]
     """All controls of the rig, in the teacher's order."""
     driven: tuple[str, ...]

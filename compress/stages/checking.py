@@ -5,38 +5,36 @@ own runtime through the code of ``lipstill animate``) are two results, kept apar
 file as it lies there: its hash is in the key, so a file that was changed is checked again.
 """
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from compress.animation import curves_by_smoothing, frame_times
-from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
-from compress.metrics import Share
-from compress.progress import bar
+from compress.evaluation import HeldOut, Quality, speech_windows
+from compress.latency_proof import latency_checks
 from compress.smoothing import NONE
-from compress.stages.exporting import window_form
+from compress.stages.exporting import largest_difference, window_form
+from compress.stages.judging import animated, quality_to_text, read_quality
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from exporters import records
 from exporters.benchmark import Benchmark, measure
+from exporters.checks import Check, Status, overall
 from exporters.files import describe_file
 from exporters.parity import ParityResult, check_parity, probe_windows
+from exporters.signature import Precision
+from exporters.structure import structural_faults
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
-    from compress.stretches import Example
-    from compress.students.integers import Quantization
-    from exporters.runtime import Runtime
+    from torch import nn
 
-FORMAT = 3
-# Sealed under this instead of a key, a failed parity and its report are made again.
+    from compress.recipe import ParitySettings
+    from exporters.runtime import Floats
+
+FORMAT = 4
+# Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
-RUNTIMES = ("numpy", "onnxruntime", "torch")
 # A file's quality as `lipstill animate` runs it, and, where that smooths, that of bare predictions.
 QUALITY, UNSMOOTHED = "quality.json", "unsmoothed.json"
 
@@ -45,17 +43,19 @@ QUALITY, UNSMOOTHED = "quality.json", "unsmoothed.json"
 class VerifyJob:
     """Everything that a file's parity and quality depend on.
 
-    `export_key` stands for its source, `labels_key` for the teacher.
+    `export_key` stands for its source, `labels_key` for the teacher. `name` is the file's in
+    reports.
     """
 
+    name: str
     folder: Path
     file: Path
+    precision: Precision
     export_key: str
     student_folder: Path
     labels_key: str
     alignments_key: str
-    max_abs: float
-    max_lsb: int
+    limits: "ParitySettings"
 
     @property
     def key(self) -> str:
@@ -65,148 +65,138 @@ class VerifyJob:
             file=_hash(self.file),
             labels=self.labels_key,
             alignments=self.alignments_key,
-            max_abs=self.max_abs,
-            max_lsb=self.max_lsb,
-            versions=tool_versions(*RUNTIMES),
+            limits=self.limits.model_dump(mode="json"),
+            versions=_versions(self.file),
         )
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A file's two results; quality is that of its curves as `lipstill animate` gives them.
+    """A file's results; quality is that of its curves as `lipstill animate` gives them.
 
     `unsmoothed` is that of its bare predictions, None where nothing smooths them.
     """
 
     parity: ParityResult
+    checks: tuple[Check, ...]
     quality: Quality
     unsmoothed: Quality | None
 
+    @property
+    def sound(self) -> bool:
+        """Its parity passed, and no check failed; what can run elsewhere only may be missing."""
+        failed = any(check.status == "failed" for check in self.checks)
+        return self.parity.status == "passed" and not failed
 
-def verify(job: VerifyJob, heldout: Callable[[], HeldOut]) -> Verified:
-    """Parity and quality of a file, measured now or found.
 
-    A failed parity is never taken from an earlier run.
+@dataclass(frozen=True, kw_only=True)
+class _Checks:
+    """A file's checks as they are kept."""
+
+    checks: tuple[Check, ...]
+
+
+def verify(job: VerifyJob, heldout: Callable[[], HeldOut], source: Quality) -> Verified:
+    """Parity, checks and quality of a file, measured now or found.
+
+    `source` is the quality of the student in PyTorch that it was made of. What failed is never
+    taken from an earlier run.
     """
     if not stage(job.folder, job.key).hit:
-        runtime = load_target(target_of(job.file)).open_runtime(job.file)
-        module, _, card = window_form(job.student_folder)
-        speech = heldout()
-        window = runtime.signature.window
-        sets = {"held-out speech": speech_windows(speech, window), **probe_windows(window, seed=0)}
-        limit = _limit(job, card.quantization)
-        parity = check_parity(runtime, module, sets, max_abs=limit, max_lsb=job.max_lsb)
-        weightings = {QUALITY: runtime.signature.smoothing}
-        if weightings[QUALITY] != NONE:
-            weightings[UNSMOOTHED] = NONE
-        curves = predicted(runtime, speech, list(weightings.values()))
-        still = at_rest(runtime, speech.rate_hz, list(weightings.values()))
+        result = _verify(job, heldout(), source)
         with atomic_folder(job.folder) as folder:
-            atomic_write(folder / "parity.json", records.to_json(parity))
-            for name, clips, quiet in zip(weightings, curves, still, strict=True):
-                judged = quality(clips, speech, on_silence=quiet)
-                atomic_write(folder / name, _to_text(quality_to_json(judged)))
-            seal(folder, job.key if parity.status == "passed" else NOT_KEPT)
+            atomic_write(folder / "parity.json", records.to_json(result.parity))
+            atomic_write(folder / "checks.json", records.to_json(_Checks(checks=result.checks)))
+            atomic_write(folder / QUALITY, quality_to_text(result.quality))
+            if result.unsmoothed is not None:
+                atomic_write(folder / UNSMOOTHED, quality_to_text(result.unsmoothed))
+            seal(folder, job.key if result.sound else NOT_KEPT)
     return Verified(
         records.from_json(ParityResult, (job.folder / "parity.json").read_text()),
-        _read_quality(job.folder / QUALITY),
-        _read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
+        records.from_json(_Checks, (job.folder / "checks.json").read_text()).checks,
+        read_quality(job.folder / QUALITY),
+        read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
     )
 
 
-def _limit(job: VerifyJob, integers: "Quantization | None") -> float:
-    """The recipe's, or what its codes may differ by where the rig itself is made of codes."""
-    if integers is None or integers.layers["rig"] != "int8":
-        return job.max_abs
-    # The float32 products of neighbouring codes and their scale lie a little more than it apart.
-    return max(job.max_abs, 1.001 * job.max_lsb * integers.tensors["rig"].scale)
+def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
+    target = load_target(target_of(job.file))
+    runtime = target.open_runtime(job.file)
+    module, _, card = window_form(job.student_folder)
+    signature = runtime.signature
+    sets = {
+        "held-out speech": speech_windows(speech, signature.window, PARITY_WINDOWS),
+        **probe_windows(signature.window, seed=0),
+    }
+    max_abs = largest_difference(job.limits, job.precision, card.quantization)
+    max_lsb = job.limits.int8_max_lsb
+    parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb)
+    weightings = [signature.smoothing, NONE] if signature.smoothing != NONE else [NONE]
+    judged = animated(runtime, speech, weightings)
+    faults = structural_faults(target.structure(job.file), signature)
+    checks = (
+        Check(
+            file=job.name,
+            what="structure",
+            status="failed" if faults else "passed",
+            detail="; ".join(faults) or f"as {job.precision} promises",
+        ),
+        *latency_checks(runtime, job.name),
+        _lag(job, judged[0]),
+        *([_loss(job, judged[0], source)] if job.precision == "fp16" else []),
+        *_elsewhere(job, module, sets, max_abs),
+    )
+    return Verified(parity, checks, judged[0], judged[1] if len(judged) > 1 else None)
 
 
-def predicted(
-    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
-) -> list[list[Floats]]:
-    """A file's driven curves of all held-out clips, at the teacher's frame times.
-
-    For each weighting one list of clips.
-    """
-    clips = []
-    with bar("verify", len(heldout.clips)) as progress:
-        for i, samples in enumerate(heldout.samples):
-            clips.append(curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings))
-            progress(i + 1)
-    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+def _lag(job: VerifyJob, judged: Quality) -> Check:
+    lag, limit = judged.against_teacher["lag_ms"], job.limits.max_lag_ms
+    status: Status = "not run"
+    if isinstance(lag, float):
+        status = "passed" if abs(lag) <= limit else "failed"
+    found = "not measured" if lag is None else f"{lag:.1f} ms"
+    detail = f"{found} behind the teacher, where {limit:g} ms may be"
+    return Check(file=job.name, what="lag", status=status, detail=detail)
 
 
-def at_rest(
-    runtime: "Runtime", rate_hz: float, weightings: Sequence[Sequence[float]]
-) -> list[list[Floats]]:
-    """A file's driven curves on silence at the teacher's rate; for each weighting two clips."""
-    clips = [
-        curves_by_smoothing(
-            runtime, samples, frame_times(len(samples), rate_hz, SAMPLE_RATE), weightings
+def _loss(job: VerifyJob, judged: Quality, source: Quality) -> Check:
+    ratio, limit = mse_ratio(judged, source), job.limits.fp16_max_mse_ratio
+    status: Status = "not run"
+    if ratio is not None:
+        status = "passed" if ratio <= limit else "failed"
+    found = "not measured" if ratio is None else f"{ratio:.4f} times"
+    return Check(
+        file=job.name,
+        what="MSE to the teacher",
+        status=status,
+        detail=f"{found} that of the student in PyTorch, where {limit:g} may be",
+    )
+
+
+def mse_ratio(judged: Quality, before: Quality) -> float | None:
+    """MSE to the teacher by that of the hop before; None if one is not known, or the latter 0."""
+    mse, was = (quality.against_teacher["mse"] for quality in (judged, before))
+    return mse / was if isinstance(mse, float) and isinstance(was, float) and was else None
+
+
+def _elsewhere(
+    job: VerifyJob, module: "nn.Module", sets: "dict[str, Floats]", max_abs: float
+) -> Iterator[Check]:
+    """The same numeric parity in each further runtime that the target has, where it can run."""
+    further = load_target(target_of(job.file)).further_runtimes(job.file)
+    for name, runtime in further.items():
+        what = f"parity, {name}"
+        if isinstance(runtime, str):
+            yield Check(file=job.name, what=what, status="not run", detail=runtime)
+            continue
+        result = check_parity(
+            runtime, module, sets, max_abs=max_abs, max_lsb=job.limits.int8_max_lsb
         )
-        for samples in silence()
-    ]
-    return [[curves[i] for curves in clips] for i in range(len(weightings))]
-
-
-def speech_windows(heldout: HeldOut, window: int) -> Floats:
-    """Windows spread evenly over all held-out speech, float32 `[n, 1, window]`."""
-    speech = np.concatenate([*heldout.samples, np.zeros(window, np.float32)])
-    starts = np.linspace(0, len(speech) - window, PARITY_WINDOWS).astype(int)
-    return np.stack([speech[start : start + window] for start in starts])[:, None]
-
-
-@dataclass(frozen=True)
-class BaselineJob:
-    """Everything that the two baselines' quality depends on."""
-
-    folder: Path
-    labels_key: str
-    alignments_key: str
-
-    @property
-    def key(self) -> str:
-        return content_key(
-            format=FORMAT,
-            labels=self.labels_key,
-            alignments=self.alignments_key,
-            versions=tool_versions("numpy", "lhotse", "torch"),
-        )
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A predictor to compare with. `name` for people, `parameters` its fitted numbers."""
-
-    name: str
-    parameters: int
-    quality: Quality
-
-
-def baselines(
-    job: BaselineJob, train: Callable[[], "Sequence[Example]"], heldout: Callable[[], HeldOut]
-) -> tuple[Baseline, ...]:
-    """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
-    from compress.baselines import fit_mean, fit_ridge
-
-    if not stage(job.folder, job.key).hit:
-        speech, clips = heldout(), list(train())
-        rows = {"the teacher": (0, list(speech.teacher))}
-        for name, model in (
-            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
-            ("mean curve", fit_mean(clips)),
-        ):
-            hops = [model.hops(samples) for samples in speech.samples]
-            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
-        with atomic_folder(job.folder) as folder:
-            for i, (name, (parameters, curves)) in enumerate(rows.items()):
-                judged = quality_to_json(quality(curves, speech))
-                fields = {"name": name, "parameters": parameters, **judged}
-                atomic_write(folder / f"{i}.json", _to_text(fields))
-            seal(folder, job.key)
-    found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
-    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(row)) for row in found)
+        missed = [f"{item.name}: {item.reason}" for item in result.sets if item.status != "passed"]
+        worst = max((item.max_abs or 0.0 for item in result.sets), default=0.0)
+        detail = "; ".join(missed) or f"at most {worst:.2g} from PyTorch, {max_abs:.2g} may be"
+        status = overall(item.status for item in result.sets)
+        yield Check(file=job.name, what=what, status=status, detail=detail)
 
 
 @dataclass(frozen=True)
@@ -226,12 +216,16 @@ class BenchmarkJob:
             format=FORMAT,
             export=self.export_key,
             file=_hash(self.file),
-            versions=tool_versions(*RUNTIMES),
+            versions=_versions(self.file),
         )
 
 
 def _hash(file: Path) -> str | None:
     return describe_file(file, target_of(file)).sha256 if file.exists() else None
+
+
+def _versions(file: Path) -> dict[str, str | None]:
+    return tool_versions("numpy", "torch", *load_target(target_of(file)).RUNTIMES)
 
 
 def benchmark(job: BenchmarkJob) -> Benchmark:
@@ -242,33 +236,3 @@ def benchmark(job: BenchmarkJob) -> Benchmark:
             atomic_write(folder / "benchmark.json", records.to_json(result))
             seal(folder, job.key)
     return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text())
-
-
-def quality_to_json(result: Quality) -> dict[str, Any]:
-    """Metrics as JSON has them; a share as an object with its interval."""
-    return asdict(result)
-
-
-def quality_from_json(fields: dict[str, Any]) -> Quality:
-    """What `quality_to_json` made; keys beside the metrics are left alone."""
-
-    def read(measures: dict[str, Any]) -> Measures:
-        return {
-            name: Share(**value) if isinstance(value, dict) else value
-            for name, value in measures.items()
-        }
-
-    return Quality(
-        read(fields["against_teacher"]),
-        read(fields["against_truth"]),
-        fields["by_region"],
-        fields["by_control"],
-    )
-
-
-def _read_quality(path: Path) -> Quality:
-    return quality_from_json(json.loads(path.read_text()))
-
-
-def _to_text(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, indent=1, allow_nan=False) + "\n"

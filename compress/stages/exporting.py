@@ -1,29 +1,26 @@
 """Stage export: a student's window form as model files, signature and golden windows beside."""
 
-import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from compress.audio import HOP, SAMPLE_RATE
-from compress.store import atomic_folder, content_key, seal, stage, tool_versions
+from compress.evaluation import HeldOut, speech_windows
+from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.students.storing import StudentCard, load_student
-from exporters.parity import probe_windows
-from exporters.signature import Signature
+from exporters.signature import Precision, Signature
 from exporters.targets import load_target
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.recipe import ExportSettings
+    from compress.recipe import ExportSettings, ParitySettings
     from compress.students.conv_fc import ConvFC
+    from compress.students.integers import Quantization
 
-FORMAT = 2
-FP32, INT8 = "fp32", "int8"
-TOOLS = ("lipstill", "torch", "torchao", "onnx", "onnxruntime", "onnxscript", "onnxsim")
-GOLDEN_WINDOWS = 32
+FORMAT = 3
+GOLDEN_SPEECH = 24  # windows of held-out speech that travel with the files
 
 
 @dataclass(frozen=True)
@@ -34,13 +31,15 @@ class ExportJob:
     """
 
     folder: Path
-    precision: str
+    precision: Precision
     student_folder: Path
     student_key: str
     settings: "ExportSettings"
+    limits: "ParitySettings"
     smoothing: tuple[float, ...]
     recipe_hash: str
     teacher: str
+    labels_key: str
 
     @property
     def key(self) -> str:
@@ -48,19 +47,38 @@ class ExportJob:
             format=FORMAT,
             student=self.student_key,
             settings=self.settings.model_dump(mode="json"),
+            precision=self.precision,
+            limits=self.limits.model_dump(mode="json"),
             smoothing=self.smoothing,
             recipe=self.recipe_hash,
             teacher=self.teacher,
-            versions=tool_versions(*TOOLS),
+            labels=self.labels_key,
+            versions=tool_versions(*self.tools),
         )
 
     @property
+    def tools(self) -> tuple[str, ...]:
+        """Distributions that have a part in the files."""
+        own = [tool for target in self.files for tool in load_target(target).TOOLS]
+        return tuple(dict.fromkeys(("lipstill", "torch", "torchao", *own)))
+
+    @property
     def files(self) -> dict[str, Path]:
-        """Where each target's file lies."""
+        """Where each target's file lies, of those that have this precision."""
         return {
             target: self.folder / f"model{load_target(target).SUFFIX}"
             for target in self.settings.targets
+            if target not in self.unsupported
         }
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The targets of the recipe that have no such precision."""
+        return tuple(
+            target
+            for target in self.settings.targets
+            if self.precision not in load_target(target).PRECISIONS
+        )
 
 
 @dataclass(frozen=True)
@@ -72,18 +90,33 @@ class Exported:
     files: dict[str, Path]
 
 
-def run(job: ExportJob) -> Exported:
-    """The model files, exported now or found."""
+def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
+    """The model files, exported now or found; the golden windows hold some held-out speech."""
     files = job.files
     if not stage(job.folder, job.key).hit:
+        from exporters.golden import make_golden
+
         module, student, card = window_form(job.student_folder)
-        signature = _signature(job, student, card)
+        versions = tool_versions(*job.tools)
+        signature = replace(
+            signature_of(student, card, job.precision, job.smoothing),
+            recipe_hash=job.recipe_hash,
+            teacher=job.teacher,
+            tool_versions={name: found or "not installed" for name, found in versions.items()},
+        )
+        golden = make_golden(
+            module,
+            signature,
+            speech_windows(heldout(), signature.window, GOLDEN_SPEECH),
+            max_abs=largest_difference(job.limits, job.precision, card.quantization),
+            max_lsb=job.limits.int8_max_lsb,
+        )
         with atomic_folder(job.folder) as folder:
             for target, path in files.items():
                 options = job.settings.options(target)
                 load_target(target).export(module, signature, folder / path.name, **options)
             signature.write(folder / "signature.json")
-            (folder / "golden.npz").write_bytes(_golden(module, signature))
+            atomic_write(folder / "golden.npz", golden.to_bytes())
             seal(folder, job.key)
     return Exported(job.folder, job.key, files)
 
@@ -103,11 +136,13 @@ def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]"
     return IntegerWindow(student, card.quantization), student, card
 
 
-def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signature:
-    versions = tool_versions(*TOOLS)
+def signature_of(
+    student: "ConvFC", card: StudentCard, precision: Precision, smoothing: tuple[float, ...]
+) -> Signature:
+    """What a client must know of a student, before it is known where it comes from."""
     return Signature(
         student=card.name,
-        precision=job.precision,
+        precision=precision,
         controls=card.controls,
         driven=card.driven,
         constants=card.constants,
@@ -116,28 +151,20 @@ def _signature(job: ExportJob, student: "ConvFC", card: StudentCard) -> Signatur
         window=student.config.window,
         past=student.config.past,
         future=student.config.future,
-        smoothing=job.smoothing,
-        recipe_hash=job.recipe_hash,
-        teacher=job.teacher,
-        tool_versions={name: found or "not installed" for name, found in versions.items()},
+        smoothing=smoothing,
+        recipe_hash="",
+        teacher="",
+        tool_versions={},
         quantization={} if card.quantization is None else card.quantization.in_brief(),
     )
 
 
-def _golden(module: "nn.Module", signature: Signature) -> bytes:
-    """Windows, float32 `[n, 1, window]`, and the rig that PyTorch gives for them.
-
-    As an .npz; equal content gives equal bytes.
-    """
-    import torch
-
-    probes = np.concatenate(list(probe_windows(signature.window, seed=0).values()))
-    random = np.random.default_rng(0)
-    level = 10 ** random.uniform(-3, -0.5, (GOLDEN_WINDOWS - len(probes), 1, 1))
-    noise = random.standard_normal((len(level), 1, signature.window)) * level
-    windows = np.concatenate([probes, np.clip(noise, -1, 1)]).astype(np.float32)
-    with torch.inference_mode():
-        rig = module(torch.from_numpy(windows)).numpy()
-    buffer = io.BytesIO()
-    np.savez(buffer, audio=windows, rig=rig)
-    return buffer.getvalue()
+def largest_difference(
+    limits: "ParitySettings", precision: Precision, integers: "Quantization | None"
+) -> float:
+    """The recipe's limit, or what codes may differ by where the rig itself is made of codes."""
+    limit = limits.limit(precision)
+    if integers is None or integers.layers["rig"] != "int8":
+        return limit
+    # The float32 products of neighbouring codes and their scale lie a little more than it apart.
+    return max(limit, 1.001 * limits.int8_max_lsb * integers.tensors["rig"].scale)

@@ -34,7 +34,11 @@ def judge(
 
 
 def broken(report: ReportDocument) -> list[str]:
-    """Every gate and parity check of a report that did not pass, in words."""
+    """Every gate and parity of a report that did not pass and every check that failed, in words.
+
+    A check that cannot run on this machine, as Core ML itself elsewhere than on macOS, breaks
+    nothing, and passes for nothing.
+    """
     lines = []
     for gate in report.gates:
         if gate.status != "passed":
@@ -44,6 +48,11 @@ def broken(report: ReportDocument) -> list[str]:
         if entry.result.status != "passed":
             missed = [f"{s.name}: {s.reason}" for s in entry.result.sets if s.status != "passed"]
             lines.append(f"parity of {entry.file} {entry.result.status}: {'; '.join(missed)}")
+    lines += [
+        f"{check.what} of {check.file}: {check.detail}"
+        for check in report.checks
+        if check.status == "failed"
+    ]
     return lines
 
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal
 
 from exporters import records
 from exporters.benchmark import Latency
-from exporters.checks import Status
+from exporters.checks import Check, Status
 from exporters.errors import ModelFileError
 from exporters.parity import ParityResult
+from exporters.report.chain import Hop, Measurements
 from exporters.report.compression import Pruning, Quantization
 
 Comparison = Literal["<=", "<", ">=", ">"]
@@ -79,30 +80,6 @@ class Speech:
     """Audio that was left out, with the reason."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proportion:
-    """A share with its 95 % confidence interval."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
-
-    value: float
-    """The share, 0 to 1."""
-    n: int
-    """Out of how many."""
-    low: float
-    """Lower end of the interval, 0 to 1."""
-    high: float
-    """Upper end of the interval, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.value <= self.high <= 1 or self.n < 1:
-            raise ValueError(
-                f"a proportion needs 0 <= low <= value <= high <= 1 and n >= 1, found "
-                f"low {self.low}, value {self.value}, high {self.high}, n {self.n}"
-            )
-
-
-Measurements = dict[str, Proportion | float | None]
 Parts = dict[str, dict[str, float | None]]
 
 
@@ -303,6 +280,10 @@ class ReportDocument:
     """The rows of the main table."""
     parity: tuple[FileParity, ...]
     """Each file against its torch source."""
+    checks: tuple[Check, ...]
+    """What else was asked of each file: structure, latency, lag, further runtimes."""
+    chain: tuple[Hop, ...]
+    """What each hop from the teacher to a file cost, student by student."""
     gates: tuple[Gate, ...]
     """The limits of the recipe."""
     training: tuple[Training, ...]

@@ -4,10 +4,11 @@ from collections import Counter
 from importlib.resources import files
 
 from exporters.benchmark import Latency
-from exporters.checks import Status
+from exporters.checks import Check, Status
 from exporters.parity import ParityResult
+from exporters.report.chain import Measurements, Proportion
 from exporters.report.compression import Choice, KeptLimit
-from exporters.report.document import Gate, Measurements, Proportion, ReportDocument, Tier
+from exporters.report.document import Gate, ReportDocument, Tier
 
 NOT_RUN = "not run"
 
@@ -64,6 +65,7 @@ def to_markdown(document: ReportDocument) -> str:
         "ratio": _ratio,
         "choice": _CHOICES.__getitem__,
         "limit_row": _limit_row,
+        "loud": _loud,
     }
     template = environment.from_string(
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
@@ -76,6 +78,7 @@ def to_markdown(document: ReportDocument) -> str:
         verdict=_verdict(document.gates),
         gate_line=_gate_line,
         parity_line=_parity_line,
+        checks_line=_checks_line(document.checks),
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
         integers=_tells_codes([entry.result for entry in document.parity]),
@@ -247,6 +250,21 @@ def _parity_line(result: ParityResult) -> str:
         if item.status != "passed"
     ]
     return f"**{_loud(result.status)}**: " + ("; ".join(parts) or "no windows were given")
+
+
+def _checks_line(checks: tuple[Check, ...]) -> str:
+    """How many of the other checks passed, and by name whatever failed."""
+    if not checks:
+        return ""
+    counts = Counter(check.status for check in checks)
+    order: tuple[Status, ...] = ("passed", "failed", "not run")
+    said = ", ".join(f"{counts[status]} {_loud(status)}" for status in order if counts[status])
+    failed = [
+        f"\n- **FAILED**, `{check.file}`, {_cell(check.what)}: {_cell(check.detail)}"
+        for check in checks
+        if check.status == "failed"
+    ]
+    return f"Checks of structure, latency, lag and further runtimes: {said}." + "".join(failed)
 
 
 def _tells_codes(results: list[ParityResult]) -> bool:

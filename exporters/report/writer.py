@@ -10,6 +10,7 @@ from exporters.requirements import require
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
+REPORT_JUNIT = "parity.junit.xml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +19,12 @@ class ReportFiles:
 
     json: Path
     markdown: Path
+    junit: Path
     images: tuple[Path, ...]
 
 
 def write_report(document: ReportDocument, folder: Path) -> ReportFiles:
-    """Write ``report.json``, then ``report.md`` and the pictures, into ``folder``.
+    """Write ``report.json``, then all that is made from it, into ``folder``.
 
     Each file appears whole or not at all. Raises ValueError that names every number which is not
     finite, before anything is written, and MissingToolError.
@@ -33,11 +35,13 @@ def write_report(document: ReportDocument, folder: Path) -> ReportFiles:
 
 
 def render(folder: Path) -> ReportFiles:
-    """Make ``report.md`` and the pictures from ``folder / "report.json"``.
+    """Make ``report.md``, ``parity.junit.xml`` and the pictures from ``folder / "report.json"``.
 
     Raises ModelFileError if that file is missing or wrong, and MissingToolError.
     """
     require("jinja2", "matplotlib", purpose="render reports")
+    from exporters.report.cases import cases
+    from exporters.report.junit import to_junit
     from exporters.report.markdown import to_markdown
     from exporters.report.plots import plot_clip, plot_training
 
@@ -47,8 +51,11 @@ def render(folder: Path) -> ReportFiles:
     for image, content in pictures:
         write_atomically(folder / image, content)
     write_atomically(folder / REPORT_MARKDOWN, to_markdown(document).encode())
+    junit = to_junit(list(cases(document)), suite=document.name, properties=document.versions)
+    write_atomically(folder / REPORT_JUNIT, junit.encode())
     return ReportFiles(
         json=folder / REPORT_JSON,
         markdown=folder / REPORT_MARKDOWN,
+        junit=folder / REPORT_JUNIT,
         images=tuple(folder / image for image, _ in pictures),
     )

@@ -9,7 +9,7 @@ from compress import visemes
 from compress.alignments import Alignment
 from compress.audio import SAMPLE_RATE
 from compress.closures import Share, paired_difference
-from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality
+from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality, speech_windows
 from compress.labels import LabelledClip, Labels
 from compress.rig import ARKIT, ClosureRule
 from compress.visemes import segments_of
@@ -218,3 +218,13 @@ def test_hops_are_taken_to_the_teachers_frames() -> None:
     found = speech.at_frames(1, hops.astype(np.float32))
     position = np.minimum((0.1 + np.arange(45) / 50) * 62.5, 56)
     np.testing.assert_allclose(found, position[:, None] * [1, -2], rtol=1e-5)
+
+
+def test_windows_of_speech_cover_all_of_it() -> None:
+    ramp = np.arange(1, 1001, dtype=np.float32)
+    speech = HeldOut((), (ramp[:600], ramp[600:]), (), (), (), 30.0, 0.0)
+    windows = speech_windows(speech, 100, 64)
+    assert windows.shape == (64, 1, 100)
+    assert windows[0, 0, 0] == 1
+    assert (windows[-1] == 0).all(), "the silence after the last clip"
+    assert (np.diff(windows[:, 0, 0])[:-1] > 0).all()

@@ -49,6 +49,7 @@ EXPORTED = [
     *("export small-fp32", "verify small-fp32 onnx", "benchmark small-fp32 onnx"),
     "report",
 ]
+JUDGED = [*EXPORTED[:-1], "verify small distilled", "report"]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ EXPORTED = [
     [
         ("description=other", EXPORTED),  # the recipe's hash is inside the files
         ("gates.min_r2=0.5", EXPORTED),
-        ("students.0.smoothing=[1, 1, 1]", EXPORTED),  # the client does it: nothing is trained
-        ("students.0.training.steps=7", ["distill small", *EXPORTED]),
-        ("seed=8", ["distill small", *EXPORTED]),
+        ("students.0.smoothing=[1, 1, 1]", JUDGED),  # the client does it: nothing is trained
+        ("students.0.training.steps=7", ["distill small", *JUDGED]),
+        ("seed=8", ["distill small", *JUDGED]),
         ("labels.shard_clips=5", "all"),
         ("teacher.max_chunk_s=20", "all"),
         ("threads=2", "all"),
@@ -76,17 +77,18 @@ FILES = [
     for precision in ("fp32", "int8")
     for stage, target in (("export", ""), ("verify", " onnx"), ("benchmark", " onnx"))
 ]
+STEPS = ("small distilled", "small pruned", "small int8")
 
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("quantization.seed=1", ["quantize small", *FILES]),
-        ("quantization.gate.mse=1.5", ["quantize small", *FILES]),
-        ("pruning.remove=0.3", ["prune small", "quantize small", *FILES]),
-        ("pruning.recovery_steps=4", ["prune small", "quantize small", *FILES]),
-        ("smoothing=[1, 1, 1]", FILES),  # the client's, not the weights'
-        ("training.ema=0.5", ["distill small", "prune small", "quantize small", *FILES]),
+        ("quantization.seed=1", ["quantize"]),
+        ("quantization.gate.mse=1.5", ["quantize"]),
+        ("pruning.remove=0.3", ["prune", "quantize"]),
+        ("pruning.recovery_steps=4", ["prune", "quantize"]),
+        ("smoothing=[1, 1, 1]", []),  # the client's, not the weights'
+        ("training.ema=0.5", ["distill", "prune", "quantize"]),
     ],
 )
 def test_what_makes_a_student_smaller_redoes_what_follows_from_it(
@@ -94,7 +96,12 @@ def test_what_makes_a_student_smaller_redoes_what_follows_from_it(
 ) -> None:
     """All files, since the hash of the recipe is inside of them."""
     after = keys_of_shrinking(f"students.0.{setting}")
-    assert changed(keys_of_shrinking(), after) == [*expected, "report"]
+    steps = {"distill": "distilled", "prune": "pruned", "quantize": "int8"}
+    made, judged = (
+        [f"{stage} small" for stage in expected],
+        [f"verify small {steps[stage]}" for stage in expected or steps],
+    )
+    assert changed(keys_of_shrinking(), after) == [*made, *FILES, *judged, "report"]
 
 
 def test_an_alignment_changes_what_choices_are_made_by(
@@ -104,7 +111,8 @@ def test_an_alignment_changes_what_choices_are_made_by(
     phones = (("P", 0.1, 0.2),)
     known = {"0": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
-    expected = ["prune small", "quantize small", *FILES, "verify baselines", "report"]
+    judged = [f"verify {what}" for what in (*STEPS, "baselines")]
+    expected = ["prune small", "quantize small", *FILES, *judged, "report"]
     assert changed(keys_of_shrinking(), keys_of_shrinking(inputs=aligned)) == expected
 
 
@@ -135,7 +143,7 @@ def test_an_alignment_changes_what_is_judged(keys_of: Callable[..., Keys], works
     phones = (("P", 0.1, 0.2),)
     known = {"100": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
-    expected = ["verify small-fp32 onnx", "verify baselines", "report"]
+    expected = ["verify small-fp32 onnx", "verify small distilled", "verify baselines", "report"]
     assert changed(keys_of(), keys_of(inputs=aligned)) == expected
 
 

@@ -17,11 +17,11 @@ from exporters.benchmark import Latency
 from exporters.errors import ModelFileError
 from exporters.parity import ParityResult, SetParity
 from exporters.report import ReportDocument, read_report, render, write_report
+from exporters.report.chain import Proportion
 from exporters.report.document import (
     ClipCurves,
     FileParity,
     Gate,
-    Proportion,
     SkippedClip,
     Span,
     Speech,
@@ -177,6 +177,8 @@ def document() -> ReportDocument:
                 ),
             ),
         ),
+        checks=(),
+        chain=(),
         gates=(
             Gate(name="R² to teacher", value=0.812, limit=0.7, comparison=">=", status="passed"),
             Gate(name="median (ms)", value=None, limit=4.0, comparison="<=", status="not run"),
@@ -201,7 +203,7 @@ def test_what_is_written_is_read_back_and_all_is_made_of_it(
     files = write_report(document, tmp_path / "report")
     assert read_report(files.json) == document
     written = {path for path in (tmp_path / "report").rglob("*") if path.is_file()}
-    assert written == {files.json, files.markdown, *files.images}
+    assert written == {files.json, files.markdown, files.junit, *files.images}
     assert sorted(path.name for path in files.images) == ["clip-7.png", "training-demo.png"]
     order = list(read_report(files.json).curves[0].teacher_values)
     assert order == ["mouthClose", "jawOpen"], "panels keep their order"

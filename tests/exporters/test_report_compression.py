@@ -119,7 +119,7 @@ def parity(name: str, max_lsb: int | None) -> FileParity:
     result = ParityResult(
         student="tiny",
         precision=name,
-        runtime={},
+        runtime={"runtime": "ONNX Runtime"},
         max_abs_limit=2e-3,
         max_lsb_limit=None if max_lsb is None else 1,
         sets=(compared,),
@@ -151,6 +151,8 @@ def document() -> ReportDocument:
         versions={},
         tiers=(),
         parity=(parity("fp32", None), parity("int8", 1)),
+        checks=(),
+        chain=(),
         gates=(),
         training=(),
         pruning=(pruning(),),

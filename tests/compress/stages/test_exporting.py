@@ -1,17 +1,21 @@
 """Stage export: files, signature and golden windows that agree."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from compress.evaluation import HeldOut, load_heldout
 from compress.planning import Plan, find_inputs, plan
 from compress.recipe import load_recipe
-from compress.stages import exporting
+from compress.stages import exporting, labelling
 from compress.store import file_hash
 from compress.students.conv_fc import Window
+from compress.students.integers import Range
 from compress.students.storing import load_student
 from exporters.signature import Signature
 from exporters.targets import load_target
@@ -23,12 +27,19 @@ def planned(workshop: Path, run: Path) -> Plan:
     return plan(recipe, find_inputs(recipe), run)
 
 
+@pytest.fixture
+def heldout(planned: Plan) -> Callable[[], HeldOut]:
+    return lambda: load_heldout(labelling.run(planned.label), {})
+
+
 def test_a_file_says_what_its_golden_windows_expect(finished: Path) -> None:
     tier = finished / "models" / "small-fp32"
     golden = np.load(tier / "golden.npz")
     runtime = load_target("onnx").open_runtime(tier / "model.onnx")
-    assert golden["audio"].shape == (exporting.GOLDEN_WINDOWS, 1, 512)
-    assert (golden["audio"][0] == 0).all(), "the first is silence"
+    kinds = golden["kinds"].tolist()
+    assert golden["audio"].shape == (len(kinds), 1, 512)
+    assert kinds[: exporting.GOLDEN_SPEECH] == ["speech"] * exporting.GOLDEN_SPEECH
+    assert (golden["audio"][kinds.index("silence")] == 0).all()
     np.testing.assert_allclose(runtime.run(golden["audio"]), golden["rig"], atol=1e-5, rtol=0)
     assert len(np.unique(golden["rig"], axis=0)) > 20, "not all stuck at a limit"
 
@@ -73,15 +84,34 @@ def test_golden_windows_of_an_int8_file_are_those_of_its_integers(shrunk: Path) 
     assert np.abs(whole - golden["rig"]).max() > 2e-3
 
 
-def test_equal_students_give_equal_files(planned: Plan, finished: Path) -> None:
+def test_equal_students_give_equal_files(
+    planned: Plan, finished: Path, heldout: Callable[[], HeldOut]
+) -> None:
     job = planned.students[0].tiers[0].export
     shutil.rmtree(job.folder)
-    exported = exporting.run(job)
+    exported = exporting.run(job, heldout)
     for name in ("model.onnx", "signature.json", "golden.npz", "stage.json"):
         assert file_hash(exported.folder / name) == file_hash(finished / "models/small-fp32" / name)
 
 
-def test_a_file_that_is_gone_is_made_again(planned: Plan) -> None:
+def test_a_file_that_is_gone_is_made_again(planned: Plan, heldout: Callable[[], HeldOut]) -> None:
     job = planned.students[0].tiers[0].export
     job.files["onnx"].unlink()
-    assert exporting.run(job).files["onnx"].is_file()
+    assert exporting.run(job, heldout).files["onnx"].is_file()
+
+
+def test_an_int8_rig_may_differ_by_a_code(workshop: Path, shrunk: Path) -> None:
+    """Whatever a code stands for; a float head has the recipe's limit, and so has a float file."""
+    limits = load_recipe(workshop / "shrinking.yaml").parity
+    codes = load_student(shrunk / "students" / "small" / "int8")[1].quantization
+    assert codes is not None
+    coarse = replace(codes, tensors=codes.tensors | {"rig": Range(0.25, 0)})
+    fine = replace(codes, tensors=codes.tensors | {"rig": Range(0.0001, 0)})
+    in_float = replace(coarse, layers=codes.layers | {"rig": "int8_weights"})
+    found = [exporting.largest_difference(limits, "int8", c) for c in (coarse, fine, in_float)]
+    assert found[1:] == [2e-3] * 2
+    assert 0.25 < found[0] < 0.251
+    wider = limits.model_copy(update={"int8_max_lsb": 2})
+    assert 0.5 < exporting.largest_difference(wider, "int8", coarse) < 0.502
+    floats = [exporting.largest_difference(limits, p, None) for p in ("fp32", "fp16")]
+    assert floats == [1e-5, 5e-3]

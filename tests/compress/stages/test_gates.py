@@ -9,6 +9,7 @@ from compress.evaluation import Quality
 from compress.metrics import Share
 from compress.recipe import GateSettings
 from compress.stages.gates import broken, judge
+from exporters.checks import Check
 
 RIDGE = Quality({"r2": 0.5}, {})
 
@@ -52,9 +53,15 @@ def test_what_is_broken_is_said() -> None:
         SimpleNamespace(name="speech", reason="", status="passed"),
     ]
     parity = SimpleNamespace(file="model.onnx", result=SimpleNamespace(status="failed", sets=sets))
-    report: Any = SimpleNamespace(gates=gates, parity=[parity])
+    checks = [
+        Check(file="model.onnx", what="lag", status="failed", detail="12 ms behind"),
+        Check(file="model.onnx", what="structure", status="passed", detail="sound"),
+        Check(file="model.mlpackage", what="parity, Core ML", status="not run", detail="Linux"),
+    ]
+    report: Any = SimpleNamespace(gates=gates, parity=[parity], checks=checks)
     assert broken(report) == [
         "small onnx: R² against the teacher: 0.6123, expected >= 0.7",
         "small onnx: PBM accuracy: not measured, expected >= 0.9",
         "parity of model.onnx failed: silence: it gives nan",
+        "lag of model.onnx: 12 ms behind",
     ]

@@ -1,0 +1,69 @@
+"""The chain from teacher to file, as the report has it: what each hop cost."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from compress.evaluation import Measures, Quality
+from compress.metrics import Share
+from compress.stages.checking import mse_ratio
+from exporters.checks import Check
+from exporters.report import chain
+
+if TYPE_CHECKING:
+    from compress.planning import TierJobs
+    from compress.reporting import TierResult
+
+
+def measurements(measures: Measures) -> chain.Measurements:
+    """Metrics by name as the report has them."""
+    return {
+        name: chain.Proportion(value=value.value, n=value.n, low=value.low, high=value.high)
+        if isinstance(value, Share)
+        else value
+        for name, value in measures.items()
+    }
+
+
+def hops(
+    student: str, sources: Mapping[str, Quality], tiers: "tuple[TierResult, ...]"
+) -> Iterator[chain.Hop]:
+    """One student's: its steps in PyTorch as they were made of each other, then its files."""
+    before, judged_before = chain.TEACHER, None
+    for step, judged in sources.items():
+        yield chain.Hop(
+            student=student,
+            name=step,
+            made_of=before,
+            runs_in="PyTorch",
+            max_abs=None,
+            mse_ratio=None if judged_before is None else mse_ratio(judged, judged_before),
+            against_teacher=measurements(judged.against_teacher),
+            against_truth=measurements(judged.against_truth),
+        )
+        before, judged_before = step, judged
+    for tier in tiers:
+        step = tier.jobs.step
+        for target, verified in tier.verified.items():
+            parity, judged = verified.parity, verified.quality
+            known = [item.max_abs for item in parity.sets if item.max_abs is not None]
+            yield chain.Hop(
+                student=student,
+                name=tier.jobs.verify[target].name,
+                made_of=step,
+                runs_in=f"{parity.runtime['runtime']} {parity.runtime.get('version', '')}".strip(),
+                max_abs=max(known) if len(known) == len(parity.sets) else None,
+                mse_ratio=mse_ratio(judged, sources[step]),
+                against_teacher=measurements(judged.against_teacher),
+                against_truth=measurements(judged.against_truth),
+            )
+
+
+def unsupported(tier: "TierJobs") -> Iterator[Check]:
+    """What the recipe asks for and a target cannot write: said, never left out in silence."""
+    for target in tier.export.unsupported:
+        yield Check(
+            file=f"models/{tier.name}",
+            what=f"export, {target}",
+            status="not run",
+            detail=f"{target} writes no {tier.export.precision} files",
+        )

@@ -1,0 +1,88 @@
+"""The last touch to a tier's folder: its card, and the sums by which it can be checked anywhere."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from compress.metrics import Share
+
+if TYPE_CHECKING:
+    from compress.planning import Inputs, TierJobs
+    from compress.recipe import Recipe
+    from compress.stages.checking import Verified
+    from exporters.card import MetricRow
+
+# Of all that was measured, what somebody with a file at hand asks first.
+SHOWN = {
+    "mse": "MSE",
+    "r2": "R²",
+    "jitter_ratio": "jitter, × the teacher's",
+    "lag_ms": "lag in ms",
+    "closure_f1": "closure F1",
+    "pbm": "lips closed on /p b m/",
+}
+
+
+def run(
+    recipe: "Recipe",
+    inputs: "Inputs",
+    tier: "TierJobs",
+    parameters: int,
+    verified: Mapping[str, "Verified"] | None,
+) -> None:
+    """Write the card and SHA256SUMS of a tier; without `verified` only where there are none yet."""
+    from exporters.bundle import CARD, seal_bundle
+    from exporters.card import CardFacts, write_card
+    from exporters.sums import SUMS
+
+    folder = tier.export.folder
+    if verified is None and (folder / CARD).exists() and (folder / SUMS).exists():
+        return
+    facts = CardFacts(
+        parameters=parameters,
+        trained_on=_trained_on(recipe, inputs, tier),
+        licence=recipe.export.license,
+        metrics=tuple(_rows(recipe, inputs, verified or {})),
+    )
+    write_card(folder, facts)
+    seal_bundle(folder)
+
+
+def _trained_on(recipe: "Recipe", inputs: "Inputs", tier: "TierJobs") -> str:
+    (settings,) = (student for student in recipe.students if student.name == tier.student)
+    minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "train") / 60
+    speech = (
+        f"{minutes:.3g} minutes of speech ({', '.join(recipe.speech.train)}), on curves of the teacher "
+        f"{inputs.teacher.name}"
+    )
+    if settings.start is None:
+        return speech
+    return f"starts from {settings.start}; made smaller, if at all, on {speech}"
+
+
+def _rows(
+    recipe: "Recipe", inputs: "Inputs", verified: Mapping[str, "Verified"]
+) -> "Iterator[MetricRow]":
+    """Each figure with the targets in whose runtime it came out so."""
+    from exporters.card import MetricRow
+
+    minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "heldout") / 60
+    for metric, said in SHOWN.items():
+        found: dict[tuple[str | None, int | str], list[str]] = {}
+        for target, result in verified.items():
+            judged = result.quality
+            value = (judged.against_truth | judged.against_teacher).get(metric)
+            if isinstance(value, Share):
+                shown: tuple[str | None, int | str] = f"{value.value:.1%}", value.n
+            else:
+                shown = None if value is None else f"{value:.3g}", f"{minutes:.3g} min"
+            found.setdefault(shown, []).append(target)
+        for (figure, n), targets in found.items():
+            yield MetricRow(
+                name=f"{said} ({', '.join(targets)})",
+                value=figure,
+                against="the phones of held-out speech"
+                if metric == "pbm"
+                else "the teacher on held-out speech",
+                n=n,
+                command=f"lipstill compress {recipe.name}",
+            )

@@ -1,0 +1,195 @@
+"""Quality of what is no file: students in PyTorch, the teacher itself and simple predictors.
+
+Students in PyTorch are the hops of the chain from teacher to file, run through the code of
+``lipstill animate`` as the files are, so that a reader sees which hop cost what.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.animation import curves_by_smoothing, frame_times
+from compress.audio import SAMPLE_RATE
+from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
+from compress.metrics import Share
+from compress.progress import bar
+from compress.stages.exporting import signature_of, window_form
+from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from exporters.signature import Precision
+
+if TYPE_CHECKING:
+    from compress.stretches import Example
+    from exporters.runtime import Runtime
+
+FORMAT = 4
+
+
+@dataclass(frozen=True)
+class SourceJob:
+    """Everything that a student's quality in PyTorch depends on; keys stand for what they name."""
+
+    folder: Path
+    student_folder: Path
+    student_key: str
+    smoothing: tuple[float, ...]
+    labels_key: str
+    alignments_key: str
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            format=FORMAT,
+            student=self.student_key,
+            smoothing=self.smoothing,
+            labels=self.labels_key,
+            alignments=self.alignments_key,
+            versions=tool_versions("numpy", "torch", "torchao"),
+        )
+
+
+def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
+    """Quality of a student in PyTorch, measured now or found."""
+    if not stage(job.folder, job.key).hit:
+        from compress.source_runtime import SourceRuntime
+
+        module, student, card = window_form(job.student_folder)
+        precision: Precision = "fp32" if card.quantization is None else "int8"
+        signature = signature_of(student, card, precision, job.smoothing)
+        judged = animated(SourceRuntime(module, signature), heldout(), [job.smoothing])[0]
+        with atomic_folder(job.folder) as folder:
+            atomic_write(folder / "quality.json", quality_to_text(judged))
+            seal(folder, job.key)
+    return read_quality(job.folder / "quality.json")
+
+
+def animated(
+    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
+) -> list[Quality]:
+    """Quality of a file, or of a student in PyTorch, on all held-out speech.
+
+    Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
+    """
+    curves = predicted(runtime, heldout, weightings)
+    still = at_rest(runtime, heldout.rate_hz, weightings)
+    return [
+        quality(clips, heldout, on_silence=quiet)
+        for clips, quiet in zip(curves, still, strict=True)
+    ]
+
+
+def predicted(
+    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
+) -> list[list[Floats]]:
+    """A file's driven curves of all held-out clips, at the teacher's frame times.
+
+    For each weighting one list of clips.
+    """
+    clips = []
+    with bar("verify", len(heldout.clips)) as progress:
+        for i, samples in enumerate(heldout.samples):
+            clips.append(curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings))
+            progress(i + 1)
+    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+
+
+def at_rest(
+    runtime: "Runtime", rate_hz: float, weightings: Sequence[Sequence[float]]
+) -> list[list[Floats]]:
+    """A file's driven curves on silence at the teacher's rate; for each weighting two clips."""
+    clips = [
+        curves_by_smoothing(
+            runtime, samples, frame_times(len(samples), rate_hz, SAMPLE_RATE), weightings
+        )
+        for samples in silence()
+    ]
+    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """Everything that the two baselines' quality depends on."""
+
+    folder: Path
+    labels_key: str
+    alignments_key: str
+
+    @property
+    def key(self) -> str:
+        return content_key(
+            format=FORMAT,
+            labels=self.labels_key,
+            alignments=self.alignments_key,
+            versions=tool_versions("numpy", "lhotse", "torch"),
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A predictor to compare with. `name` for people, `parameters` its fitted numbers."""
+
+    name: str
+    parameters: int
+    quality: Quality
+
+
+def baselines(
+    job: BaselineJob, train: Callable[[], "Sequence[Example]"], heldout: Callable[[], HeldOut]
+) -> tuple[Baseline, ...]:
+    """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
+    from compress.baselines import fit_mean, fit_ridge
+
+    if not stage(job.folder, job.key).hit:
+        speech, clips = heldout(), list(train())
+        rows = {"the teacher": (0, list(speech.teacher))}
+        for name, model in (
+            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
+            ("mean curve", fit_mean(clips)),
+        ):
+            hops = [model.hops(samples) for samples in speech.samples]
+            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
+        with atomic_folder(job.folder) as folder:
+            for i, (name, (parameters, curves)) in enumerate(rows.items()):
+                judged = quality_to_json(quality(curves, speech))
+                fields = {"name": name, "parameters": parameters, **judged}
+                atomic_write(folder / f"{i}.json", _to_text(fields))
+            seal(folder, job.key)
+    found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
+    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(row)) for row in found)
+
+
+def quality_to_json(result: Quality) -> dict[str, Any]:
+    """Metrics as JSON has them; a share as an object with its interval."""
+    return asdict(result)
+
+
+def quality_from_json(fields: dict[str, Any]) -> Quality:
+    """What `quality_to_json` made; keys beside the metrics are left alone."""
+
+    def read(measures: dict[str, Any]) -> Measures:
+        return {
+            name: Share(**value) if isinstance(value, dict) else value
+            for name, value in measures.items()
+        }
+
+    return Quality(
+        read(fields["against_teacher"]),
+        read(fields["against_truth"]),
+        fields["by_region"],
+        fields["by_control"],
+    )
+
+
+def quality_to_text(result: Quality) -> str:
+    """As a JSON file."""
+    return _to_text(quality_to_json(result))
+
+
+def read_quality(path: Path) -> Quality:
+    """A file that `quality_to_text` made."""
+    return quality_from_json(json.loads(path.read_text("utf-8")))
+
+
+def _to_text(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, indent=1, allow_nan=False) + "\n"
