@@ -42,7 +42,7 @@ def plug_ins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     folder = tmp_path_factory.mktemp("plug-ins")
     for module, kind, function, names in (
         (recipe_students, "_STUDENTS", "build", ["conv_fc"]),
-        (recipes, "_EXPORTERS", "export", ["onnx", "tflite"]),
+        (recipes, "_EXPORTERS", "export", ["coreml", "onnx", "tflite"]),
     ):
         (folder / kind).mkdir()
         (folder / kind / "parity.py").write_text("def compare(): ...\n")
@@ -129,7 +129,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students.0.training.frames", "found 1", "2"),
         ("students.0.training.ema", "less than 1"),
         ("students.1", "found 5", "a mapping with keys of name, architecture"),
-        ("export.targets", '"onx"', "accepted: onnx, tflite"),
+        ("export.targets", '"onx"', "accepted: coreml, onnx, tflite"),
         ("export.onnx.opset", "found 11", "18"),
     ]
     for path_of, *pieces in expected:
