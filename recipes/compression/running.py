@@ -10,20 +10,19 @@ from typing import Any
 import torch
 
 from compress.assets import resolve
-from compress.audio import HOP, SAMPLE_RATE
 from compress.pruning_rounds import Lesson, cut, prune_in_rounds
-from compress.quantization import IntegerWindow
 from compress.quantizing import quantize
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import prompt_id, watched
+from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_write, tool_versions
 from compress.stretches import examples
-from compress.students.conv_fc import ConvFC, Window
+from compress.students.conv_fc import ConvFC
 from compress.students.facts import facts_of
 from compress.students.storing import StudentCard, load_student, save_student
 from compress.watching import choose
-from exporters import onnx
-from exporters.signature import Signature
+from exporters.signature import Precision
+from exporters.targets import load_target
 from recipes.ablation.judging import GROUPS, QUIET, speech_groups
 from recipes.ablation.rows import Row as AblationRow
 from recipes.ablation.running import Bench, material, open_bench
@@ -103,26 +102,14 @@ def lesson_of(bench: Bench, settings: StudentSettings) -> Lesson:
     return Lesson(material(bench, everything), chosen, settings.training, bench.recipe.seed, guide)
 
 
-def export(folder: Path, settings: StudentSettings) -> Path:
-    """The ONNX file of the student in a folder."""
-    student, card = load_student(folder)
-    integers = card.quantization
-    signature = Signature(
-        student=card.name,
-        precision="fp32" if integers is None else "int8",
-        controls=card.controls,
-        driven=card.driven,
-        constants=card.constants,
-        sample_rate_hz=SAMPLE_RATE,
-        hop=HOP,
-        window=student.config.window,
-        past=student.config.past,
-        future=student.config.future,
-        smoothing=settings.smoothing,
-        recipe_hash="",
+def export(folder: Path, settings: StudentSettings, target: str = "onnx") -> Path:
+    """The file of the student in a folder for a target, without a recipe's hash."""
+    module, student, card = window_form(folder)
+    precision: Precision = "fp32" if card.quantization is None else "int8"
+    signature = replace(
+        signature_of(student, card, precision, settings.smoothing),
         teacher="builtin:voice2face-demo",
-        tool_versions={k: v or "" for k, v in tool_versions("torch", "torchao", "onnx").items()},
-        quantization={} if integers is None else integers.in_brief(),
+        tool_versions={k: v or "" for k, v in tool_versions("torch", "torchao", target).items()},
     )
-    module = Window(student).eval() if integers is None else IntegerWindow(student, integers)
-    return onnx.export(module, signature, folder / "model.onnx").path
+    made = load_target(target)
+    return made.export(module, signature, folder / f"model{made.SUFFIX}").path

@@ -2,69 +2,24 @@
 
     python -m recipes.compression.tflite FOLDER --rows tiny tiny-60
 
-For an environment with ``litert-torch`` 0.10 beside lipstill (``pip install litert-torch``). Writes ``tflite.json`` beside each step's
-``result.json``, which the table shows. Names of tensors, which litert-torch takes from Python's classes, are shortened: an eighth of
-a small file is names otherwise. Metadata is not in it yet.
+Writes ``tflite.json`` beside each step's ``result.json``, which the table shows.
 """
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from compress.quantization import IntegerWindow, captured_window, integer_graph
-from compress.students.storing import load_student
+from compress.recipe import load_recipe
+from compress.stages.exporting import window_form
+from compress.store import atomic_write
+from exporters.parity import check_parity, probe_windows
+from exporters.targets import load_target
+from recipes.compression.rows import read_rows
+from recipes.compression.running import export
 
 WINDOWS = 20
-
-
-def convert(student_folder: Path, file: Path) -> float:
-    """Write the .tflite of an int8 student; its largest difference from PyTorch on noise, in rig units."""
-    import litert_torch
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.interpreter import Interpreter
-    from litert_torch.quantize import pt2e_quantizer
-    from litert_torch.quantize.quant_config import QuantConfig
-
-    student, card = load_student(student_folder)
-    assert card.quantization is not None
-    window = torch.zeros(1, 1, student.config.window)
-    graph = captured_window(student, batch=1)
-    integers = integer_graph(graph, student.config, card.quantization, fold=False)
-    # It wants to be told that the graph is quantized, and by a quantizer of its own.
-    told = pt2e_quantizer.PT2EQuantizer().set_global(
-        pt2e_quantizer.get_symmetric_quantization_config()
-    )
-    litert_torch.convert(integers, (window,), quant_config=QuantConfig(pt2e_quantizer=told)).export(
-        str(file)
-    )
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file.read_bytes(), 0))
-    for tensors in (graph.tensors for graph in model.subgraphs):
-        for i, tensor in enumerate(tensors):
-            tensor.name = f"t{i}"
-    import flatbuffers
-
-    builder = flatbuffers.Builder(0)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    file.write_bytes(bytes(builder.Output()))
-
-    runtime = Interpreter(str(file))
-    runtime.allocate_tensors()
-    entry, end = runtime.get_input_details()[0]["index"], runtime.get_output_details()[0]["index"]
-    source, draw = IntegerWindow(student, card.quantization), np.random.default_rng(0)
-    worst = 0.0
-    for _ in range(WINDOWS):
-        level = 10 ** draw.uniform(-3, -0.5)
-        noise = (level * draw.standard_normal(tuple(window.shape))).astype(np.float32)
-        runtime.set_tensor(entry, noise)
-        runtime.invoke()
-        with torch.no_grad():
-            expected = source(torch.from_numpy(noise)).numpy()
-        worst = max(worst, float(np.abs(runtime.get_tensor(end) - expected).max()))
-    return worst
 
 
 def main() -> None:
@@ -74,15 +29,24 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", nargs="+", required=True)
     arguments = parser.parse_args()
-    for row in arguments.rows:
+    students = {student.name: student for student in load_recipe("reference").students}
+    for row in (row for row in read_rows() if row.id in arguments.rows):
         for step in ("ptq", "qat"):
-            place = arguments.folder / row / step
+            place = arguments.folder / row.id / step
             if not (place / "student.json").exists():
                 continue
-            worst = convert(place, place / "model.tflite")
-            found = {"bytes": os.path.getsize(place / "model.tflite"), "max_abs": worst}
-            (place / "tflite.json").write_text(json.dumps(found) + "\n", "utf-8")
-            print(row, step, found, flush=True)
+            file = export(place, students[row.student], "tflite")
+            runtime = load_target("tflite").open_runtime(file)
+            window, draw = runtime.signature.window, np.random.default_rng(0)
+            level = 10 ** draw.uniform(-3, -0.5, (WINDOWS, 1, 1))
+            noise = (level * draw.standard_normal((WINDOWS, 1, window))).astype(np.float32)
+            sets = {"noise": noise, **probe_windows(window, seed=0)}
+            parity = check_parity(runtime, window_form(place)[0], sets, max_abs=2e-3)
+            assert parity.status == "passed", parity
+            worst = max(item.max_abs or 0.0 for item in parity.sets)
+            found = {"bytes": file.stat().st_size, "max_abs": worst}
+            atomic_write(place / "tflite.json", json.dumps(found) + "\n")
+            print(row.id, step, found, flush=True)
 
 
 if __name__ == "__main__":
