@@ -58,8 +58,8 @@ class Benchmark:
     """Its size."""
     sha256: str
     """Its hash."""
-    latency: Latency
-    """Its latency."""
+    latency: Latency | None
+    """Its latency, or null where its runtime only evaluates it."""
     reference: str | None
     """Name of the file that took turns with it, or null."""
     reference_latency: Latency | None
@@ -117,9 +117,18 @@ def measure(
 
 
 def measure_here(files: Sequence[Path], *, runs: int, warmup: int, threads: int) -> Benchmark:
-    """Time one file, or two in turns, in this process; ``measure`` calls this in a fresh one."""
-    runtimes = [load_target(target_of(path)).open_runtime(path, threads=threads) for path in files]
-    times = [_summary(series) for series in _time_in_turns(runtimes, runs, warmup)]
+    """Time one file, or two in turns, in this process; ``measure`` calls this in a fresh one.
+
+    Nothing is timed if a runtime only evaluates its file: that says nothing of any device.
+    """
+    targets = [load_target(target_of(path)) for path in files]
+    runtimes = [
+        target.open_runtime(path, threads=threads)
+        for target, path in zip(targets, files, strict=True)
+    ]
+    times: list[Latency | None] = [None] * len(files)
+    if not any(target.EVALUATED for target in targets):
+        times = [_summary(series) for series in _time_in_turns(runtimes, runs, warmup)]
     described = describe_file(files[0], target_of(files[0]))
     compared = len(files) == 2
     return Benchmark(
@@ -129,9 +138,14 @@ def measure_here(files: Sequence[Path], *, runs: int, warmup: int, threads: int)
         latency=times[0],
         reference=files[1].name if compared else None,
         reference_latency=times[1] if compared else None,
-        ratio=times[0].median_ms / times[1].median_ms if compared else None,
+        ratio=_ratio(times) if compared else None,
         machine={**machine_facts(), **runtimes[0].describe(), "threads": str(threads)},
     )
+
+
+def _ratio(times: "Sequence[Latency | None]") -> float | None:
+    one, other = times
+    return one.median_ms / other.median_ms if one and other else None
 
 
 def _time_in_turns(runtimes: Sequence[Runtime], runs: int, warmup: int) -> list[list[float]]:

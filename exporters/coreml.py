@@ -31,6 +31,7 @@ SUFFIX = ".mlpackage"
 PRECISIONS = ("fp32", "fp16", "int8")
 TOOLS = ("torch", "coremltools")
 RUNTIMES = ("coremltools", "torch")
+EVALUATED = True
 
 # What torch.export and coremltools raise for a module that they cannot convert.
 _REFUSALS = AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError

@@ -38,6 +38,7 @@ SUFFIX = ".onnx"
 PRECISIONS = ("fp32", "fp16", "int8")
 TOOLS = ("torch", "onnx", "onnxscript", "onnxsim")
 RUNTIMES = ("onnxruntime",)
+EVALUATED = False
 
 
 def export(

@@ -31,6 +31,8 @@ class Target(Protocol):
     """Distributions that have a part in the bytes of its files, for keys and signatures."""
     RUNTIMES: tuple[str, ...]
     """Distributions that have a part in what its runtime computes."""
+    EVALUATED: bool
+    """Whether `open_runtime` only evaluates a file: what it computes counts, how fast it does not."""
 
     def export(
         self, module: "nn.Module", signature: Signature, path: Path, **options: Any

@@ -67,7 +67,7 @@ def test_a_finished_run(finished: Path, workshop: Path) -> None:
     text = (finished / "run.json").read_text()
     fields = json.loads(text)
     assert len(fields["speech"]) == 11
-    assert [len(key) for key in fields["keys"].values()] == [16] * 7
+    assert [len(key) for key in fields["keys"].values()] == [16] * 8
     assert (
         fields["keys"]["verify small-fp32 onnx"]
         in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
@@ -95,7 +95,7 @@ def test_a_second_run_does_nothing_again(workshop: Path, run: Path, cli: Cli) ->
     before = hashes(run, ".")
     ended = cli("compress", workshop / "recipe.yaml", "--out", run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 7
+    assert ended.out.count("done before") == 8
     assert hashes(run, ".") == before
 
 
@@ -164,7 +164,7 @@ def test_a_second_run_makes_nothing_smaller_again(
     before = hashes(shrunk_run, ".")
     ended = cli("compress", workshop / "shrinking.yaml", "--out", shrunk_run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 12
+    assert ended.out.count("done before") == 15
     assert hashes(shrunk_run, ".") == before
 
 
@@ -176,7 +176,7 @@ def test_killed_while_it_is_made_smaller(
     """In the recovery of a second round, and in training with rounding in place."""
     for name in ("students/small/pruned", "students/small/int8", "models"):
         shutil.rmtree(shrunk_run / name)
-    asked = ("compress", workshop / "shrinking.yaml", "--out", shrunk_run, "--until", "export")
+    asked = ("compress", workshop / "shrinking.yaml", "--out", shrunk_run, "--until", "verify")
     done: dict[str, int] = {}
     for pattern, times, finishes in (
         ("*/round-2/checkpoint.pt", 2, ".work/small-pruned/*/round-1/round.json"),
@@ -326,12 +326,12 @@ def test_a_file_in_place_of_the_folder(workshop: Path, tmp_path: Path, cli: Cli)
 
 @posix
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "limit"), [("label", 20_000), ("export", 8_000)])
+@pytest.mark.parametrize(("stage", "limit"), [("label", 20_000), ("verify", 8_000)])
 def test_a_full_disk(
     workshop: Path, finished: Path, run: Path, cli: Cli, process: Cli, stage: str, limit: int
 ) -> None:
     """The system ends every write at a limit, in one of our files or in one of an exporter's."""
-    later = {"label": ("labels", "students", "models"), "export": ("models",)}[stage]
+    later = {"label": ("labels", "students", "models"), "verify": ("models",)}[stage]
     for name in later:
         shutil.rmtree(run / name)
     full = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
@@ -375,7 +375,7 @@ def test_killed_again_and_again(
 ) -> None:
     """While labels are made, in training, between two stages and inside an export."""
     run = tmp_path / "run"
-    asked = ("compress", workshop / "recipe.yaml", "--out", run, "--until", "export")
+    asked = ("compress", workshop / "recipe.yaml", "--out", run, "--until", "verify")
     done: dict[str, int] = {}
     for pattern, times, finishes in (
         ("*/labels/shard-*.safetensors", 2, "labels/shard-*"),
@@ -414,7 +414,7 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     before = hashes(run, ".")
     again = cli(*asked)
     assert again.failed(1, "expected >= 0.99")
-    assert again.out.count("done before") == 7
+    assert again.out.count("done before") == 8
     assert json.loads(cli(*asked, "--json").out)["report"] == str(run / "report" / "report.json")
     assert hashes(run, ".") == before
 

@@ -1,0 +1,96 @@
+"""One student in three targets and three precisions: every file checked, and every check listed."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from compress.store import file_hash
+from exporters.targets import available_targets, load_target
+
+pytestmark = pytest.mark.slow
+
+ASKED = (
+    *("--set", f"export.targets=[{', '.join(available_targets())}]"),
+    *("--set", "export.precisions=[fp32, fp16, int8]"),
+)
+
+
+@pytest.fixture(scope="module")
+def nine(workshop: Path, shrunk: Path, cli: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that prunes and quantizes, with all files. Read, never written."""
+    run = shutil.copytree(shrunk, tmp_path_factory.mktemp("nine") / "run")
+    ended = cli("compress", workshop / "shrinking.yaml", "--out", run, *ASKED)
+    assert ended.code == 0, ended.err
+    return run
+
+
+@pytest.fixture(scope="module")
+def report(nine: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((nine / "report" / "report.json").read_text())
+    return document
+
+
+def test_nine_files_and_all_that_goes_with_them(nine: Path) -> None:
+    beside = {"signature.json", "golden.npz", "README.md", "SHA256SUMS", "stage.json"}
+    models = {f"model{load_target(target).SUFFIX}" for target in ("coreml", "onnx", "tflite")}
+    for precision in ("fp32", "fp16", "int8"):
+        found = {path.name for path in (nine / "models" / f"small-{precision}").iterdir()}
+        assert found == beside | models
+
+
+def test_every_gate_is_green_or_honestly_not_run(report: dict[str, Any]) -> None:
+    assert [row["result"]["status"] for row in report["parity"]] == ["passed"] * 9
+    states = Counter(check["status"] for check in report["checks"])
+    assert states["failed"] == 0
+    waiting = {check["what"] for check in report["checks"] if check["status"] == "not run"}
+    assert all(what.startswith("parity, Core ML") or what == "lag" for what in waiting), waiting
+    asked = Counter(check["what"].split(",")[0] for check in report["checks"])
+    assert asked["structure"] == asked["declared future"] == asked["declared past"] == 9
+    assert asked["MSE to the teacher"] == 3, "of fp16 files"
+
+
+def test_the_chain_has_every_step_and_every_file(report: dict[str, Any]) -> None:
+    rows = [(hop["name"], hop["made_of"]) for hop in report["chain"]]
+    assert rows[:3] == [("distilled", "teacher"), ("pruned", "distilled"), ("int8", "pruned")]
+    assert Counter(made_of for _, made_of in rows[3:]) == {"pruned": 6, "int8": 3}
+    evaluated = [hop for hop in report["chain"] if hop["name"].endswith(".mlpackage")]
+    assert all(hop["runs_in"].startswith("MIL evaluated in PyTorch") for hop in evaluated)
+    assert all(hop["max_abs"] is not None for hop in report["chain"][3:])
+
+
+def test_junit_lists_every_check(nine: Path, report: dict[str, Any]) -> None:
+    root = ET.parse(nine / "report" / "parity.junit.xml").getroot()
+    sets = sum(len(row["result"]["sets"]) for row in report["parity"])
+    assert len(list(root.iter("testcase"))) == sets + len(report["checks"]) + len(report["gates"])
+    assert list(root.iter("failure")) == []
+
+
+def test_what_only_evaluates_is_not_timed(report: dict[str, Any]) -> None:
+    timed = {row["path"]: row["latency"] for row in report["tiers"] if row["path"]}
+    assert len(timed) == 9
+    for path, latency in timed.items():
+        assert (latency is None) == path.endswith(".mlpackage"), path
+
+
+def test_the_same_bytes_in_another_process(
+    workshop: Path, nine: Path, process: Any, tmp_path: Path
+) -> None:
+    run = shutil.copytree(nine, tmp_path / "run")
+    shutil.rmtree(run / "models")
+    asked = ("compress", workshop / "shrinking.yaml", "--out", run, *ASKED, "--until", "verify")
+    ended = process(*asked, timeout=300)
+    assert ended.code == 0, ended.err
+    assert ended.err == "", "no converter talks to the user"
+    for path in (nine / "models").rglob("*"):
+        if path.is_file():
+            assert file_hash(run / path.relative_to(nine)) == file_hash(path), path
+
+
+def test_it_verifies_from_the_files_alone(nine: Path, cli: Any) -> None:
+    ended = cli("verify", nine / "models" / "small-int8")
+    assert ended.code == 0, ended.out + ended.err
