@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
+from compress.cli_options import AsJson, DryRun, Out, RecipeName, Set, Student
+from compress.cli_recipe import recipe_app
 from compress.errors import GateBroken, LipstillError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -65,27 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-recipe_app = typer.Typer(help="List, show and check recipes.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
-
-RecipeName = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", metavar="RECIPE")
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Run folder; artifacts/NAME by default.", metavar="DIR")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="Override a value, e.g. students.0.training.steps=500.", metavar="KEY=VALUE"
-    ),
-]
-Student = Annotated[
-    list[str] | None,
-    typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME"),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -335,52 +317,45 @@ def inspect(
         typer.echo(f"{name:<{width}}  {value}")
 
 
-@recipe_app.command("list")
-def recipe_list(as_json: AsJson = False) -> None:
-    """Name the recipes that ship with lipstill."""
-    from compress.recipe import load_recipe, shipped_recipes
+@app.command()
+def verify(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, or a folder of models from one.", metavar="RUN_OR_MODEL_DIR"
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", help="Only files of this target; may be repeated.", metavar="NAME"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", help="Write the checks as JUnit XML too.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Check model files again from the files alone: checksums, graph, golden windows, latency."""
+    from compress import verification
+    from compress.store import atomic_write
 
-    rows = {name: load_recipe(path).description for name, path in shipped_recipes().items()}
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    for name, description in rows.items():
-        typer.echo(f"{name:<16} {description}")
-
-
-@recipe_app.command("show")
-def recipe_show(recipe: RecipeName, overrides: Set = None) -> None:
-    """Print a recipe with every default filled in."""
-    from compress.recipe import dump_yaml, load_recipe
-
-    typer.echo(dump_yaml(load_recipe(recipe, overrides or ())), nl=False)
-
-
-@recipe_app.command("check")
-def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
-    """Check a recipe and build its students' shapes; all mistakes are listed together."""
-    from compress.recipe import load_recipe, recipe_hash
-
-    loaded = load_recipe(recipe, overrides or ())
-    from compress.smoothing import latency_ms
-    from compress.stages.training import check_students
-    from exporters.signature import latency_in_words
-
-    facts = check_students(loaded.students, loaded.folder)
-    typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
-    for student in loaded.students:
-        own = facts[student.name]  # a student to start from has a future of its own
-        waits = latency_in_words(own.future_ms, latency_ms(student.smoothing))
-        millions = own.parameters / 1e6
-        typer.echo(f"  student {student.name}: about {millions:.2f} M parameters, waits: {waits}")
+    found = verification.verify(folder, target or (), hidden=as_json)
+    if junit is not None:
+        atomic_write(junit, found.to_junit())
+    typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    found.conclude()
 
 
-@recipe_app.command("schema")
-def recipe_schema() -> None:
-    """Print the JSON Schema of a recipe."""
-    from compress import recipe
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what works on this machine: exporters, runtimes, devices; each is tried on a tiny network."""
+    from compress.doctor import examine
 
-    typer.echo(json.dumps(recipe.recipe_schema(), indent=1))
+    found = examine(hidden=as_json)
+    typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    found.conclude()
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ SHA256SUMS                     over all of these
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -114,13 +114,20 @@ def _checks(
         yield check(name, outcome.status, outcome.detail)
     except MissingToolError as error:
         yield check(GOLDEN_WINDOWS, "not run", str(error))
-    for name, further in target.further_runtimes(path, threads=threads).items():
+    for name, further in _further(target, path, threads).items():
         outcome = (
             Outcome("not run", further)
             if isinstance(further, str)
             else _golden(path, further, signature, golden)
         )
         yield check(f"{GOLDEN_WINDOWS}, {name}", outcome.status, outcome.detail)
+
+
+def _further(target: Target, path: Path, threads: int) -> Mapping[str, Runtime | str]:
+    try:
+        return target.further_runtimes(path, threads=threads)
+    except MissingToolError as error:
+        return {"further runtimes": str(error)}
 
 
 def _structure(path: Path, structure: Structure, signature: Signature) -> Outcome:

@@ -12,7 +12,16 @@ import pytest
 
 COMMANDS = (
     *("compress", "label", "distill", "prune", "quantize", "export", "animate", "report"),
-    *("inspect", "recipe", "recipe list", "recipe show", "recipe check", "recipe schema"),
+    *(
+        "inspect",
+        "verify",
+        "doctor",
+        "recipe",
+        "recipe list",
+        "recipe show",
+        "recipe check",
+        "recipe schema",
+    ),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "soundfile")
 

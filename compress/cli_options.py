@@ -1,0 +1,25 @@
+"""Arguments and options that several commands of ``lipstill`` share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[
+    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.", metavar="RECIPE")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Run folder; artifacts/NAME by default.", metavar="DIR")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a value, e.g. students.0.training.steps=500.", metavar="KEY=VALUE"
+    ),
+]
+Student = Annotated[
+    list[str] | None,
+    typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
