@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from compress.errors import InputError
 from compress.students.facts import convolutions, facts_of
+from exporters.files import describe_file
+from exporters.signature import Signature, latency_in_words
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFCConfig
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
 Facts = dict[str, str]
 
 EXPECTED = (
-    "Expected a run folder, a student folder (it has student.json), a model file, or a teacher "
-    "checkpoint (a folder or a .safetensors file with config.json)."
+    "Expected a run folder, a student folder (it has student.json), a model file or the folder of "
+    "one (it has signature.json), or a teacher checkpoint (a folder or a .safetensors file with "
+    "config.json)."
 )
 
 
@@ -30,8 +33,10 @@ def inspect(path: Path) -> Facts:
         return _run(path)
     if (path / "student.json").is_file():
         return _student(path)
-    if path.is_file() and path.suffix in _model_suffixes():
+    if path.suffix in _model_suffixes():  # one of them is a folder's
         return _model(path)
+    if (path / "signature.json").is_file():
+        return _bundle(path)
     if path.is_dir() and not (path / "config.json").is_file():  # before all in it is read
         raise InputError(f"{path} is a folder that lipstill does not know. {EXPECTED}")
     return _teacher(path)
@@ -105,16 +110,34 @@ def _stored_bytes(config: "ConvFCConfig", integers: "Quantization") -> int:
 
 
 def _model(path: Path) -> Facts:
-    from exporters.signature import latency_in_words
     from exporters.targets import load_target, target_of
 
     target = target_of(path)
-    runtime = load_target(target).open_runtime(path)
-    signature = runtime.signature
+    signature = load_target(target).open_runtime(path).signature
     return {
         "is": f"a model file, {target}",
         "student": f"{signature.student}, {signature.precision}",
-        "bytes": f"{path.stat().st_size:,}",
+        "bytes": f"{describe_file(path, target).bytes:,}",
+        **_promises(signature),
+    }
+
+
+def _bundle(path: Path) -> Facts:
+    """The folder of a tier; that its files hold what they promise is for `lipstill verify`."""
+    from exporters.bundle import SIGNATURE, model_files
+
+    signature = Signature.read(path / SIGNATURE)
+    files = {target: describe_file(file, target) for file, target in model_files(path).items()}
+    return {
+        "is": "model files of one student, to check with lipstill verify",
+        "student": f"{signature.student}, {signature.precision}",
+        "bytes": ", ".join(f"{target} {found.bytes:,}" for target, found in files.items()),
+        **_promises(signature),
+    }
+
+
+def _promises(signature: Signature) -> Facts:
+    return {
         "audio": f"float32 [1, 1, {signature.window}] at {signature.sample_rate_hz} Hz",
         "rig": f"float32 [1, {len(signature.driven)}]",
         "context": f"{signature.past_ms:g} ms past, {signature.future_ms:g} ms future",

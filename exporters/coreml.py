@@ -32,6 +32,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 TOOLS = ("torch", "coremltools")
 RUNTIMES = ("coremltools", "torch")
 EVALUATED = True
+EVALUATOR = "MIL evaluated in PyTorch"
+FLUSHED = f"{EVALUATOR}, subnormals taken for 0"
 
 # What torch.export and coremltools raise for a module that they cannot convert.
 _REFUSALS = AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
@@ -185,7 +187,7 @@ class MilRuntime:
         with quiet():
             import coremltools
         return {
-            "runtime": "MIL evaluated in PyTorch",
+            "runtime": FLUSHED if self._program.flush_subnormals else EVALUATOR,
             "version": str(coremltools.__version__),
             "torch": str(torch.__version__),
             "proof": "evaluated, not run on a device",
@@ -223,12 +225,15 @@ def _signature_of(path: Path) -> Signature:
 
 
 def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, Runtime | str]:
-    """The package in Core ML, on each choice of compute units; threads are Core ML's affair."""
-    if reason := obstacle():
-        return dict.fromkeys(COMPUTE_UNITS, reason)
+    """The package as a device that takes subnormal numbers for 0 evaluates it, and in Core ML on
+    each choice of compute units; threads are Core ML's affair.
+    """
     require("torch", "coremltools", purpose="run Core ML packages")
     signature, program = _signature_of(path), read_program(path)
-    runtimes: dict[str, Runtime | str] = {}
+    flushed = read_program(path, flush_subnormals=True)
+    runtimes: dict[str, Runtime | str] = {FLUSHED: MilRuntime(flushed, signature)}
+    if reason := obstacle():
+        return runtimes | dict.fromkeys(COMPUTE_UNITS, reason)
     for name in COMPUTE_UNITS:
         try:
             runtimes[name] = CoreMLRuntime(program, signature, name)

@@ -76,6 +76,17 @@ def test_a_model_file(finished: Path) -> None:
     assert facts["rig"] == f"float32 [1, {len(facts['driven'].split(', '))}]"
 
 
+def test_the_folder_of_model_files(finished: Path) -> None:
+    folder = finished / "models" / "small-fp32"
+    facts = inspect(folder)
+    assert facts["is"].startswith("model files of one student")
+    assert facts["bytes"] == f"onnx {(folder / 'model.onnx').stat().st_size:,}"
+    one = inspect(folder / "model.onnx")
+    assert {k: v for k, v in facts.items() if k not in ("is", "bytes")} == {
+        k: v for k, v in one.items() if k not in ("is", "bytes")
+    }
+
+
 def test_a_run(finished: Path, run: Path) -> None:
     facts = inspect(finished)
     assert (facts["is"], facts["students"]) == ("a run", "small")

@@ -1,5 +1,6 @@
 """One student in three targets and three precisions: every file checked, and every check listed."""
 
+import copy
 import json
 import shutil
 from collections import Counter
@@ -7,9 +8,18 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+import torch
 
+from compress.chain_report import unsupported
+from compress.planning import find_inputs, plan
+from compress.quantization import IntegerWindow
+from compress.recipe import load_recipe
+from compress.stages.exporting import window_form
 from compress.store import file_hash
+from compress.students.conv_fc import Window
+from exporters.localisation import first_departure
 from exporters.targets import available_targets, load_target
 
 pytestmark = pytest.mark.slow
@@ -94,3 +104,47 @@ def test_the_same_bytes_in_another_process(
 def test_it_verifies_from_the_files_alone(nine: Path, cli: Any) -> None:
     ended = cli("verify", nine / "models" / "small-int8")
     assert ended.code == 0, ended.out + ended.err
+
+
+def test_a_package_that_is_a_folder_is_a_model_file_too(nine: Path, cli: Any) -> None:
+    folder = nine / "models" / "small-int8" / "model.mlpackage"
+    facts = json.loads(cli("inspect", folder, "--json").out)
+    assert facts["is"] == "a model file, coreml"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert facts["bytes"] == f"{size:,}"
+
+
+@pytest.mark.parametrize("target", available_targets())
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_first_layer_that_departs_is_named(nine: Path, target: str, precision: str) -> None:
+    """Nothing departs in a faithful file, and a source with other weights does so where they are."""
+    step = "int8" if precision == "int8" else "pruned"
+    module, student, card = window_form(nine / "students" / "small" / step)
+    file = nine / "models" / f"small-{precision}" / f"model{load_target(target).SUFFIX}"
+    runtime = load_target(target).open_runtime(file)
+    window = runtime.signature.window
+    audio = np.random.default_rng(3).uniform(-0.5, 0.5, (1, 1, window)).astype(np.float32)
+    limit = {"fp32": 1e-5, "fp16": 5e-3, "int8": 2e-3}[precision]
+    assert first_departure(runtime, module, audio, limit, 1).startswith("no layer departs")
+    for layer in ("conv1", "rig"):
+        changed = copy.deepcopy(student)
+        with torch.no_grad():
+            getattr(changed.steps, layer).bias.add_(1.0)
+        source = Window(changed).eval()
+        if card.quantization is not None:
+            source = IntegerWindow(changed, card.quantization)
+        said = first_departure(runtime, source, audio, limit, 1)
+        assert said.startswith(f"the first layer to depart is {layer}: tensor "), said
+
+
+def test_what_a_target_cannot_write_is_said(
+    nine: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_target("onnx"), "PRECISIONS", ("fp32", "int8"))
+    recipe = load_recipe(workshop / "shrinking.yaml", [text for text in ASKED if "=" in text])
+    (student,) = plan(recipe, find_inputs(recipe), nine).students
+    by_name = {tier.name: tier for tier in student.tiers}
+    assert set(by_name["small-fp16"].verify) == {"coreml", "tflite"}
+    (check,) = unsupported(by_name["small-fp16"])
+    assert (check.status, check.detail) == ("not run", "onnx writes no fp16 files")
+    assert list(unsupported(by_name["small-fp32"])) == []

@@ -27,6 +27,7 @@ from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import describe_file
 from exporters.mil import evaluate, evaluate_to, read_program
 from exporters.parity import check_parity, probe_windows
+from exporters.runtime import Runtime
 from exporters.signature import Signature
 from exporters.structure import Convolution, structural_faults
 from tests.exporters.conftest import TinyStudent
@@ -644,10 +645,27 @@ NAMES = [
 ]
 
 
+def on_core_ml(package: Path) -> dict[str, Runtime | str]:
+    """The further runtimes without the first, which runs everywhere."""
+    first, *others = coreml.further_runtimes(package).items()
+    assert first[0] == coreml.FLUSHED
+    assert [name for name, _ in others] == NAMES
+    return dict(others)
+
+
+def test_a_device_that_flushes_is_a_runtime_of_its_own(
+    packages: dict[str, Path], speech: np.ndarray
+) -> None:
+    flushed = coreml.further_runtimes(packages["fp16"])[coreml.FLUSHED]
+    assert not isinstance(flushed, str)
+    assert flushed.describe()["runtime"] == coreml.FLUSHED
+    program = read_program(packages["fp16"], flush_subnormals=True)
+    np.testing.assert_array_equal(flushed.run(speech), evaluate(program, speech))
+
+
 @pytest.mark.skipif(platform.system() == "Darwin", reason="Core ML is here")
 def test_elsewhere_core_ml_is_a_reason(packages: dict[str, Path]) -> None:
-    found = coreml.further_runtimes(packages["fp32"])
-    assert list(found) == NAMES
+    found = on_core_ml(packages["fp32"])
     assert set(found.values()) == {f"Core ML runs on macOS only; this is {platform.system()}"}
 
 
@@ -693,8 +711,7 @@ def test_on_a_mac_core_ml_is_asked_what_the_evaluator_is(
     packages: dict[str, Path], speech: np.ndarray, precision: str
 ) -> None:
     """The framework is a stand-in: this tests what it is asked, not what it answers."""
-    found = coreml.further_runtimes(packages[precision])
-    assert list(found) == NAMES
+    found = on_core_ml(packages[precision])
     assert Framework.opened == ["CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL"]
     refused = found["Core ML, CPU and GPU"]
     assert isinstance(refused, str)
@@ -720,5 +737,5 @@ def test_on_a_mac_core_ml_is_asked_what_the_evaluator_is(
 @pytest.mark.usefixtures("mac")
 def test_a_mac_that_is_too_old(packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreml_device.platform, "mac_ver", lambda: ("13.6.1", ("",) * 3, "arm64"))
-    found = coreml.further_runtimes(packages["fp32"])
+    found = on_core_ml(packages["fp32"])
     assert set(found.values()) == {"the package needs macOS 14; this is macOS 13.6.1"}
