@@ -105,7 +105,7 @@ def verify(folder: Path, targets: Sequence[str] = (), *, hidden: bool = False) -
     if not (folder / SIGNATURE).is_file():
         bundles = {f"{MODELS}/{path.name}/": path for path in _bundles_of_run(folder)}
         ask("", _of_run(folder))
-    with bar("verify", len(bundles), hidden) as progress:
+    with bar("verify", len(bundles) if len(bundles) > 1 else None, hidden) as progress:
         for done, (part, path) in enumerate(bundles.items()):
             progress(done, path.name)
             ask(part, _of_bundle(path, targets))
@@ -140,11 +140,12 @@ def _of_run(folder: Path) -> Iterator[Check]:
 
 
 def _of_bundle(folder: Path, targets: Collection[str]) -> Iterator[Check]:
-    """The bundle's own checks, then the proof that each file hears as far as it says."""
-    yield from check_bundle(folder, targets)
+    """The bundle's own checks, and the proof that each file hears as far as it says; by file."""
+    checks = list(check_bundle(folder, targets))
     for path, target in model_files(folder, targets).items():
         try:
             runtime = load_target(target).open_runtime(path)
         except MissingToolError:
             continue  # the checks above say so
-        yield from latency_checks(runtime, path.name)
+        checks += latency_checks(runtime, path.name)
+    yield from sorted(checks, key=lambda check: check.file)

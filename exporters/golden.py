@@ -216,10 +216,10 @@ def _compare_values(rig: Floats, golden: Golden, driven: tuple[str, ...]) -> Out
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest, where = difference[window, control], f"{driven[control]} on {golden.kinds[window]}"
     if largest <= golden.max_abs:
+        found = f"at most {largest:.2g} apart" if largest else "no difference"
+        worst = f" (worst: {where})" if largest else ""
         return Outcome(
-            "passed",
-            f"{len(rig)} windows, at most {largest:.2g} apart where {golden.max_abs:.2g} may be "
-            f"(worst: {where})",
+            "passed", f"{len(rig)} windows, {found} where {golden.max_abs:.2g} may be{worst}"
         )
     wrong = np.count_nonzero((difference > golden.max_abs).any(axis=1))
     return Outcome(

@@ -264,6 +264,11 @@ def test_a_difference_is_located(golden: Golden, signature: Signature) -> None:
     assert f"is {rig[7, 1]:.6g}, expected {golden.rig[7, 1]:.6g}" in outcome.detail
 
 
+def test_the_same_numbers_have_no_worst_window(golden: Golden, signature: Signature) -> None:
+    outcome = compare(Spoken(signature, golden.rig), golden)
+    assert outcome.detail == f"{len(golden.kinds)} windows, no difference where 1e-05 may be"
+
+
 def test_the_limit_itself_may_be_reached(golden: Golden, signature: Signature) -> None:
     made = replace(golden, rig=np.zeros_like(golden.rig), max_abs=0.5)
     for added, status in ((0.5, "passed"), (0.50001, "failed")):
