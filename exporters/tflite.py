@@ -18,8 +18,8 @@ from exporters.silence import silence
 from exporters.source import IntegerSource, frozen_copy
 from exporters.structure import Structure
 from exporters.tflite_file import read, with_output
-from exporters.tflite_graph import finished, structure_of
-from exporters.tflite_interpreter import computed, library, opened, outputs
+from exporters.tflite_graph import finished
+from exporters.tflite_interpreter import computed, library, opened, outputs, structure_of
 
 if TYPE_CHECKING:
     from torch import fx, nn
@@ -215,9 +215,12 @@ def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, LiteRT | str]
 
 def structure(path: Path) -> Structure:
     """What the graph of a ``.tflite`` file is made of. Raises MissingToolError, ModelFileError."""
-    require("ai_edge_litert", "flatbuffers", purpose="look into a TFLite file")
+    library()
     content, _ = read(path)
-    return structure_of(content)
+    try:
+        return structure_of(opened(content, plain=True))
+    except (ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path} cannot be opened: {error}") from error
 
 
 def _check_interface(runtime: LiteRT, path: Path) -> None:

@@ -1,19 +1,17 @@
-"""Rewriting and reading the graph of a ``.tflite``: names, metadata, float16 weights, structure."""
+"""Rewriting a converter's ``.tflite`` as one of ours: ends, names, metadata, float16 weights."""
 
 import copy
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from exporters.errors import ExportFailed
 from exporters.metadata import metadata
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
-from exporters.structure import Convolution, Storage, Structure
 from exporters.tflite_file import DIGEST_KEY, IDENTIFIER, NO_DIGEST, sealed
+from exporters.tflite_interpreter import CONVOLUTIONS
 
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # Of the converter's own metadata; the rest is of no use after it.
 _KEPT = "min_runtime_version"
 # Of every constant, by the schema; kernels load 16 bytes at once.
@@ -36,37 +34,6 @@ def finished(content: bytes, signature: Signature) -> bytes:
     model.description = f"lipstill: {signature.student}, {signature.precision}"
     _describe(model, {**metadata(signature), DIGEST_KEY: NO_DIGEST.decode()})
     return sealed(_packed(model))
-
-
-def structure_of(content: bytes) -> Structure:
-    """What the graph of a model is made of."""
-    model = _unpacked(content)
-    counts = Counter(_kind(model, operator) for operator in model.subgraphs[0].operators)
-    return Structure(
-        operations=dict(counts),
-        layout_changes=counts["TRANSPOSE"],
-        convolutions=tuple(_convolutions(model)),
-    )
-
-
-def _convolutions(model: Any) -> Iterator[Convolution]:
-    (graph,) = model.subgraphs
-    kinds = _schema().TensorType
-    storages = {kinds.FLOAT32: "float32", kinds.FLOAT16: "float16", kinds.INT8: "int8"}
-    stored_as = {
-        operator.outputs[0]: operator.inputs[0]
-        for operator in graph.operators
-        if _kind(model, operator) == "DEQUANTIZE"
-    }
-    for operator in graph.operators:
-        if _kind(model, operator) in _CONVOLUTIONS:
-            audio, weights = operator.inputs[:2]
-            storage = graph.tensors[stored_as.get(weights, weights)].type
-            ends = {graph.tensors[end].type for end in (audio, operator.outputs[0])}
-            yield Convolution(
-                compute="int8" if ends == {kinds.INT8} else "float",
-                weights=cast(Storage, storages.get(storage)),
-            )
 
 
 def _make_ends_float(model: Any) -> None:
@@ -111,7 +78,7 @@ def _halve_weights(model: Any) -> None:
     twins: dict[int, int] = {}
     dequantizing = []
     for operator in graph.operators:
-        if _kind(model, operator) not in _CONVOLUTIONS:
+        if _kind(model, operator) not in CONVOLUTIONS:
             continue
         audio, weights, *bias = operator.inputs.tolist()
         half = graph.tensors[weights]

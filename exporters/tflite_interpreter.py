@@ -1,14 +1,18 @@
-"""The interpreter of whatever TFLite runtime is installed."""
+"""The interpreter of whatever TFLite runtime is installed: what it gives, and what it has read."""
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from exporters.requirements import require
 from exporters.runtime import Floats
 from exporters.silence import silence
+from exporters.structure import Convolution, Storage, Structure
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def library() -> tuple[Any, str, str]:
@@ -64,3 +68,33 @@ def computed(interpreter: Any) -> list[dict[str, Any]]:
             moving.update(operator["outputs"])
             order += operator["outputs"].tolist()
     return [tensors[index] for index in order]
+
+
+def structure_of(interpreter: Any) -> Structure:
+    """What the graph of a plain interpreter is made of."""
+    counts = Counter(operator["op_name"] for operator in interpreter._get_ops_details())
+    return Structure(
+        operations=dict(counts),
+        layout_changes=counts["TRANSPOSE"],
+        convolutions=tuple(_convolutions(interpreter)),
+    )
+
+
+def _convolutions(interpreter: Any) -> Iterator[Convolution]:
+    operators = interpreter._get_ops_details()
+    types = {
+        tensor["index"]: tensor["dtype"].__name__ for tensor in interpreter.get_tensor_details()
+    }
+    stored = {
+        operator["outputs"][0]: operator["inputs"][0]
+        for operator in operators
+        if operator["op_name"] == "DEQUANTIZE"
+    }
+    for operator in operators:
+        if operator["op_name"] in CONVOLUTIONS:
+            audio, weights = operator["inputs"][:2]
+            ends = {types[audio], types[operator["outputs"][0]]}
+            yield Convolution(
+                compute="int8" if ends == {"int8"} else "float",
+                weights=cast(Storage, types[stored.get(weights, weights)]),
+            )
