@@ -10,11 +10,15 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 READY := .venv/.ready
+# tflite-runtime, which older devices have, needs NumPy 1, and so an environment of its own.
+TFLITE := .venv-tflite
+TFLITE_READY := $(TFLITE)/.ready
+TFLITE_PACKAGES := tflite-runtime==2.14.0 numpy==1.26.4 pydantic==2.11.10
 
 demo: $(READY)
 	$(BIN)/lipstill compress demo --out artifacts/demo
 
-test: lint
+test: lint $(TFLITE_READY)
 	$(BIN)/pytest
 
 check: lint
@@ -33,6 +37,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Its last wheels are for Python 3.11 on Linux; elsewhere the test that needs it is skipped.
+$(TFLITE_READY): Makefile
+	@if "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) or sys.platform != "linux")'; then \
+		"$(PYTHON)" -m venv $(TFLITE) && \
+		$(TFLITE)/bin/python -m pip install --quiet $(TFLITE_PACKAGES) && \
+		touch $@; \
+	else echo 'no tflite-runtime for $(PYTHON): its test is skipped'; fi
+
 clean:
-	rm -rf .venv dist artifacts/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(TFLITE) dist artifacts/demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find compress exporters recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
