@@ -172,6 +172,32 @@ def test_what_stands_before_a_logarithm_keeps_its_precision(
     )
 
 
+def test_halves_that_two_layers_share(signature: Signature, tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.again = nn.Conv1d(1, 4, 4, 4), nn.Conv1d(4, 4, 1)
+            self.head = nn.Conv1d(4, 3, 16)
+
+        def forward(self, audio: torch.Tensor) -> torch.Tensor:
+            return self.head(self.again(torch.relu(self.again(self.first(audio))))).squeeze(-1)
+
+    torch.manual_seed(1)
+    module = Twice()
+    halved = replace(signature, precision="fp16")
+    file = tflite.export(module, halved, tmp_path / "model.tflite")
+    found = tflite.structure(file.path)
+    assert (found.operations["CONV_2D"], found.operations["DEQUANTIZE"]) == (3, 3)
+    assert structural_faults(found, halved) == []
+    audio = torch.linspace(-1, 1, 64).view(1, 1, 64)
+    with torch.no_grad():
+        for layer in (module.first, module.again, module.head):
+            layer.weight.copy_(layer.weight.half())
+        expected = module(audio).numpy()
+    rig = tflite.open_runtime(file.path).run(audio.numpy())
+    np.testing.assert_allclose(rig, expected, atol=2e-6, rtol=0)
+
+
 def test_structure_by_precision(
     model_file: Path,
     half_file: Path,
