@@ -6,8 +6,9 @@
     Data/com.apple.CoreML/model.mlmodel        description and program, protocol buffers
     Data/com.apple.CoreML/weights/weight.bin   all larger constants
 
-The identifiers in the manifest of a package of ours are made of the contents that they stand for, so
-that equal contents give equal packages and a damaged one is found out.
+The identifiers in the manifest of a package of ours are made of the program and of how many bytes of
+weights there are, so that equal contents give equal packages, and one whose program is damaged is
+found out before it is read. Whether the weights are right is for ``SHA256SUMS`` and golden windows.
 """
 
 import contextlib
@@ -78,7 +79,8 @@ def _manifest(package: Path) -> str:
 
 
 def _identifier(package: Path, item: str) -> str:
-    content = describe_file(package / "Data" / item, "coreml").sha256
+    described = describe_file(package / "Data" / item, "coreml")
+    content = described.sha256 if item == _MODEL else f"{described.bytes} bytes"
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{item} {content}"))
 
 
@@ -114,7 +116,7 @@ def read_weights(folder: Path) -> bytes:
 
 
 def check_unchanged(path: Path) -> None:
-    """Raise ModelFileError unless all content is what ``write_package`` made the manifest of."""
+    """Raise ModelFileError unless the program, and the weights' size, are as they were written."""
     try:
         expected, found = _manifest(path), (path / _MANIFEST).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -122,7 +124,7 @@ def check_unchanged(path: Path) -> None:
     if json.loads(found) != json.loads(expected):
         raise ModelFileError(
             f"{path} was changed or damaged after its export: the identifiers in {_MANIFEST} are "
-            f"made of the contents of the package, and do not fit them. {_ADVICE}"
+            f"made of its program and the size of its weights, and do not fit them. {_ADVICE}"
         )
 
 

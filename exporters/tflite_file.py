@@ -1,8 +1,9 @@
 """What a ``.tflite`` of ours says of itself, read with nothing but ``struct``.
 
 Where a file is used there may be a runtime and no more: no schema, no flatbuffers package. A
-runtime is C++ that follows the offsets it finds, and weights it cannot check at all; so a file
-carries the SHA-256 of its own bytes, and no byte goes to a runtime before that is right.
+runtime is C++ that follows the offsets it finds; so a file carries the SHA-256 of all its bytes but
+the values of its weights, and no byte goes to a runtime before that is right. Other weights cannot
+lead a runtime astray: whether they are the right ones is for ``SHA256SUMS`` and golden windows.
 """
 
 import hashlib
@@ -20,9 +21,12 @@ NO_DIGEST = b"0" * 64
 
 # Fields by their numbers in the schema, github.com/google-ai-edge/LiteRT, tflite/schema/schema.fbs
 _MODEL_SUBGRAPHS, _MODEL_BUFFERS, _MODEL_METADATA = 2, 4, 6
-_SUBGRAPH_OUTPUTS = 2
+_SUBGRAPH_TENSORS, _SUBGRAPH_OUTPUTS = 0, 2
+_TENSOR_TYPE, _TENSOR_BUFFER = 1, 2
 _METADATA_NAME, _METADATA_BUFFER = 0, 1
 _BUFFER_DATA = 0
+# Element types of what is only multiplied and added; integers of 32 bits may be shapes.
+_WEIGHTS = {0: "FLOAT32", 1: "FLOAT16", 9: "INT8"}
 
 
 def read(path: Path) -> tuple[bytes, dict[str, str]]:
@@ -38,7 +42,7 @@ def read(path: Path) -> tuple[bytes, dict[str, str]]:
                 f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
             )
         if content != sealed(content):
-            raise ValueError("its bytes do not give the SHA-256 that it carries")
+            raise ValueError("all but its weights does not give the SHA-256 that it carries")
         ours = {key: place for key, place in places.items() if key.startswith("lipstill.")}
         return content, {key: content[place].decode() for key, place in ours.items()}
     except ValueError as error:
@@ -50,13 +54,16 @@ def read(path: Path) -> tuple[bytes, dict[str, str]]:
 
 
 def sealed(content: bytes) -> bytes:
-    """The same file with the SHA-256 of its bytes in its metadata. Raises ValueError."""
+    """The same file with the SHA-256 of all but its weights in its metadata. Raises ValueError."""
     place = _metadata(content).get(DIGEST_KEY)
     if place is None or place.stop - place.start != len(NO_DIGEST):
         raise ValueError(f"it has no room for {DIGEST_KEY!r} in its metadata")
-    before, after = content[: place.start], content[place.stop :]
-    digest = hashlib.sha256(before + NO_DIGEST + after).hexdigest()
-    return before + digest.encode() + after
+    fixed = bytearray(content)
+    for weights in _weights(content):
+        fixed[weights] = bytes(weights.stop - weights.start)
+    fixed[place] = NO_DIGEST
+    digest = hashlib.sha256(fixed).hexdigest()
+    return content[: place.start] + digest.encode() + content[place.stop :]
 
 
 def with_output(content: bytes, tensor: int) -> bytes:
@@ -84,6 +91,21 @@ def _metadata(content: bytes) -> dict[str, slice]:
     return places
 
 
+def _weights(content: bytes) -> Iterator[slice]:
+    """Where the values of constants lie that are weights or biases. Raises ValueError."""
+    model = _Table.root(content)
+    buffers = list(model.tables(_MODEL_BUFFERS))
+    for graph in model.tables(_MODEL_SUBGRAPHS):
+        for tensor in graph.tables(_SUBGRAPH_TENSORS):
+            number = tensor.number(_TENSOR_BUFFER)
+            if number >= len(buffers):
+                raise ValueError(f"there are {len(buffers)} buffers, and none of number {number}")
+            if tensor.byte(_TENSOR_TYPE) in _WEIGHTS:
+                start, length = buffers[number].vector(_BUFFER_DATA)
+                if length:  # what is computed has none
+                    yield slice(start, start + length)
+
+
 class _Table:
     """One table of a flatbuffer. Whatever leads outside of the bytes raises ValueError."""
 
@@ -98,6 +120,11 @@ class _Table:
         """A uint32; 0 is not written."""
         place = self._place(field)
         return 0 if place is None else _unpack("<I", self._content, place)
+
+    def byte(self, field: int) -> int:
+        """A byte; 0 is not written."""
+        place = self._place(field)
+        return 0 if place is None else _unpack("<B", self._content, place)
 
     def vector(self, field: int) -> tuple[int, int]:
         """Where the elements of a vector or text begin, and how many there are."""

@@ -565,7 +565,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "half of the weights": shortened(WEIGHTS, 200),
     "no weights": lambda package: (package / WEIGHTS).unlink(),
     "no folder of weights": lambda package: shutil.rmtree((package / WEIGHTS).parent),
-    "a bit of the weights": one_bit(WEIGHTS),
     "no manifest": lambda package: (package / "Manifest.json").unlink(),
     "half a manifest": shortened("Manifest.json", 300),
     "a manifest of other kind": other_manifest("[]"),
@@ -592,6 +591,17 @@ def test_damaged_packages(
     assert "\n" not in str(error.value), "one paragraph"
     assert error.value.exit_code == 3
     assert capfd.readouterr() == ("", "")
+
+
+def test_other_weights_are_for_golden_windows_to_find(
+    packages: dict[str, Path], tmp_path: Path, speech: np.ndarray
+) -> None:
+    path = shutil.copytree(packages["fp32"], tmp_path / "other.mlpackage")
+    content = (path / WEIGHTS).read_bytes()
+    weight = TinyStudent().head.weight.detach().numpy().ravel()[0]
+    (path / WEIGHTS).write_bytes(content.replace(weight.tobytes(), (2 * weight).tobytes()))
+    changed, whole = (coreml.open_runtime(p).run(speech) for p in (path, packages["fp32"]))
+    assert np.abs(changed - whole).max() > 1e-3
 
 
 @pytest.mark.parametrize("damage", ["half of the weights", "no weights", "half a model", "nothing"])

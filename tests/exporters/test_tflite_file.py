@@ -69,14 +69,23 @@ def test_every_length_but_the_whole(good: bytes, refused: Callable[[bytes], str]
     refused(good + b"\0")
 
 
-def test_every_byte_matters(good: bytes, tmp_path: Path) -> None:
+def test_every_byte_but_those_of_weights_matters(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "damaged.tflite"
-    for place in range(len(good)):
+    weights = {place for part in tflite_file._weights(good) for place in range(len(good))[part]}
+    assert len(weights) == 4 * (64 * 3 + 3), "weights and biases in float32"
+    for place in sorted(set(range(len(good))) - weights):
         damaged = bytearray(good)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         with pytest.raises(ModelFileError):
             tflite_file.read(path)
+
+
+def test_other_weights_are_for_golden_windows_to_find(good: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    for part in tflite_file._weights(good):
+        path.write_bytes(good[: part.start] + bytes(part.stop - part.start) + good[part.stop :])
+        assert tflite_file.read(path)[0] != good
 
 
 def test_offsets_that_lead_anywhere(good: bytes, refused: Callable[[bytes], str]) -> None:
