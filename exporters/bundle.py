@@ -7,18 +7,17 @@ README.md                      the card
 SHA256SUMS                     over all of these
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from exporters.checks import Check, Status
+from exporters.checks import Check, Outcome, Status
 from exporters.errors import MissingToolError, ModelFileError
-from exporters.golden import Golden, Outcome, compare
+from exporters.golden import Golden, compare
 from exporters.golden import read as read_golden
 from exporters.runtime import Runtime
 from exporters.signature import Signature
-from exporters.structure import Structure, structural_faults
+from exporters.structure import Structure, judge_structure
 from exporters.sums import SUMS, check_sums, visible_files, write_sums
 from exporters.targets import Target, available_targets, load_target
 
@@ -132,17 +131,9 @@ def _further(target: Target, path: Path, threads: int) -> Mapping[str, Runtime |
 
 def _structure(path: Path, structure: Structure, signature: Signature) -> Outcome:
     try:
-        faults = structural_faults(structure, signature)
+        return judge_structure(structure, signature)
     except ValueError as error:  # an int8 signature that names no layers
         raise ModelFileError(f"{path.parent / SIGNATURE} contradicts itself: {error}.") from error
-    if faults:
-        return Outcome("failed", "; ".join(faults))
-    stored = Counter(convolution.weights for convolution in structure.convolutions)
-    weights = ", ".join(f"{count} of {storage}" for storage, count in stored.items())
-    count = sum(structure.operations.values())
-    return Outcome(
-        "passed", f"{count} operations, no transpose; weights of convolutions: {weights}"
-    )
 
 
 def _golden(path: Path, runtime: Runtime, signature: Signature, golden: Golden) -> Outcome:

@@ -25,6 +25,14 @@ class Check:
     """What was found; where it failed also what was expected, where it did not run why."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """An answer by itself, before it is said what was asked of which file."""
+
+    status: Status
+    detail: str
+
+
 def overall(states: Iterable[Status]) -> Status:
     """`failed` if one is, `passed` if there are some and all passed, else `not run`."""
     found = set(states)

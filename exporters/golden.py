@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.checks import Status
+from exporters.checks import Outcome
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
 from exporters.parity import probe_windows
 from exporters.runtime import Codes, Floats, Runtime, check_audio
@@ -82,14 +82,6 @@ class Golden:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Whether a runtime answers as it should, and how near it came."""
-
-    status: Status
-    detail: str
 
 
 def make_golden(

@@ -4,10 +4,12 @@ A converter may add layout changes, fall back to float or store weights wide wit
 and latencies then tell of another file than the one that was meant.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from exporters.checks import Outcome
 from exporters.signature import Signature
 
 Compute = Literal["float", "int8"]
@@ -60,6 +62,25 @@ def structural_faults(structure: Structure, signature: Signature) -> list[str]:
             promised = " or ".join(sorted(_in_words(one) for one in allowed))
             faults.append(f"convolution {number} is {_in_words(convolution)}, expected {promised}")
     return faults
+
+
+def judge_structure(structure: Structure, signature: Signature) -> Outcome:
+    """Whether a file is what its precision promises, and in a few words what it is made of.
+
+    Raises ValueError for an int8 signature that names no layers.
+    """
+    if faults := structural_faults(structure, signature):
+        return Outcome("failed", "; ".join(faults))
+    stored = Counter(convolution.weights for convolution in structure.convolutions)
+    weights = ", ".join(f"{count} of {storage}" for storage, count in stored.items())
+    integers = sum(convolution.compute == "int8" for convolution in structure.convolutions)
+    said = f", {integers} of them computed in int8" if integers else ""
+    count = sum(structure.operations.values())
+    return Outcome(
+        "passed",
+        f"{count} operations, no transpose; weights of {len(structure.convolutions)} convolutions: "
+        f"{weights}{said}",
+    )
 
 
 def _choices(signature: Signature) -> list[str]:

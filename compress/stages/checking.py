@@ -22,7 +22,7 @@ from exporters.checks import Check, Status, overall
 from exporters.files import describe_file
 from exporters.parity import ParityResult, check_parity, probe_windows
 from exporters.signature import Precision
-from exporters.structure import structural_faults
+from exporters.structure import judge_structure
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
@@ -133,13 +133,13 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
     parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb)
     weightings = [signature.smoothing, NONE] if signature.smoothing != NONE else [NONE]
     judged = animated(runtime, speech, weightings)
-    faults = structural_faults(target.structure(job.file), signature)
+    structure = judge_structure(target.structure(job.file), signature)
     checks = (
         Check(
             file=job.name,
             what="structure",
-            status="failed" if faults else "passed",
-            detail="; ".join(faults) or f"as {job.precision} promises",
+            status=structure.status,
+            detail=structure.detail,
         ),
         *latency_checks(runtime, job.name),
         _lag(job, judged[0]),
