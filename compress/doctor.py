@@ -24,7 +24,7 @@ from exporters.targets import Target, available_targets, load_target
 if TYPE_CHECKING:
     from torch import nn
 
-    from exporters.golden import Golden
+    from exporters.bundle.golden import Golden
     from exporters.signature import Precision, Signature
 
 State = Literal["works", "does not work", "not run"]
@@ -150,7 +150,7 @@ def _tried(name: str, target: Target, precision: str, folder: Path) -> Iterator[
 
 
 def _compared(name: str, target: Target, precision: str, path: Path) -> Iterator[Finding]:
-    from exporters.golden import compare
+    from exporters.bundle.golden import compare
     from exporters.structure import structural_faults
 
     module, signature, golden = example(precision)
@@ -181,7 +181,7 @@ def example(precision: str) -> "tuple[nn.Module, Signature, Golden]":
     from compress.audio import HOP, SAMPLE_RATE
     from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
     from compress.students.integers import Choice
-    from exporters.golden import make_golden
+    from exporters.bundle.golden import make_golden
     from exporters.signature import Signature
 
     config = ConvFCConfig(

@@ -124,7 +124,7 @@ def _model(path: Path) -> Facts:
 
 def _bundle(path: Path) -> Facts:
     """The folder of a tier; that its files hold what they promise is for `lipstill verify`."""
-    from exporters.bundle import SIGNATURE, model_files
+    from exporters.bundle.folder import SIGNATURE, model_files
 
     signature = Signature.read(path / SIGNATURE)
     files = {target: describe_file(file, target) for file, target in model_files(path).items()}

@@ -9,12 +9,12 @@ from compress.errors import GateBroken, InputError, MissingError, UsageError
 from compress.latency_proof import latency_checks
 from compress.progress import bar
 from compress.store import tool_versions
-from exporters.bundle import CHECKSUMS, SIGNATURE, check_bundle, lacking, model_files
+from exporters.bundle.folder import CHECKSUMS, SIGNATURE, check_bundle, lacking, model_files
+from exporters.bundle.sums import SUMS, check_sums
 from exporters.checks import Check, overall
 from exporters.errors import MissingToolError, ModelFileError
 from exporters.machine import machine_facts
 from exporters.report.junit import to_junit
-from exporters.sums import SUMS, check_sums
 from exporters.targets import available_targets, load_target
 
 MODELS = "models"

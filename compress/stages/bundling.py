@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from compress.planning import Inputs, TierJobs
     from compress.recipe import Recipe
     from compress.stages.checking import Verified
-    from exporters.card import MetricRow
+    from exporters.bundle.card import MetricRow
 
 # Of all that was measured, what somebody with a file at hand asks first.
 SHOWN = {
@@ -30,9 +30,9 @@ def run(
     verified: Mapping[str, "Verified"] | None,
 ) -> None:
     """Write the card and SHA256SUMS of a tier; without `verified` only where there are none yet."""
-    from exporters.bundle import CARD, seal_bundle
-    from exporters.card import CardFacts, write_card
-    from exporters.sums import SUMS
+    from exporters.bundle.card import CardFacts, write_card
+    from exporters.bundle.folder import CARD, seal_bundle
+    from exporters.bundle.sums import SUMS
 
     folder = tier.export.folder
     if verified is None and (folder / CARD).exists() and (folder / SUMS).exists():
@@ -63,7 +63,7 @@ def _rows(
     recipe: "Recipe", inputs: "Inputs", verified: Mapping[str, "Verified"]
 ) -> "Iterator[MetricRow]":
     """Each figure with the targets in whose runtime it came out so."""
-    from exporters.card import MetricRow
+    from exporters.bundle.card import MetricRow
 
     minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "heldout") / 60
     for metric, said in SHOWN.items():

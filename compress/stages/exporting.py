@@ -94,7 +94,7 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
     """The model files, exported now or found; the golden windows hold some held-out speech."""
     files = job.files
     if not stage(job.folder, job.key).hit:
-        from exporters.golden import make_golden
+        from exporters.bundle.golden import make_golden
 
         module, student, card = window_form(job.student_folder)
         versions = tool_versions(*job.tools)

@@ -18,8 +18,8 @@ from compress.provenance import write_sums
 from compress.quantization import IntegerWindow
 from compress.students.conv_fc import Window
 from compress.students.integers import Range, to_codes
-from exporters.bundle import seal_bundle
-from exporters.golden import make_golden
+from exporters.bundle.folder import seal_bundle
+from exporters.bundle.golden import make_golden
 from exporters.targets import available_targets, load_target
 
 TARGETS = available_targets()

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 import exporters
-from exporters import bundle
-from exporters.bundle import check_bundle, lacking, model_files, seal_bundle
+from exporters.bundle import folder as bundle
+from exporters.bundle.folder import check_bundle, lacking, model_files, seal_bundle
+from exporters.bundle.golden import make_golden
 from exporters.checks import Check, overall
 from exporters.errors import MissingToolError, ModelFileError
-from exporters.golden import make_golden
 from exporters.signature import Signature
 from exporters.targets import available_targets, load_target
 
@@ -480,7 +480,7 @@ def test_torch_is_not_needed_where_a_runtime_suffices(
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from exporters.bundle import check_bundle\n"
+        "from exporters.bundle.folder import check_bundle\n"
         f"for check in check_bundle(Path(sys.argv[1]), {targets!r}):\n"
         "    print(check.file, check.what, check.status, check.detail, sep='|')\n"
     )

@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from exporters import card
-from exporters.bundle import seal_bundle
-from exporters.card import CardFacts, MetricRow, write_card
+from exporters.bundle import card
+from exporters.bundle.card import CardFacts, MetricRow, write_card
+from exporters.bundle.folder import seal_bundle
+from exporters.bundle.golden import make_golden
 from exporters.errors import ModelFileError
-from exporters.golden import make_golden
 from exporters.signature import Signature
 from exporters.targets import available_targets, load_target
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from exporters import onnx as onnx_target
+from exporters.bundle.golden import FEWEST, Golden, compare, make_golden, read
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
-from exporters.golden import FEWEST, Golden, compare, make_golden, read
 from exporters.runtime import Codes, Floats
 from exporters.signature import Signature
 

@@ -7,7 +7,7 @@ import pytest
 from compress.planning import Inputs, Plan, find_inputs, plan
 from compress.recipe import Recipe, load_recipe
 from compress.stages import bundling, checking, judging
-from exporters.bundle import check_bundle
+from exporters.bundle.folder import check_bundle
 
 
 def nothing() -> None:

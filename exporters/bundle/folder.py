@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from exporters.bundle.golden import Golden, compare
+from exporters.bundle.golden import read as read_golden
+from exporters.bundle.sums import SUMS, check_sums, visible_files, write_sums
 from exporters.checks import Check, Outcome, Status
 from exporters.errors import MissingToolError, ModelFileError
-from exporters.golden import Golden, compare
-from exporters.golden import read as read_golden
 from exporters.runtime import Runtime
 from exporters.signature import Signature
 from exporters.structure import Structure, judge_structure
-from exporters.sums import SUMS, check_sums, visible_files, write_sums
 from exporters.targets import Target, available_targets, load_target
 
 SIGNATURE, GOLDEN, CARD = "signature.json", "golden.npz", "README.md"

@@ -14,12 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from exporters.bundle import CARD, GOLDEN, SIGNATURE, STAMP, model_files
+from exporters.bundle.folder import CARD, GOLDEN, SIGNATURE, STAMP, model_files
+from exporters.bundle.golden import read as read_golden
+from exporters.bundle.sums import SUMS
 from exporters.files import describe_file, write_atomically
-from exporters.golden import read as read_golden
 from exporters.requirements import require
 from exporters.signature import Signature, latency_in_words
-from exporters.sums import SUMS
 
 NOT_RUN, NOT_STATED = "not run", "not stated"
 _CODE_WIDTH = 96
@@ -120,7 +120,7 @@ def _render(**values: Any) -> str:
 
 
 def _template(name: str) -> str | None:
-    resource = files("exporters").joinpath(name)
+    resource = files("exporters.bundle").joinpath(name)
     return resource.read_text(encoding="utf-8") if resource.is_file() else None
 
 
