@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from exporters.structure import Convolution, Storage, Structure
+from exporters.upstream import upstream
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -38,13 +39,7 @@ def _before_logarithms(graph: "GraphProto") -> "Iterator[NodeProto]":
     """Every node whose result goes into a logarithm, at any distance."""
     made_by = {name: node for node in graph.node for name in node.output}
     wanted = [name for node in graph.node if node.op_type == "Log" for name in node.input]
-    seen: set[str] = set()
-    while wanted:
-        name = wanted.pop()
-        if name in made_by and name not in seen:
-            seen.add(name)
-            yield made_by[name]
-            wanted += made_by[name].input
+    return upstream(wanted, made_by, lambda node: node.input)
 
 
 def structure_of(model: "ModelProto") -> Structure:

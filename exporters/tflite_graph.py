@@ -11,6 +11,7 @@ from exporters.metadata import metadata
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
 from exporters.tflite_file import DIGEST_KEY, IDENTIFIER, NO_DIGEST, sealed
 from exporters.tflite_interpreter import CONVOLUTIONS
+from exporters.upstream import upstream
 
 # Of the converter's own metadata; the rest is of no use after it.
 _KEPT = "min_runtime_version"
@@ -99,20 +100,10 @@ def _halve_weights(model: Any) -> None:
 def _before_logarithms(model: Any) -> Iterator[Any]:
     """Every operator whose result goes into a logarithm, at any distance."""
     operators = model.subgraphs[0].operators
-    made_by = {tensor: operator for operator in operators for tensor in operator.outputs}
-    wanted = [
-        tensor
-        for operator in operators
-        if _kind(model, operator) == "LOG"
-        for tensor in operator.inputs
-    ]
-    seen: set[int] = set()
-    while wanted:
-        tensor = wanted.pop()
-        if tensor in made_by and tensor not in seen:
-            seen.add(tensor)
-            yield made_by[tensor]
-            wanted += made_by[tensor].inputs.tolist()
+    made_by = {tensor: operator for operator in operators for tensor in operator.outputs.tolist()}
+    logarithms = [operator for operator in operators if _kind(model, operator) == "LOG"]
+    wanted = [tensor for operator in logarithms for tensor in operator.inputs.tolist()]
+    return upstream(wanted, made_by, lambda operator: operator.inputs.tolist())
 
 
 def _name(model: Any) -> None:

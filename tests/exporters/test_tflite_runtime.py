@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 import exporters
-from compress.audio import HOP, SAMPLE_RATE
-from compress.stages.exporting import window_form
+from compress.stages.exporting import signature_of, window_form
 from exporters import tflite
-from exporters.signature import Signature
+from exporters.signature import Precision
 
 HOME = Path(exporters.__path__[0]).parent
 PYTHON = HOME / ".venv-tflite" / "bin" / "python"
@@ -65,28 +64,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of the tiny students, a damaged one, and windows."""
     folder = tmp_path_factory.mktemp("models")
     assets = HOME / "compress" / "assets"
-    for name, precision in (("tiny", "fp32"), ("tiny", "fp16"), ("tiny-int8", "int8")):
+    files: tuple[tuple[str, Precision], ...] = (
+        *(("tiny", "fp32"), ("tiny", "fp16")),
+        ("tiny-int8", "int8"),
+    )
+    for name, precision in files:
         module, student, card = window_form(assets / name)
-        signature = Signature(
-            student=card.name,
-            precision=precision,
-            controls=card.controls,
-            driven=card.driven,
-            constants=card.constants,
-            sample_rate_hz=SAMPLE_RATE,
-            hop=HOP,
-            window=student.config.window,
-            past=student.config.past,
-            future=student.config.future,
-            smoothing=(1.0,),
-            recipe_hash="c0ffee",
-            teacher="demo",
-            tool_versions={},
-            quantization={} if card.quantization is None else card.quantization.in_brief(),
-        )
+        signature = signature_of(student, card, precision, (1.0,))
         tflite.export(module, signature, folder / f"{precision}.tflite")
     content = bytearray((folder / "int8.tflite").read_bytes())
-    content[-1000] ^= 1
+    content[100] ^= 1  # of the tables: a file with other weights is whole
     (folder / "damaged.tflite").write_bytes(content)
     draw = np.random.default_rng(2)
     level = 10 ** draw.uniform(-3, -0.5, (40, 1, 1))
