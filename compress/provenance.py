@@ -6,9 +6,10 @@ from pathlib import Path
 from compress.planning import Inputs, Plan
 from compress.recipe import Recipe
 from compress.reporting import TOOLS
-from compress.store import atomic_write, file_hash, tool_versions
+from compress.store import atomic_write, tool_versions
+from exporters.bundle import sums
 
-SUMS = "SHA256SUMS"
+SUMS = sums.SUMS
 RESULTS = ("labels", "students", "models", "logs", "checks", "report")
 
 
@@ -36,11 +37,5 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
 
 def write_sums(folder: Path) -> None:
     """``SHA256SUMS`` over all results, in the format that ``sha256sum --check`` reads."""
-    found = [path for name in RESULTS for path in (folder / name).rglob("*") if path.is_file()]
-    names = sorted(path.relative_to(folder) for path in [folder / "run.json", *found])
-    lines = [
-        f"{file_hash(folder / name)}  {name.as_posix()}\n"
-        for name in names
-        if not any(part.startswith(".") for part in name.parts)
-    ]
-    atomic_write(folder / SUMS, "".join(lines))
+    results = ("run.json", *(f"{name}/" for name in RESULTS))
+    sums.write_sums(folder, (n for n in sums.visible_files(folder) if n.startswith(results)))
