@@ -6,7 +6,7 @@ from functools import cache
 from compress import reporting
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
-from compress.planning import Inputs, Plan
+from compress.planning import STAGES, Inputs, Plan
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.reporting import Facts, StudentResult, TierResult
@@ -40,6 +40,8 @@ def run(
     import torch
 
     training.check_students(recipe.students, recipe.folder)
+    if STAGES.index(until) >= STAGES.index("export"):
+        exporting.check_tools(recipe.export.targets)
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again

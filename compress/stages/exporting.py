@@ -1,6 +1,6 @@
 """Stage export: a student's window form as model files, signature and golden windows beside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from compress.audio import HOP, SAMPLE_RATE
 from compress.evaluation import HeldOut, speech_windows
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.students.storing import StudentCard, load_student
+from exporters.errors import MissingToolError
 from exporters.signature import Precision, Signature
 from exporters.targets import load_target
 
@@ -88,6 +89,22 @@ class Exported:
     folder: Path
     key: str
     files: dict[str, Path]
+
+
+def check_tools(targets: Iterable[str]) -> None:
+    """Raise `MissingToolError` if a target's converter is not installed, before hours of training."""
+    tools = {target: tool_versions(*load_target(target).TOOLS) for target in targets}
+    missing = {
+        target: [name for name, version in versions.items() if version is None]
+        for target, versions in tools.items()
+    }
+    if lines := [f"{target} ({', '.join(names)})" for target, names in missing.items() if names]:
+        needed = " ".join(dict.fromkeys(name for names in missing.values() for name in names))
+        raise MissingToolError(
+            f"The recipe asks for files that this machine cannot write, for lack of: {'; '.join(lines)}. "
+            f"Install with: pip install {needed}, or leave these targets out: "
+            f"--set 'export.targets=[{', '.join(t for t, names in missing.items() if not names)}]'."
+        )
 
 
 def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:

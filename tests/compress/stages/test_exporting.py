@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,3 +116,14 @@ def test_an_int8_rig_may_differ_by_a_code(workshop: Path, shrunk: Path) -> None:
     assert 0.5 < exporting.largest_difference(wider, "int8", coarse) < 0.502
     floats = [exporting.largest_difference(limits, p, None) for p in ("fp32", "fp16")]
     assert floats == [1e-5, 5e-3]
+
+
+def test_a_converter_that_is_missing_is_missed_before_the_training(
+    workshop: Path, tmp_path: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_target("onnx"), "TOOLS", ("torch", "no-such-converter"))
+    asked = ("compress", workshop / "recipe.yaml", "--out", tmp_path / "run")
+    ended = cli(*asked, "--set", "export.targets=[onnx, tflite]")
+    assert ended.failed(4, "onnx (no-such-converter)", "pip install", "export.targets=[tflite]")
+    assert not (tmp_path / "run" / "labels").exists()
+    assert cli("label", workshop / "recipe.yaml", "--out", tmp_path / "run").code == 0
