@@ -261,6 +261,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         prune = shrunk("pruned", name, distill) if settings.pruning else None
         last = prune or distill
         quantize = shrunk("int8", name, last) if settings.quantization else None
+        first = "distilled" if settings.start is None else "start"
         sources = {
             step: SourceJob(
                 folder=folder / "checks" / f"{name}-{step}",
@@ -270,13 +271,13 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 labels_key=label.key,
                 alignments_key=alignments,
             )
-            for step, job in (("distilled", distill), ("pruned", prune), ("int8", quantize))
+            for step, job in ((first, distill), ("pruned", prune), ("int8", quantize))
             if job is not None
         }
-        in_float = "pruned" if prune else "distilled"
+        in_float = "pruned" if prune else first
         made_of: dict[Precision, str] = {"fp32": in_float, "fp16": in_float}
         if distill.start is not None and distill.start.step == "int8":
-            made_of = {"int8": "distilled"}
+            made_of = {"int8": first}
         elif quantize is not None:
             made_of["int8"] = "int8"
         tiers = tuple(

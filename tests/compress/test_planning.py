@@ -194,3 +194,27 @@ def test_only_empty_folders_and_runs_are_written(workshop: Path, tmp_path: Path)
         plan(recipe, inputs, tmp_path)
     (tmp_path / "run.json").touch()
     plan(recipe, inputs, tmp_path)
+
+
+def test_what_starts_from_a_student_is_called_so_in_the_chain(
+    workshop: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.yaml"
+    short.write_text(
+        f"name: short\nteacher: {{checkpoint: {workshop / 'teacher'}}}\n"
+        f"speech: {{train: [{workshop / 'speech'}]}}\nstudents: [{{name: small}}]\n"
+    )
+
+    def steps(*sets: str) -> dict[str, str]:
+        recipe = load_recipe(short, sets)
+        (student,) = plan(recipe, find_inputs(recipe), tmp_path / "run").students
+        return {tier.name: tier.step for tier in student.tiers}
+
+    in_float = ("small-fp32", "small-fp16")
+    assert steps() == dict.fromkeys(in_float, "distilled")
+    assert steps("students.0.start=builtin:tiny") == dict.fromkeys(in_float, "start")
+    assert steps("students.0.start=builtin:tiny-int8") == {"small-int8": "start"}
+    with pytest.raises(UsageError, match=r"can be had in int8\. Add one of these to"):
+        steps("students.0.start=builtin:tiny-int8", "export.precisions=[fp32, fp16]")
+    with pytest.raises(UsageError, match=r"can be had in fp32, fp16.* or a quantization"):
+        steps("export.precisions=[int8]")
