@@ -235,8 +235,9 @@ def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:
             )
         )
         return
+    width = max(len(what) for _, what, _ in rows)
     for stage, what, reason in rows:
-        typer.echo(f"{stage:<10} {what:<16} {'would run: ' + reason if reason else 'is done'}")
+        typer.echo(f"{stage:<10} {what:<{width}} {'would run: ' + reason if reason else 'is done'}")
 
 
 @app.command()

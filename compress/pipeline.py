@@ -45,8 +45,10 @@ def run(
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again
-        for stage, what, reason in plan.outlook(until):
-            say(f"{stage:<10} {what:<16} {'to do: ' + reason if reason else 'done before'}")
+        rows = plan.outlook(until)
+        width = max(len(what) for _, what, _ in rows)
+        for stage, what, reason in rows:
+            say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
         write_run(recipe, inputs, plan)
         report = _stages(recipe, inputs, plan, until)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
