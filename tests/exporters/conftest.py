@@ -1,9 +1,12 @@
-"""A student small enough to compute by hand, and the file made of it."""
+"""A student small enough to compute by hand, and the files and bundles made of it."""
 
 import copy
 import math
+import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,12 @@ import pytest
 import torch
 from torch import nn
 
+from exporters import coreml, tflite
 from exporters import onnx as onnx_target
 from exporters.files import ExportedFile
 from exporters.signature import Signature
+from tests.exporters.bundles import MakeBundle, Student, write_bundle
+from tests.exporters.mil_programs import save
 
 WINDOW = 64
 
@@ -218,3 +224,110 @@ def speech() -> np.ndarray:
     """Five windows of noise, float32 [5, 1, 64]."""
     noise = np.random.default_rng(7).uniform(-0.5, 0.5, size=(5, 1, WINDOW))
     return noise.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def packages(
+    signature: Signature,
+    integer_signature: Signature,
+    integer_student: nn.Module,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """TinyStudent for Core ML in each precision."""
+    folder = tmp_path_factory.mktemp("packages")
+    sources = {
+        "fp32": (TinyStudent(), signature),
+        "fp16": (TinyStudent(), replace(signature, precision="fp16")),
+        "int8": (integer_student, integer_signature),
+    }
+    return {
+        precision: coreml.export(source, of, folder / f"{precision}.mlpackage").path
+        for precision, (source, of) in sources.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def tflite_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tflite")
+
+
+@pytest.fixture(scope="session")
+def tflite_source() -> nn.Module:
+    """TinyStudent in a row of modules; the fixture ``student`` lasts for one test."""
+    module = nn.Sequential(nn.Conv1d(1, 4, 16, 8), nn.ReLU(), nn.Conv1d(4, 3, 7), nn.Flatten())
+    with torch.no_grad():
+        for scale, weights in enumerate(module.parameters(), start=1):
+            count = torch.arange(weights.numel(), dtype=torch.float64)
+            weights.copy_((torch.sin(scale + count) / math.sqrt(8 * scale)).view_as(weights))
+    return module
+
+
+@pytest.fixture(scope="session")
+def tflite_exported(
+    tflite_source: nn.Module, signature: Signature, tflite_folder: Path
+) -> ExportedFile:
+    return tflite.export(tflite_source, signature, tflite_folder / "model.tflite")
+
+
+@pytest.fixture(scope="session")
+def tflite_fp32(tflite_exported: ExportedFile) -> Path:
+    return tflite_exported.path
+
+
+@pytest.fixture(scope="session")
+def tflite_fp16(tflite_source: nn.Module, signature: Signature, tflite_folder: Path) -> Path:
+    halved = replace(signature, precision="fp16")
+    return tflite.export(tflite_source, halved, tflite_folder / "half.tflite").path
+
+
+@pytest.fixture(scope="session")
+def tflite_int8(
+    integer_student: nn.Module, integer_signature: Signature, tflite_folder: Path
+) -> Path:
+    return tflite.export(integer_student, integer_signature, tflite_folder / "int8.tflite").path
+
+
+@pytest.fixture(scope="session")
+def tflite_int8_weights(
+    integer_weights_student: nn.Module, integer_signature: Signature, tflite_folder: Path
+) -> Path:
+    path = tflite_folder / "int8-weights.tflite"
+    return tflite.export(integer_weights_student, integer_signature, path).path
+
+
+@pytest.fixture(scope="session")
+def make_bundle(
+    signature: Signature,
+    integer_signature: Signature,
+    integer_student: nn.Module,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> MakeBundle:
+    """A sealed bundle in a precision, with a file for every target that has it. Read, never written."""
+    made: dict[str, Path] = {}
+
+    def make(precision: str) -> Path:
+        if precision not in made:
+            made[precision] = folder = tmp_path_factory.mktemp(f"tiny-{precision}")
+            signed = replace(signature, precision=precision)
+            if precision == "int8":
+                # The head takes codes and gives values.
+                layers = {"features": "int8", "head": "int8_weights"}
+                made_of = {**integer_signature.quantization, "layers": layers}
+                signed = replace(integer_signature, quantization=made_of)
+            module = integer_student if precision == "int8" else Student()
+            write_bundle(folder, module, signed)
+        return made[precision]
+
+    return make
+
+
+@pytest.fixture
+def own_bundle(make_bundle: MakeBundle, tmp_path: Path) -> Path:
+    """A copy of the bundle in fp32 to spoil."""
+    return shutil.copytree(make_bundle("fp32"), tmp_path / "tiny")
+
+
+@pytest.fixture
+def saved_mil(tmp_path: Path) -> Callable[..., Path]:
+    """Save a small program of MIL, and where it is."""
+    return partial(save, tmp_path / "small.mlpackage")
