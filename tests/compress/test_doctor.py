@@ -14,6 +14,8 @@ from compress.doctor import MAX_ABS, Examination, Finding, examine, example
 from compress.errors import MissingError
 from exporters.targets import available_targets, load_target
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 TARGETS = available_targets()
 # Import name of what a target cannot do without.
 PACKAGES = {"coreml": "coremltools", "onnx": "onnxsim", "tflite": "litert_torch"}

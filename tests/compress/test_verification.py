@@ -22,6 +22,8 @@ from exporters.bundle.folder import seal_bundle
 from exporters.bundle.golden import make_golden
 from exporters.targets import available_targets, load_target
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 TARGETS = available_targets()
 PRECISIONS = ("fp32", "fp16", "int8")
 INT8 = tuple(name for name in TARGETS if "int8" in load_target(name).PRECISIONS)

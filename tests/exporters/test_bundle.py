@@ -19,6 +19,8 @@ from exporters.signature import Signature
 from exporters.targets import load_target
 from tests.exporters.bundles import MAX_ABS, TARGETS, MakeBundle, Student, model_of, parts
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 def by_what(checks: tuple[Check, ...], file: str) -> dict[str, Check]:
     return {check.what: check for check in checks if check.file == file}

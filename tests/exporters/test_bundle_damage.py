@@ -16,6 +16,8 @@ from exporters.errors import ModelFileError
 from exporters.signature import Signature
 from tests.exporters.bundles import TARGETS, model_of, parts
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 def refused(folder: Path, *said: str, **options: Any) -> bool:
     with pytest.raises(ModelFileError) as error:

@@ -17,6 +17,8 @@ from exporters.signature import Signature
 from exporters.structure import Convolution, structural_faults
 from tests.exporters.coreml_sources import LIMITS, noise, rig_of
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 FLOATS = Convolution(compute="float", weights="float32")
 
 

@@ -13,6 +13,8 @@ from exporters.coreml_package import quiet
 from exporters.mil import evaluate, evaluate_to, read_program
 from exporters.runtime import Runtime
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 NAMES = [
     "Core ML, CPU only",
     "Core ML, CPU and GPU",

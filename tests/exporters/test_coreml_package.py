@@ -22,6 +22,8 @@ from exporters.files import describe_file
 from exporters.signature import Signature
 from tests.exporters.conftest import TinyStudent
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 MODEL, WEIGHTS = (
     f"Data/com.apple.CoreML/{name}" for name in ("model.mlmodel", "weights/weight.bin")
 )
@@ -71,7 +73,6 @@ def test_exporting_again_gives_the_same_bytes_and_no_chatter(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_another_process_writes_the_same_bytes_and_not_a_word(
     packages: dict[str, Path], signature: Signature, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ from exporters.signature import Signature
 from exporters.structure import structural_faults
 from tests.exporters.coreml_sources import LIMITS, noise, rig_of
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 ASSETS = Path(__file__).parents[2] / "compress" / "assets"
 SHIPPED = sorted(card.parent.name for card in ASSETS.glob("*/student.json"))
 
@@ -105,7 +107,6 @@ def test_a_logarithm_in_fp16_is_found_out(
     assert not np.isfinite(evaluate(kept, loud)).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_all_shipped_students_are_what_their_precision_promises(
     shipped: Callable[[str, str], tuple[Path, nn.Module]], name: str

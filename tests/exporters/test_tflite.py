@@ -18,6 +18,8 @@ from exporters.structure import Convolution, structural_faults
 from exporters.tflite_file import sealed
 from tests.exporters.tflite_models import unpacked
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 class Energies(nn.Module):
     """A first layer of pairs with log energies, then a head: [batch, 1, 64] -> [batch, 3]."""

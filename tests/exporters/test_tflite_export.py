@@ -23,6 +23,8 @@ from exporters.files import ExportedFile, describe_file
 from exporters.signature import Signature
 from tests.exporters.tflite_models import unpacked
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 HOME = Path(exporters.__path__[0]).parent
 
 
@@ -72,7 +74,6 @@ def test_exporting_again_gives_the_same_bytes_and_no_chatter(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_another_process_gives_the_same_bytes_and_no_chatter(
     signature: Signature, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from exporters import tflite, tflite_file, tflite_graph, tflite_interpreter
 from exporters.errors import ModelFileError
 from exporters.signature import Signature
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 @pytest.fixture(scope="module")
 def good(signature: Signature, tmp_path_factory: pytest.TempPathFactory) -> bytes:
