@@ -188,8 +188,8 @@ class MilRuntime:
             import coremltools
         return {
             "runtime": FLUSHED if self._program.flush_subnormals else EVALUATOR,
-            "version": str(coremltools.__version__),
-            "torch": str(torch.__version__),
+            "version": str(torch.__version__),
+            "coremltools": str(coremltools.__version__),
             "proof": "evaluated, not run on a device",
         }
 

@@ -184,8 +184,8 @@ def test_runtime_says_what_it_is(packages: dict[str, Path], signature: Signature
     facts = runtime.describe()
     assert facts["runtime"] == "MIL evaluated in PyTorch"
     assert facts["proof"] == "evaluated, not run on a device"
-    assert facts["torch"] == torch.__version__
-    assert facts["version"][0].isdigit()
+    assert facts["version"] == torch.__version__
+    assert facts["coremltools"][0].isdigit()
 
 
 # ------------------------------------------------------------------------------------------- audio

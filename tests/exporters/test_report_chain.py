@@ -24,7 +24,7 @@ def hop(name: str, made_of: str, mse_ratio: float | None, max_abs: float | None)
         student="tiny",
         name=name,
         made_of=made_of,
-        runs_in="PyTorch" if max_abs is None else "MIL evaluated in PyTorch 9.0",
+        runs_in="PyTorch" if max_abs is None else "MIL evaluated in PyTorch 2.13.0",
         max_abs=max_abs,
         mse_ratio=mse_ratio,
         against_teacher={"r2": 0.7, "jitter_ratio": 2.5},
@@ -48,7 +48,7 @@ def document() -> ReportDocument:
     parity = ParityResult(
         student="tiny",
         precision="int8",
-        runtime={"runtime": "MIL evaluated in PyTorch", "version": "9.0"},
+        runtime={"runtime": "MIL evaluated in PyTorch", "version": "2.13.0"},
         max_abs_limit=2e-3,
         max_lsb_limit=1,
         sets=(compared,),
@@ -99,7 +99,7 @@ def test_markdown_shows_what_each_hop_cost(document: ReportDocument) -> None:
     assert [row[1:7] for row in rows] == [
         ["distilled", "teacher", "PyTorch", "0.7", "–", "–"],
         ["int8", "distilled", "PyTorch", "0.7", "1.012", "–"],
-        [f"`{FILE}`", "int8", "MIL evaluated in PyTorch 9.0", "0.7", "1.000", "0.25"],
+        [f"`{FILE}`", "int8", "MIL evaluated in PyTorch 2.13.0", "0.7", "1.000", "0.25"],
     ]
     assert rows[0][8].startswith("80.0 % (n = 89")
 
