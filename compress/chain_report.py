@@ -1,6 +1,6 @@
 """The chain from teacher to file, as the report has it: what each hop cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from compress.evaluation import Measures, Quality
@@ -11,7 +11,7 @@ from exporters.report import chain
 
 if TYPE_CHECKING:
     from compress.planning import TierJobs
-    from compress.reporting import TierResult
+    from compress.stages.checking import Verified
 
 
 def measurements(measures: Measures) -> chain.Measurements:
@@ -25,7 +25,9 @@ def measurements(measures: Measures) -> chain.Measurements:
 
 
 def hops(
-    student: str, sources: Mapping[str, Quality], tiers: "tuple[TierResult, ...]"
+    student: str,
+    sources: Mapping[str, Quality],
+    tiers: "Iterable[tuple[TierJobs, Mapping[str, Verified]]]",
 ) -> Iterator[chain.Hop]:
     """One student's: its steps in PyTorch as they were made of each other, then its files."""
     before, judged_before = chain.TEACHER, None
@@ -41,18 +43,17 @@ def hops(
             against_truth=measurements(judged.against_truth),
         )
         before, judged_before = step, judged
-    for tier in tiers:
-        step = tier.jobs.step
-        for target, verified in tier.verified.items():
+    for jobs, files in tiers:
+        for target, verified in files.items():
             parity, judged = verified.parity, verified.quality
             known = [item.max_abs for item in parity.sets if item.max_abs is not None]
             yield chain.Hop(
                 student=student,
-                name=tier.jobs.verify[target].name,
-                made_of=step,
+                name=jobs.verify[target].name,
+                made_of=jobs.step,
                 runs_in=f"{parity.runtime['runtime']} {parity.runtime.get('version', '')}".strip(),
                 max_abs=max(known) if len(known) == len(parity.sets) else None,
-                mse_ratio=mse_ratio(judged, sources[step]),
+                mse_ratio=mse_ratio(judged, sources[jobs.step]),
                 against_teacher=measurements(judged.against_teacher),
                 against_truth=measurements(judged.against_truth),
             )

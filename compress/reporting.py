@@ -29,6 +29,7 @@ from exporters.checks import Check
 from exporters.machine import machine_facts
 from exporters.report import ReportDocument, read_report, write_report
 from exporters.report import document as doc
+from exporters.report.chain import Hop
 from exporters.signature import Signature
 from exporters.targets import load_target, target_of
 
@@ -140,13 +141,19 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
             for target, v in tier.verified.items()
         ),
         checks=tuple(_checks(students)),
-        chain=tuple(hop for s in students for hop in hops(s.name, s.sources, s.tiers)),
+        chain=tuple(_chain(students)),
         gates=tuple(_gates(facts, students)),
         training=tuple(_training(s) for s in students if s.distilled.log),
         pruning=tuple(pruning_of(s.jobs, s.pruned) for s in students if s.pruned),
         quantization=tuple(quantization_of(s.jobs, s.integers) for s in students if s.integers),
         curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
     )
+
+
+def _chain(students: list[StudentResult]) -> Iterator[Hop]:
+    for student in students:
+        files = [(tier.jobs, tier.verified) for tier in student.tiers]
+        yield from hops(student.name, student.sources, files)
 
 
 def _checks(students: list[StudentResult]) -> Iterator[Check]:
