@@ -21,6 +21,8 @@ from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, build
 from compress.students.folding import fold_batch_norm
 from compress.students.integers import Choice, from_codes, to_codes
 
+pytestmark = pytest.mark.slow  # graphs are captured by the dozen
+
 CONFIG = ConvFCConfig(
     first_layer="gabor_log",
     first=Layer(32, 16, 8),

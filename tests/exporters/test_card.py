@@ -23,6 +23,8 @@ from exporters.errors import ModelFileError
 from exporters.signature import Signature
 from exporters.targets import available_targets, load_target
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 TARGETS = available_targets()
 # The module that the Python of a target's card imports; Core ML runs on macOS only.
 RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai_edge_litert"}

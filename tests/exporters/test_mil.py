@@ -14,6 +14,8 @@ from exporters.mil import Program, evaluate_to, read_program
 from exporters.targets import available_targets
 from tests.exporters.mil_programs import Build, convolved, gives, noise
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 @pytest.mark.parametrize(
     ("stride", "pad", "dilation", "groups"),

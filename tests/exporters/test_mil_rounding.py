@@ -10,6 +10,8 @@ import pytest
 from exporters.mil import evaluate_to, read_program
 from tests.exporters.mil_programs import convolved, gives, noise
 
+pytestmark = pytest.mark.slow  # converters take seconds to begin
+
 
 def codes_of(path: Path, x: np.ndarray) -> np.ndarray:
     program = read_program(path)
