@@ -14,7 +14,7 @@ from compress.rig import ARKIT
 from compress.smoothing import smoothed_at
 
 if TYPE_CHECKING:
-    from exporters.runtime import Runtime
+    from exporters.runtime import Predictor
     from exporters.signature import Signature
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ def frame_times(samples: int, rate_hz: float, sample_rate_hz: int) -> NDArray[np
     return np.arange(math.ceil(samples * rate_hz / sample_rate_hz)) / rate_hz
 
 
-def driven_curves(runtime: "Runtime", samples: Floats, times_s: NDArray[np.float64]) -> Floats:
+def driven_curves(runtime: "Predictor", samples: Floats, times_s: NDArray[np.float64]) -> Floats:
     """What a file predicts at each time: samples `[samples]` → `[frames, driven]`.
 
     Smoothed as its signature says. The window for time t covers the samples round(t · rate) − past
@@ -49,7 +49,7 @@ def driven_curves(runtime: "Runtime", samples: Floats, times_s: NDArray[np.float
 
 
 def curves_by_smoothing(
-    runtime: "Runtime",
+    runtime: "Predictor",
     samples: Floats,
     times_s: NDArray[np.float64],
     weightings: Sequence[Sequence[float]],
@@ -64,7 +64,7 @@ def curves_by_smoothing(
     return smoothed_at(predict, moments, weightings, signature.hop)
 
 
-def _at(runtime: "Runtime", samples: Floats, moments: NDArray[np.int64]) -> Floats:
+def _at(runtime: "Predictor", samples: Floats, moments: NDArray[np.int64]) -> Floats:
     signature = runtime.signature
     # A smoothed prediction may ask for moments just before the clip or after it.
     before = signature.past + max(0, -int(moments.min(initial=0)))

@@ -11,21 +11,25 @@ Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
 
 
-class Runtime(Protocol):
-    """A model file, opened in the runtime that a product would use."""
+class Predictor(Protocol):
+    """Whatever gives a pose for a window: a file in its runtime, or its source."""
 
     @property
     def signature(self) -> Signature:
-        """The signature that the file itself carries."""
+        """What a client must know of it; a file carries its own."""
         ...
 
     def run(self, audio: Floats) -> Floats:
         """Predict one pose for each window: float32 [n, 1, window] -> float32 [n, driven].
 
-        The file holds one window, so it is called n times. Raises ValueError for another shape or
+        A file holds one window, so it is called n times. Raises ValueError for another shape or
         dtype.
         """
         ...
+
+
+class Runtime(Predictor, Protocol):
+    """A model file, opened in the runtime that a product would use."""
 
     def codes(self, audio: Floats) -> Codes | None:
         """Codes of the last quantized tensor before the output, for each window.

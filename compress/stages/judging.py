@@ -21,7 +21,7 @@ from exporters.signature import Precision
 
 if TYPE_CHECKING:
     from compress.stretches import Example
-    from exporters.runtime import Runtime
+    from exporters.runtime import Predictor
 
 FORMAT = 4
 
@@ -52,12 +52,12 @@ class SourceJob:
 def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
     """Quality of a student in PyTorch, measured now or found."""
     if not stage(job.folder, job.key).hit:
-        from compress.source_runtime import SourceRuntime
+        from compress.source_predictor import SourcePredictor
 
         module, student, card = window_form(job.student_folder)
         precision: Precision = "fp32" if card.quantization is None else "int8"
         signature = signature_of(student, card, precision, job.smoothing)
-        judged = animated(SourceRuntime(module, signature), heldout(), [job.smoothing])[0]
+        judged = animated(SourcePredictor(module, signature), heldout(), [job.smoothing])[0]
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "quality.json", quality_to_text(judged))
             seal(folder, job.key)
@@ -65,14 +65,14 @@ def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
 
 
 def animated(
-    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
+    predictor: "Predictor", heldout: HeldOut, weightings: Sequence[Sequence[float]]
 ) -> list[Quality]:
     """Quality of a file, or of a student in PyTorch, on all held-out speech.
 
     Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
     """
-    curves = predicted(runtime, heldout, weightings)
-    still = at_rest(runtime, heldout.rate_hz, weightings)
+    curves = predicted(predictor, heldout, weightings)
+    still = at_rest(predictor, heldout.rate_hz, weightings)
     return [
         quality(clips, heldout, on_silence=quiet)
         for clips, quiet in zip(curves, still, strict=True)
@@ -80,7 +80,7 @@ def animated(
 
 
 def predicted(
-    runtime: "Runtime", heldout: HeldOut, weightings: Sequence[Sequence[float]]
+    predictor: "Predictor", heldout: HeldOut, weightings: Sequence[Sequence[float]]
 ) -> list[list[Floats]]:
     """A file's driven curves of all held-out clips, at the teacher's frame times.
 
@@ -89,18 +89,18 @@ def predicted(
     clips = []
     with bar("verify", len(heldout.clips)) as progress:
         for i, samples in enumerate(heldout.samples):
-            clips.append(curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings))
+            clips.append(curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings))
             progress(i + 1)
     return [[curves[i] for curves in clips] for i in range(len(weightings))]
 
 
 def at_rest(
-    runtime: "Runtime", rate_hz: float, weightings: Sequence[Sequence[float]]
+    predictor: "Predictor", rate_hz: float, weightings: Sequence[Sequence[float]]
 ) -> list[list[Floats]]:
     """A file's driven curves on silence at the teacher's rate; for each weighting two clips."""
     clips = [
         curves_by_smoothing(
-            runtime, samples, frame_times(len(samples), rate_hz, SAMPLE_RATE), weightings
+            predictor, samples, frame_times(len(samples), rate_hz, SAMPLE_RATE), weightings
         )
         for samples in silence()
     ]
