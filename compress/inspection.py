@@ -150,16 +150,15 @@ def _promises(signature: Signature) -> Facts:
 
 
 def _teacher(path: Path) -> Facts:
-    from compress.teachers.loading import find_teacher, open_teacher
+    from compress.teachers.loading import describe, find_teacher
 
     file = find_teacher(str(path.absolute()), path.parent)
-    teacher = open_teacher(file, trust=False)
+    found = describe(file)
     return {
-        "is": "a teacher checkpoint",
-        "description": teacher.description,
-        "parameters": f"{teacher.parameters_count:,}",
-        "audio": f"mono at {teacher.sample_rate_hz} Hz",
-        "curves": f"{len(teacher.controls)} controls at {teacher.rate_hz:g} frames a second",
+        "is": found.kind,
+        **found.facts,
+        "parameters": "not known" if found.parameters is None else f"{found.parameters:,}",
+        "bytes": f"{file.bytes:,}",
         "hash": file.hash,
     }
 

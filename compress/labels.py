@@ -32,10 +32,10 @@ from compress.split import Side
 from compress.store import content_key, tool_versions
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile
-from compress.teachers.pieces import animate_long
+from compress.teachers.pieces import Cutting, animate_long
 
 if TYPE_CHECKING:
-    from compress.recipe import LabelSettings
+    from compress.recipe import LabelSettings, TeacherSettings
 
 __all__ = [
     "Grid",
@@ -68,7 +68,7 @@ def labels_key(
     teacher: TeacherFile,
     speech: Sequence[Spoken],
     settings: "LabelSettings",
-    max_chunk_s: float,
+    teacher_settings: "TeacherSettings",
     threads: int,
 ) -> str:
     """Key of the labels of `speech`, from hashes alone: neither teacher nor audio is opened."""
@@ -77,7 +77,7 @@ def labels_key(
         teacher=teacher.hash,
         clips=[[s.clip.id, s.side, s.clip.sha256] for s in speech],
         settings=settings.model_dump(mode="json"),
-        max_chunk_s=float(max_chunk_s),
+        opened=teacher_settings.key_parts,
         threads=threads,
         versions=tool_versions("torch", "numpy", "scipy", "soundfile"),
     )
@@ -89,7 +89,7 @@ def label(
     speech: Sequence[Spoken],
     folder: Path,
     settings: "LabelSettings",
-    max_chunk_s: float,
+    cutting: Cutting,
 ) -> Labels:
     """Run the teacher over all speech; shards of this key that are there already are kept.
 
@@ -109,7 +109,7 @@ def label(
             curves = read_shard(folder / shard)
             if curves is None:
                 curves, shard_s = {}, 0.0
-                for member, native in _animated(teacher, members, settings.batch_s, max_chunk_s):
+                for member, native in _animated(teacher, members, settings.batch_s, cutting):
                     clip = member.clip
                     hops = resample(native, teacher.rate_hz, teacher.offset_s, clip.seconds)
                     curves |= {entry(clip.id, "frames"): native, entry(clip.id, "hops"): hops}
@@ -208,7 +208,7 @@ def resample(curves: Floats, rate_hz: float, offset_s: float, seconds: float) ->
 
 
 def _animated(
-    teacher: Teacher, members: Sequence[Spoken], batch_s: float, max_chunk_s: float
+    teacher: Teacher, members: Sequence[Spoken], batch_s: float, cutting: Cutting
 ) -> Iterator[tuple[Spoken, Floats]]:
     """Each member with its curves. Clips of equal length go through the teacher together."""
     by_length: dict[int, list[Spoken]] = {}
@@ -224,7 +224,7 @@ def _animated(
         for i, batch in enumerate(batches):
             waiting += [reader.submit(_read_batch, ahead) for ahead in batches[i + 1 : i + 2]]
             paths = [member.clip.path for member in batch]
-            curves = animate_long(teacher, waiting.pop(0).result(), max_chunk_s, paths)
+            curves = animate_long(teacher, waiting.pop(0).result(), cutting, paths)
             yield from zip(batch, curves, strict=True)
 
 

@@ -144,7 +144,7 @@ class Plan:
 
 def find_inputs(recipe: Recipe) -> Inputs:
     """Find and hash the teacher and all speech. Raises `TeacherError` and `AudioError`."""
-    teacher = find_teacher(recipe.teacher.checkpoint, recipe.folder)
+    teacher = find_teacher(recipe.teacher.checkpoint, recipe.folder, recipe.teacher.depends_on)
     speech = gather(recipe.speech, recipe.folder)
     return Inputs(teacher, speech, read_alignments(speech.folders))
 
@@ -169,6 +169,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         recipe.labels,
         recipe.teacher,
         recipe.threads,
+        recipe.folder,
     )
     alignments = content_key(**{clip: asdict(a) for clip, a in inputs.alignments.items()})
 

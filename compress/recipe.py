@@ -27,6 +27,7 @@ from compress.recipe_section import (
     modules_defining,
 )
 from compress.recipe_students import LayerSettings, StudentSettings, TrainingSettings
+from compress.recipe_teacher import TeacherSettings
 from compress.recipe_yaml import dump, override, parse
 from compress.store import canonical_json
 from exporters.signature import Precision
@@ -35,6 +36,7 @@ __all__ = [
     "LayerSettings",
     "Recipe",
     "StudentSettings",
+    "TeacherSettings",
     "TrainingSettings",
     "dump_yaml",
     "load_recipe",
@@ -49,16 +51,6 @@ _EXPORTERS = _PACKAGE.parent / "exporters"
 
 # ------------------------------------------------------------------------------------------------
 # sections
-
-
-class TeacherSettings(Section):
-    checkpoint: Text = Field(description="builtin:NAME, or a path relative to the recipe file")
-    trust: bool = Field(
-        False, description="load a checkpoint that could run code (pickle, TorchScript, Python)"
-    )
-    max_chunk_s: Positive = Field(
-        30.0, description="longest audio the teacher sees at once, in seconds"
-    )
 
 
 class SpeechSettings(Section):

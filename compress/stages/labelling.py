@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelJob:
-    """Everything that the labels depend on."""
+    """Everything that the labels depend on; `base` is where the recipe's paths start."""
 
     folder: Path
     teacher: TeacherFile
@@ -23,17 +23,19 @@ class LabelJob:
     settings: "LabelSettings"
     teacher_settings: "TeacherSettings"
     threads: int
+    base: Path
 
     @property
     def key(self) -> str:
-        chunk_s = self.teacher_settings.max_chunk_s
-        return labels_key(self.teacher, self.speech.spoken, self.settings, chunk_s, self.threads)
+        return labels_key(
+            self.teacher, self.speech.spoken, self.settings, self.teacher_settings, self.threads
+        )
 
 
 def run(job: LabelJob) -> Labels:
     """The labels, made now or found."""
     if stage(job.folder, job.key).hit:
         return read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
-    teacher = open_teacher(job.teacher, trust=job.teacher_settings.trust)
-    chunk_s = job.teacher_settings.max_chunk_s
-    return label(teacher, job.key, job.speech.spoken, job.folder, job.settings, chunk_s)
+    teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    cutting = job.teacher_settings.cutting
+    return label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)

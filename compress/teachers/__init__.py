@@ -1,14 +1,19 @@
 """Teachers: what one must answer, and how one is found. One file a format.
 
-A format is a module of this package that defines ``open_checkpoint(path, trust) -> Teacher |
-None``: None when the file is not of its format. A new format is a new module; nothing is
-registered.
+A format is a module of this package that defines `find`, `open_checkpoint` and `describe` as
+`Format` says. A new format is a new module; nothing is registered. It is imported to look at files:
+what it needs to open one it imports then.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from compress.recipe_teacher import InterfaceSettings
 
 
 class Teacher(Protocol):
@@ -48,3 +53,70 @@ class Teacher(Protocol):
 
     def animate(self, audio: "Tensor") -> "Tensor":
         """float32 `[batch, samples]`, −1..1 → float32 `[batch, frames, controls]`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a checkpoint lies, and the files whose bytes make it what it is."""
+
+    path: Path
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a recipe says about a checkpoint beside its name; `base` is where its paths start."""
+
+    trust: bool = False
+    download: bool = False
+    interface: "InterfaceSettings | None" = None
+    base: Path = field(default_factory=Path)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a program. A dimension is a number, or a name where any size fits.
+
+    `shape` is None where the file does not say it.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be said of a checkpoint without running anything that it holds.
+
+    `interface` is true for a program that needs a recipe's `teacher.interface`; `facts` has what
+    else there is to say, by name.
+    """
+
+    kind: str
+    parameters: int | None
+    trust: bool
+    interface: bool
+    inputs: Sequence[Port] = ()
+    outputs: Sequence[Port] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Format(Protocol):
+    """What a module of this package defines to be a format of teachers."""
+
+    __name__: str
+
+    def find(self, name: str, base: Path) -> Found | None:
+        """The checkpoint that a recipe calls `name`, relative to `base`; None if it is of another
+        format. Opens nothing that could run code, and recognises what no other format does.
+        """
+
+    def open_checkpoint(self, path: Path, opening: Opening) -> Teacher:
+        """The teacher that was found, ready to animate.
+
+        Raises `TeacherError` for what is damaged, does not fit, or could run code untrusted.
+        """
+
+    def describe(self, path: Path) -> Description:
+        """What was found is; trusts nothing. Raises `TeacherError` for what is damaged."""

@@ -1,100 +1,111 @@
 """Finding a teacher checkpoint, keying it, and opening it with the module that knows its format."""
 
 import importlib
-import pkgutil
-import zipfile
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from compress import teachers
-from compress.assets import resolve
+from compress.assets import PREFIX, resolve
 from compress.errors import TeacherError
+from compress.recipe_section import modules_defining
 from compress.store import content_key, file_hash
-from compress.teachers import Teacher
+from compress.teachers import Description, Format, Found, Opening
+from compress.teachers.guarded import Guarded
 
-_PICKLE_ENDINGS = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
+if TYPE_CHECKING:
+    from compress.recipe_teacher import TeacherSettings
 
 
 @dataclass(frozen=True)
 class TeacherFile:
-    """A checkpoint: what the recipe calls it, where it lies, and the hash and size of its files."""
+    """A checkpoint: what the recipe calls it, where it lies, the hash and size of its files, and
+    the name of the format's module.
+    """
 
     name: str
     path: Path
     hash: str
     bytes: int
+    format: str
 
 
-def find_teacher(checkpoint: str, base: Path) -> TeacherFile:
+def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) -> TeacherFile:
     """The checkpoint that a recipe names, relative to `base`, hashed but not opened.
 
-    Raises `TeacherError` when there is nothing, an empty folder, or a file that cannot be read.
+    `depends_on` are further files that have a part in what it does. Raises `TeacherError` when
+    there is nothing, a file of no known format, or one that cannot be read.
     """
+    if checkpoint.startswith(PREFIX):
+        resolve(checkpoint, base)  # says which there are
+    for module in _formats():
+        if found := module.find(checkpoint, base):
+            more = [_existing(checkpoint, base / Path(name).expanduser()) for name in depends_on]
+            name = module.__name__.rpartition(".")[2]
+            return _hashed(checkpoint, found, more, name)
     path = resolve(checkpoint, base)
-    files = _weights_and_config(path) or _files(path)
-    if not files:
-        found = "an empty folder is" if path.is_dir() else "nothing is"
+    _existing(checkpoint, path)
+    if path.is_dir() and not any(path.iterdir()):
+        raise TeacherError(f"Teacher checkpoint {checkpoint}: an empty folder is at {path}. {_TRY}")
+    raise TeacherError(f"Teacher checkpoint {path} is of no format that lipstill reads. {_TRY}")
+
+
+_TRY = (
+    "Expected a folder or a .safetensors file with a config.json beside it, a program (.onnx, .pt2, "
+    "TorchScript), or MODULE:FUNCTION of Python; docs/teachers.md shows one of each."
+)
+
+
+def open_teacher(file: TeacherFile, settings: "TeacherSettings", base: Path) -> Guarded:
+    """The teacher in a checkpoint, ready to animate; what it raises later is a `TeacherError` too.
+
+    Raises `TeacherError` for a file that is damaged, that could run code and is not trusted, that
+    lacks or does not want what the recipe says of its interface, or that does not open in time.
+    """
+    module = _format(file.format)
+    opening = Opening(settings.trust, settings.download, settings.interface, base)
+    return Guarded(
+        lambda: module.open_checkpoint(file.path, opening), file.name, settings.time_limit_s
+    )
+
+
+def describe(file: TeacherFile) -> Description:
+    """What a checkpoint is, as far as that can be said without running anything in it."""
+    return _format(file.format).describe(file.path)
+
+
+def _formats() -> Iterator[Format]:
+    """Each is light to import: what it needs to run is imported when it opens something."""
+    for name in modules_defining(Path(__file__).parent, "find"):
+        yield _format(name)
+
+
+def _format(name: str) -> Format:
+    return cast(Format, importlib.import_module(f"compress.teachers.{name}"))
+
+
+def _existing(checkpoint: str, path: Path) -> Path:
+    if not path.exists():
         raise TeacherError(
-            f"Teacher checkpoint {checkpoint}: {found} at {path}. Expected a checkpoint file, or a "
-            f"folder with model.safetensors and config.json; look at teacher.checkpoint in the "
-            f"recipe."
+            f"Teacher checkpoint {checkpoint}: nothing is at {path}. {_TRY} Look at "
+            f"teacher.checkpoint and teacher.depends_on in the recipe."
         )
-    folder = path if path.is_dir() else path.parent
+    return path
+
+
+def _hashed(checkpoint: str, found: Found, more: Sequence[Path], name: str) -> TeacherFile:
+    folder = found.path if found.path.is_dir() else found.path.parent
     try:
-        hashes = {file.relative_to(folder).as_posix(): file_hash(file) for file in files}
-        size = sum(file.stat().st_size for file in files)
+        hashes = {
+            Path(os.path.relpath(file, folder)).as_posix(): file_hash(file) for file in found.files
+        }
+        size = sum(file.stat().st_size for file in found.files)
+        others = [file_hash(file) for file in more]
     except OSError as error:
         raise TeacherError(
             f"Teacher checkpoint {checkpoint}: {error.filename} cannot be read ({error.strerror})."
         ) from error
-    return TeacherFile(checkpoint, path, content_key(files=hashes), size)
-
-
-def open_teacher(file: TeacherFile, *, trust: bool) -> Teacher:
-    """The teacher in a checkpoint, ready to animate.
-
-    `trust` allows formats that can run code. Raises `TeacherError` for a file that no format knows,
-    that is damaged, or that could run code and is not trusted.
-    """
-    for found in pkgutil.iter_modules(teachers.__path__):
-        module = importlib.import_module(f"compress.teachers.{found.name}")
-        opener = getattr(module, "open_checkpoint", None)
-        if opener is not None:
-            teacher: Teacher | None = opener(file.path, trust)
-            if teacher is not None:
-                return teacher
-    pickles = [path for path in _files(file.path) if _is_pickle(path)]
-    if pickles:
-        raise TeacherError(
-            f"Teacher checkpoint {pickles[0]} is a pickle: loading it could run any code that it "
-            f"carries, so it was not opened. Save the weights as safetensors "
-            f"(safetensors.torch.save_file) with a config.json beside them."
-        )
-    raise TeacherError(
-        f"Teacher checkpoint {file.path} is of no format that lipstill reads. Expected a folder or "
-        f"a .safetensors file with a config.json beside it (docs/teachers.md shows one)."
+    return TeacherFile(
+        checkpoint, found.path, content_key(files=hashes, depends_on=others), size, name
     )
-
-
-def _weights_and_config(path: Path) -> list[Path]:
-    """The two files of the usual checkpoint; none where either is missing. What lies beside them, a
-    card or a log, is not the teacher, and editing it must not cost a relabelling.
-    """
-    weights = path / "model.safetensors" if path.is_dir() else path
-    found = [weights, weights.with_name("config.json")]
-    return found if all(file.is_file() for file in found) else []
-
-
-def _files(path: Path) -> list[Path]:
-    """All files of a checkpoint: itself, or all below a folder; none where nothing is."""
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    return [path] if path.is_file() else []
-
-
-def _is_pickle(path: Path) -> bool:
-    if zipfile.is_zipfile(path):  # what torch.save writes
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    with path.open("rb") as stream:
-        return path.suffix in _PICKLE_ENDINGS or stream.read(1) == b"\x80"

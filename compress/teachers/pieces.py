@@ -19,11 +19,25 @@ from compress.teachers import Teacher
 
 Floats = NDArray[np.float32]
 
-# Two pieces share this much audio, or a quarter of a piece where that is less.
+# Two pieces share this much audio where the recipe says nothing, or a quarter of a piece where that
+# is less.
 OVERLAP_S = 2.0
 LEAST_OVERLAP_FRAMES = 4
 # Encoders drop or add a frame at a clip's edge.
 FRAMES_OFF = 2
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How long clips are cut, in seconds; an `overlap_s` of None is `OVERLAP_S`, or a quarter."""
+
+    max_chunk_s: float = 30.0
+    overlap_s: float | None = None
+
+    @property
+    def shared_s(self) -> float:
+        """The audio that two pieces share."""
+        return min(OVERLAP_S, self.max_chunk_s / 4) if self.overlap_s is None else self.overlap_s
 
 
 @dataclass(frozen=True)
@@ -36,14 +50,14 @@ class Piece:
 
 
 def animate_long(
-    teacher: Teacher, samples: Floats, max_chunk_s: float, paths: Sequence[Path]
+    teacher: Teacher, samples: Floats, cutting: Cutting, paths: Sequence[Path]
 ) -> Floats:
     """Curves of equally long clips at 16 kHz: `[batch, samples]` → `[batch, frames, controls]`.
 
     `paths` are for messages, one a clip. Raises `TeacherError` when the curves have another shape
     than the teacher's rate and controls say, or hold a value that is no number.
     """
-    pieces = cut(samples.shape[1], teacher.rate_hz, max_chunk_s)
+    pieces = cut(samples.shape[1], teacher.rate_hz, cutting)
     curves = [_animate(teacher, samples[:, p.start : p.stop], paths) for p in pieces]
     joined = cross_fade(pieces, curves)
     if not np.isfinite(joined).all():
@@ -56,25 +70,27 @@ def animate_long(
     return joined
 
 
-def cut(samples: int, rate_hz: float, max_chunk_s: float) -> list[Piece]:
+def cut(samples: int, rate_hz: float, cutting: Cutting) -> list[Piece]:
     """Pieces of at most `max_chunk_s` that cover so many samples at 16 kHz.
 
-    Each starts on a whole frame, so that all curves lie on one grid.
+    Each starts on a whole frame, so that all curves lie on one grid. Raises `TeacherError` where
+    they would overlap by too few frames to fade from one to the next.
     """
-    if samples <= max_chunk_s * SAMPLE_RATE:
+    chunk_s, overlap_s = cutting.max_chunk_s, cutting.shared_s
+    if samples <= chunk_s * SAMPLE_RATE:
         return [Piece(0, 0, samples)]
-    overlap_s = min(OVERLAP_S, max_chunk_s / 4)
-    if overlap_s * rate_hz < LEAST_OVERLAP_FRAMES:
+    if overlap_s * rate_hz < LEAST_OVERLAP_FRAMES or (chunk_s - overlap_s) * rate_hz < 1:
         raise TeacherError(
-            f"teacher.max_chunk_s = {max_chunk_s:g} is too short for a teacher of {rate_hz:g} "
-            f"frames a second; expected at least {4 * LEAST_OVERLAP_FRAMES / rate_hz:.2f} s, so "
-            f"that pieces overlap by {LEAST_OVERLAP_FRAMES} frames."
+            f"With teacher.max_chunk_s = {chunk_s:g} the pieces of a long clip overlap by "
+            f"{overlap_s:g} s; a teacher of {rate_hz:g} frames a second needs "
+            f"{LEAST_OVERLAP_FRAMES} frames, {LEAST_OVERLAP_FRAMES / rate_hz:.2f} s. Raise it, or "
+            f"teacher.overlap_s."
         )
-    step = int((max_chunk_s - overlap_s) * rate_hz)
+    step = int((chunk_s - overlap_s) * rate_hz)
     pieces = []
     for frame in count(0, step):
         start = round(frame / rate_hz * SAMPLE_RATE)
-        stop = min(samples, start + int(max_chunk_s * SAMPLE_RATE))
+        stop = min(samples, start + int(chunk_s * SAMPLE_RATE))
         pieces.append(Piece(frame, start, stop))
         if stop == samples:
             break
@@ -116,6 +132,6 @@ def _animate(teacher: Teacher, samples: Floats, paths: Sequence[Path]) -> Floats
             f"The teacher gave curves of shape {list(curves.shape)} for {seconds:.2f} s of "
             f"{paths[0]}{more}; expected about [{len(paths)}, {frames:.0f}, {controls}] from its "
             f"{teacher.rate_hz:g} frames a second and {controls} control names. Correct the rate "
-            f"or the names in its config."
+            f"or the names, in the teacher's config or in teacher.interface."
         )
     return curves

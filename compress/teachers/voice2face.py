@@ -2,21 +2,16 @@
 
 Raw audio → encoder → mesh generator (CNN → LSTM → FC) → Mesh2Rig (FC) → rig curves. D. Han et al.,
 *Tiny is not small enough*, 2025, arXiv:2507.18352. A checkpoint is ``model.safetensors`` with its
-``config.json`` beside it; the encoder is named in the config (``moonshine`` here).
+``config.json`` beside it, which `reference` reads.
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compress.errors import TeacherError
 from compress.teachers.moonshine import (
     FIRST_CENTRE,
     MIN_SAMPLES,
@@ -24,8 +19,8 @@ from compress.teachers.moonshine import (
     MoonshineConfig,
     MoonshineEncoder,
 )
+from compress.teachers.reference import FORMAT, VERSION
 
-FORMAT, VERSION = "lipstill-voice2face", 1
 SAMPLE_RATE_HZ = 16_000
 
 
@@ -199,73 +194,3 @@ class Voice2Face(nn.Module):
         """What the head reads: `[batch, samples]` → `[batch, layers, frames, dim]`."""
         outputs = self.encoder(audio)
         return torch.stack([outputs[layer] for layer in self.config.head.encoder_layers], 1)
-
-
-def open_checkpoint(path: Path, trust: bool) -> Voice2Face | None:
-    """The teacher in a folder, or in a safetensors file with its config beside it.
-
-    None when the config is of another format. Safetensors never run code, so `trust` is not asked.
-    Raises `TeacherError` for a config or weights that do not fit.
-    """
-    weights = path / "model.safetensors" if path.is_dir() else path
-    config_path = weights.with_name("config.json")
-    if weights.suffix != ".safetensors" or not weights.is_file() or not config_path.is_file():
-        return None
-    config = _read_config(config_path)
-    if config is None:
-        return None
-    teacher = Voice2Face(config)
-    _load_weights(teacher, weights)
-    return teacher.eval()
-
-
-def _read_config(path: Path) -> Voice2FaceConfig | None:
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-        if not isinstance(fields, dict) or fields.pop("format", None) != FORMAT:
-            return None
-        version, encoder = fields.pop("version"), fields["encoder"]
-        if version != VERSION or encoder != "moonshine":
-            raise TeacherError(
-                f"{path}: found version {version!r} with encoder {encoder!r}, expected version "
-                f"{VERSION} with encoder 'moonshine'. Another release of lipstill wrote it; use "
-                f"that one, or convert the checkpoint."
-            )
-        head = fields.pop("head")
-        return Voice2FaceConfig(
-            controls=tuple(fields.pop("controls")),
-            driven=tuple(fields.pop("driven")),
-            limits=tuple(fields.pop("limits")),
-            head=HeadConfig(**(head | {"encoder_layers": tuple(head["encoder_layers"])})),
-            encoder_config=MoonshineConfig(**fields.pop("encoder_config")),
-            **fields,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise TeacherError(
-            f"{path} is not a {FORMAT} config: {type(error).__name__}: {error}. Compare it with "
-            f"that of builtin:voice2face-demo."
-        ) from error
-
-
-def _load_weights(teacher: Voice2Face, path: Path) -> None:
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise TeacherError(
-            f"{path} cannot be read as safetensors ({error}). It may be truncated: copy it again."
-        ) from error
-    expected = teacher.state_dict()
-    wrong = [f"{name} is missing" for name in expected if name not in state]
-    wrong += [f"{name} is not expected" for name in state if name not in expected]
-    wrong += [
-        f"{name} is {list(state[name].shape)}, expected {list(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if wrong:
-        more = f", and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise TeacherError(
-            f"{path} does not fit its config.json: {'; '.join(wrong[:4])}{more}. Are both from one "
-            f"training?"
-        )
-    teacher.load_state_dict({name: value.float() for name, value in state.items()})

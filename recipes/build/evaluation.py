@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from compress.recipe_teacher import TeacherSettings
 from compress.teachers.loading import find_teacher, open_teacher
 from compress.teachers.voice2face import Voice2Face
 from recipes.build.dataset import real_clips, synthetic_clips
@@ -58,7 +59,9 @@ def as_table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     torch.set_num_threads(1)
-    teacher = open_teacher(find_teacher(str(ASSET), ASSET), trust=False)
+    teacher = open_teacher(
+        find_teacher(str(ASSET), ASSET), TeacherSettings(checkpoint=str(ASSET)), ASSET
+    )
     assert isinstance(teacher, Voice2Face)
     results = groups(teacher)
     (ASSET / "evaluation.json").write_text(json.dumps(results, indent=1) + "\n")

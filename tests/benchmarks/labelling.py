@@ -30,7 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     recipe = load_recipe("demo")
-    teacher = open_teacher(find_teacher(recipe.teacher.checkpoint, recipe.folder), trust=False)
+    file = find_teacher(recipe.teacher.checkpoint, recipe.folder)
+    teacher = open_teacher(file, recipe.teacher, recipe.folder)
     spoken = gather(recipe.speech, recipe.folder).spoken
     chosen: tuple[Spoken, ...] = spoken[:: max(1, len(spoken) // arguments.clips)]
     decoded = [torch.from_numpy(audio.read(s.clip.path))[None] for s in chosen]
@@ -49,7 +50,7 @@ def main() -> None:
                 chosen,
                 Path(folder),
                 recipe.labels,
-                recipe.teacher.max_chunk_s,
+                recipe.teacher.cutting,
             )
             labelled = seconds / (time.perf_counter() - start)
         ratios.append(labelled / bare)

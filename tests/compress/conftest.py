@@ -20,6 +20,7 @@ from compress.labels import Labels, Spoken, label
 from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
 from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer
 from compress.teachers.moonshine import MoonshineConfig
+from compress.teachers.pieces import Cutting
 from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 
 torch.set_num_threads(1)
@@ -95,7 +96,7 @@ def labels(
 ) -> Labels:
     """Labels of six clips, four of them for training, by the known teacher."""
     speech = make_speech(tmp_path / "speech", (0.6, 0.7, 0.6, 0.5, 0.6, 0.8))
-    return label(KnownTeacher(), "key", speech, tmp_path / "labels", label_settings, 30.0)
+    return label(KnownTeacher(), "key", speech, tmp_path / "labels", label_settings, Cutting())
 
 
 @pytest.fixture

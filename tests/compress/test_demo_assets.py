@@ -10,6 +10,7 @@ from compress import audio, metrics, visemes
 from compress.alignments import read_alignments
 from compress.assets import resolve
 from compress.audio import SAMPLE_RATE
+from compress.recipe_teacher import TeacherSettings
 from compress.rig import ARKIT
 from compress.split import prompt_id, split
 from compress.teachers.loading import find_teacher, open_teacher
@@ -42,7 +43,11 @@ def test_no_sentence_is_said_twice_among_the_aligned() -> None:
 @pytest.mark.slow
 def test_the_teacher_follows_the_rules_on_speech_it_was_not_trained_on() -> None:
     """Its card says R² 0.87 and PBM 91 % of 90, on the recordings before they were Opus."""
-    teacher = open_teacher(find_teacher("builtin:voice2face-demo", Path()), trust=False)
+    teacher = open_teacher(
+        find_teacher("builtin:voice2face-demo", Path()),
+        TeacherSettings(checkpoint="builtin:voice2face-demo"),
+        Path(),
+    )
     assert teacher.controls == ARKIT
     predicted, truth, closures = [], [], []
     for clip, alignment in read_alignments([SPEECH]).items():

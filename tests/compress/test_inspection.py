@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from compress.calibration import choosing
-from compress.errors import InputError, TeacherError
+from compress.errors import InputError
 from compress.inspection import inspect
 from compress.students.storing import load_student, save_student
 
@@ -121,8 +121,7 @@ def test_a_folder_of_anything_is_not_read_through(
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "teacher.pt").write_bytes(b"\x80\x04.")
-    with pytest.raises(TeacherError, match="pickle"):
-        inspect(tmp_path / "teacher.pt")
+    assert inspect(tmp_path / "teacher.pt")["is"] == "a pickle"
 
 
 def test_facts_for_machines(finished: Path, cli: Callable[..., Any]) -> None:

@@ -21,8 +21,10 @@ from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import AudioError, BadAudio, InputError, TeacherError
 from compress.labels import Labels, Spoken, curves_of, label, labels_key, read_labels, resample
 from compress.recipe import LabelSettings
+from compress.recipe_teacher import TeacherSettings
 from compress.store import stage
 from compress.teachers.loading import TeacherFile
+from compress.teachers.pieces import Cutting
 from compress.teachers.voice2face import Voice2Face
 
 MakeSpeech = Callable[..., list[Spoken]]
@@ -90,7 +92,7 @@ def test_batches_of_equal_length_change_no_curve(
     found = []
     for batch_s, name in ((60.0, "together"), (0.01, "alone")):
         asked = LabelSettings(batch_s=batch_s, shard_clips=64)
-        made = label(tiny_voice2face, "key", speech, tmp_path / name, asked, 30.0)
+        made = label(tiny_voice2face, "key", speech, tmp_path / name, asked, Cutting())
         found.append(curves_of(made, made.clips, "frames"))
     for together, alone in zip(*found, strict=True):
         np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -102,7 +104,7 @@ def test_only_equal_lengths_are_batched(
 ) -> None:
     teacher = known_teacher()
     asked = LabelSettings(batch_s=1.2, shard_clips=64)
-    label(teacher, "key", speech, tmp_path / "labels", asked, 30.0)
+    label(teacher, "key", speech, tmp_path / "labels", asked, Cutting())
     # Two clips of 0.6 s make 1.2 s; the third of that length comes after them.
     expected = [(1, 8000), (2, 9600), (1, 9600), (1, 11200), (1, 12800)]
     assert teacher.calls == expected
@@ -132,17 +134,26 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
     """Shards of two clips, each of another length: two calls a shard."""
     folder = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        label(known_teacher(spoil=Interrupting(after)), "key", speech, folder, label_settings, 30.0)
+        label(
+            known_teacher(spoil=Interrupting(after)),
+            "key",
+            speech,
+            folder,
+            label_settings,
+            Cutting(),
+        )
     shards = list(folder.glob("shard-*")) if folder.exists() else []
     assert len(shards) == after // 2
     assert not stage(folder, "key").hit
     times = {path: path.stat().st_mtime_ns for path in shards}
 
     teacher = known_teacher()
-    resumed = label(teacher, "key", speech, folder, label_settings, 30.0)
+    resumed = label(teacher, "key", speech, folder, label_settings, Cutting())
     assert len(teacher.calls) == 6 - 2 * len(shards)
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-    undisturbed = label(known_teacher(), "key", speech, tmp_path / "whole", label_settings, 30.0)
+    undisturbed = label(
+        known_teacher(), "key", speech, tmp_path / "whole", label_settings, Cutting()
+    )
     assert content(folder) == content(tmp_path / "whole")
     assert resumed == replace(undisturbed, folder=folder)
 
@@ -154,7 +165,7 @@ def test_a_damaged_shard_is_made_again(
     shard = labels.folder / labels.clips[0].shard
     shard.write_bytes(shard.read_bytes()[:-7])
     teacher = known_teacher()
-    label(teacher, "key", speech, labels.folder, label_settings, 30.0)
+    label(teacher, "key", speech, labels.folder, label_settings, Cutting())
     assert len(teacher.calls) == 2
     assert content(labels.folder) == before
 
@@ -162,7 +173,7 @@ def test_a_damaged_shard_is_made_again(
 def test_shards_of_another_key_go(
     labels: Labels, speech: list[Spoken], known_teacher: Any, label_settings: LabelSettings
 ) -> None:
-    again = label(known_teacher(), "other", speech, labels.folder, label_settings, 30.0)
+    again = label(known_teacher(), "other", speech, labels.folder, label_settings, Cutting())
     assert {p.name for p in labels.folder.glob("shard-*")} == {clip.shard for clip in again.clips}
     assert not {clip.shard for clip in labels.clips} & {clip.shard for clip in again.clips}
 
@@ -187,7 +198,7 @@ def test_a_teacher_without_a_number_is_refused_with_the_clip(
 
     folder = tmp_path / "labels"
     with pytest.raises(TeacherError, match=r"inf for jawOpen at frame 3 of .*5\.wav"):
-        label(known_teacher(spoil=spoil), "key", speech, folder, label_settings, 30.0)
+        label(known_teacher(spoil=spoil), "key", speech, folder, label_settings, Cutting())
     assert not stage(folder, "key").hit
 
 
@@ -196,7 +207,7 @@ def test_a_teacher_of_another_rate_is_refused_with_the_clip(
 ) -> None:
     teacher = known_teacher(spoil=lambda curves: curves.repeat_interleave(2, 1))
     with pytest.raises(TeacherError, match=r"\[1, 36, 3\] for 0\.60 s of .*0\.wav"):
-        label(teacher, "key", speech, tmp_path / "labels", label_settings, 30.0)
+        label(teacher, "key", speech, tmp_path / "labels", label_settings, Cutting())
 
 
 def test_a_teacher_that_moves_nothing_is_refused(
@@ -204,7 +215,7 @@ def test_a_teacher_that_moves_nothing_is_refused(
 ) -> None:
     teacher = known_teacher(spoil=lambda curves: curves * 1e-5)
     with pytest.raises(TeacherError, match="none of its 3 controls over 4 clips of training"):
-        label(teacher, "key", speech, tmp_path / "labels", label_settings, 30.0)
+        label(teacher, "key", speech, tmp_path / "labels", label_settings, Cutting())
 
 
 def test_only_training_speech_says_what_is_driven(
@@ -216,7 +227,7 @@ def test_only_training_speech_says_what_is_driven(
         return curves
 
     teacher = known_teacher(spoil=spoil)
-    made = label(teacher, "key", speech, tmp_path / "labels", label_settings, 30.0)
+    made = label(teacher, "key", speech, tmp_path / "labels", label_settings, Cutting())
     assert made.driven == ("jawOpen", "mouthClose")
 
 
@@ -227,9 +238,11 @@ def test_the_same_recording_on_both_sides_is_refused(
     assert held_out.side == "heldout"
     copy = Spoken(replace(speech[0].clip, sha256=held_out.clip.sha256), "train")
     with pytest.raises(AudioError, match=r"0\.wav and .*2\.wav are the same bytes"):
-        label(known_teacher(), "key", [copy, *speech[1:]], tmp_path / "a", label_settings, 30.0)
+        label(
+            known_teacher(), "key", [copy, *speech[1:]], tmp_path / "a", label_settings, Cutting()
+        )
     twice = [replace(copy, side="heldout"), *speech[1:]]
-    label(known_teacher(), "key", twice, tmp_path / "b", label_settings, 30.0)
+    label(known_teacher(), "key", twice, tmp_path / "b", label_settings, Cutting())
 
 
 def test_audio_that_changed_since_it_was_found_is_refused(
@@ -237,11 +250,11 @@ def test_audio_that_changed_since_it_was_found_is_refused(
 ) -> None:
     soundfile.write(speech[3].clip.path, np.full(9000, 0.1), SAMPLE_RATE)
     with pytest.raises(BadAudio, match=r"3\.wav: it changed .* 9000 samples, expected the 8000"):
-        label(known_teacher(), "key", speech, tmp_path / "labels", label_settings, 30.0)
+        label(known_teacher(), "key", speech, tmp_path / "labels", label_settings, Cutting())
 
 
 def test_the_key_stands_for_everything(speech: list[Spoken], label_settings: LabelSettings) -> None:
-    teacher = TeacherFile("name", Path("here"), "abc", 3)
+    teacher = TeacherFile("name", Path("here"), "abc", 3, "voice2face")
     clip = speech[0].clip
 
     def key(**changes: Any) -> str:
@@ -249,7 +262,7 @@ def test_the_key_stands_for_everything(speech: list[Spoken], label_settings: Lab
             "teacher": teacher,
             "speech": speech,
             "settings": label_settings,
-            "max_chunk_s": 30.0,
+            "teacher_settings": TeacherSettings(checkpoint="name"),
             "threads": 1,
         }
         return labels_key(**(given | changes))
@@ -261,12 +274,16 @@ def test_the_key_stands_for_everything(speech: list[Spoken], label_settings: Lab
         key(speech=[replace(speech[0], side="heldout"), *speech[1:]]),
         key(speech=[Spoken(replace(clip, sha256="other"), "train"), *speech[1:]]),
         key(settings=LabelSettings(batch_s=2.0, shard_clips=3)),
-        key(max_chunk_s=20.0),
+        key(teacher_settings=TeacherSettings(checkpoint="name", max_chunk_s=20.0)),
+        key(teacher_settings=TeacherSettings(checkpoint="name", overlap_s=1.0)),
         key(threads=2),
     ]
     assert len(set(different)) == len(different)
     moved = Spoken(replace(clip, path=Path("there.wav"), folder=Path()), "train")
-    same = [key(max_chunk_s=30), key(speech=[moved, *speech[1:]])]
+    same = [
+        key(teacher_settings=TeacherSettings(checkpoint="else", trust=True, rig="a.yaml")),
+        key(speech=[moved, *speech[1:]]),
+    ]
     assert set(same) == {key()}
 
 

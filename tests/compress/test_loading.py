@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from compress.errors import InputError, TeacherError
+from compress.recipe_teacher import TeacherSettings
+from compress.teachers.guarded import Guarded
 from compress.teachers.loading import TeacherFile, find_teacher, open_teacher
 from compress.teachers.voice2face import Voice2Face
 
@@ -24,10 +26,14 @@ def folder(tiny_voice2face: Voice2Face, tmp_path: Path) -> Path:
     return folder
 
 
+def opened(file: TeacherFile, **settings: Any) -> Guarded:
+    return open_teacher(file, TeacherSettings(checkpoint=file.name, **settings), Path())
+
+
 def test_a_teacher_is_found_and_opened(folder: Path, tmp_path: Path) -> None:
     file = find_teacher("teacher", tmp_path)
     assert (file.name, file.path) == ("teacher", folder)
-    teacher = open_teacher(file, trust=False)
+    teacher = opened(file)
     assert teacher.controls == ("jawOpen", "mouthClose", "eyeBlinkLeft")
     assert teacher.animate(torch.zeros(1, 1600)).shape == (1, 3, 3)
 
@@ -44,6 +50,7 @@ def test_a_card_beside_the_weights_is_not_the_teacher(folder: Path, tmp_path: Pa
 
 def test_the_hash_of_another_format_is_that_of_every_file(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").unlink()
+    torch.save({}, folder / "model.pt")
     (folder / "a").mkdir()
     (folder / "a" / "extra.txt").write_text("one")
     found = {find_teacher("teacher", tmp_path).hash}
@@ -132,7 +139,7 @@ def test_a_pickle_is_refused_and_does_nothing(
     write(place / name, Harmful(harm))
     file = find_teacher(str(place / name), tmp_path)
     with pytest.raises(TeacherError) as caught:
-        open_teacher(file, trust=trust)
+        opened(file, trust=trust)
     assert not harm.exists()
     message = str(caught.value)
     assert "\n" not in message
@@ -152,7 +159,7 @@ def test_a_pickle_in_a_folder_is_found(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{}")
     harmful_torch(folder / "pytorch_model.bin", Harmful(tmp_path / "harm"))
     with pytest.raises(TeacherError, match=r"pytorch_model\.bin is a pickle"):
-        open_teacher(find_teacher("hub", tmp_path), trust=False)
+        opened(find_teacher("hub", tmp_path))
     assert not (tmp_path / "harm").exists()
 
 
@@ -160,4 +167,4 @@ def test_a_file_of_no_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a teacher")
     with pytest.raises(TeacherError, match=r"notes\.txt is of no format that lipstill reads"):
-        open_teacher(TeacherFile("notes.txt", path, "", 0), trust=False)
+        find_teacher("notes.txt", tmp_path)

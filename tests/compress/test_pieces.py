@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.teachers.pieces import Piece, animate_long, cross_fade, cut
+from compress.teachers.pieces import Cutting, Piece, animate_long, cross_fade, cut
 
 
 def ramp(seconds: float, clips: int = 1) -> np.ndarray:
@@ -33,7 +33,7 @@ def paths(clips: int = 1) -> list[Path]:
 )
 @settings(max_examples=200, deadline=None)
 def test_pieces_cover_all_and_overlap(samples: int, rate_hz: float, max_chunk_s: float) -> None:
-    pieces = cut(samples, rate_hz, max_chunk_s)
+    pieces = cut(samples, rate_hz, Cutting(max_chunk_s))
     assert pieces[0].start == 0
     assert pieces[-1].stop == samples
     for piece in pieces:
@@ -48,18 +48,20 @@ def test_pieces_cover_all_and_overlap(samples: int, rate_hz: float, max_chunk_s:
 def test_pieces_by_hand() -> None:
     """Ten seconds in pieces of 4 s at 30 frames a second: each starts 3 s, 90 frames, later."""
     second = SAMPLE_RATE
-    assert cut(10 * second, 30.0, 4.0) == [
+    assert cut(10 * second, 30.0, Cutting(4.0)) == [
         Piece(0, 0, 4 * second),
         Piece(90, 3 * second, 7 * second),
         Piece(180, 6 * second, 10 * second),
     ]
-    assert cut(4 * second, 30.0, 4.0) == [Piece(0, 0, 4 * second)]
+    assert cut(4 * second, 30.0, Cutting(4.0)) == [Piece(0, 0, 4 * second)]
 
 
 def test_pieces_too_short_to_overlap_are_refused() -> None:
-    with pytest.raises(TeacherError, match=r"max_chunk_s = 0.5 .* at least 0.53 s"):
-        cut(SAMPLE_RATE, 30.0, 0.5)
-    assert len(cut(SAMPLE_RATE // 2, 30.0, 0.5)) == 1
+    with pytest.raises(
+        TeacherError, match=r"max_chunk_s = 0.5 .* overlap by 0.125 s; .* needs 4 frames, 0.13 s"
+    ):
+        cut(SAMPLE_RATE, 30.0, Cutting(0.5))
+    assert len(cut(SAMPLE_RATE // 2, 30.0, Cutting(0.5))) == 1
 
 
 def test_the_later_piece_fades_in_by_equal_steps() -> None:
@@ -78,9 +80,9 @@ def test_the_last_piece_says_where_the_clip_ends() -> None:
 @pytest.mark.parametrize("rate_hz", [25.0, 29.97, 30.0, 60.0])
 def test_curves_do_not_tell_where_they_were_cut(known_teacher: Any, rate_hz: float) -> None:
     samples = ramp(11.3, clips=2)
-    whole = animate_long(known_teacher(rate_hz), samples, 30.0, paths(2))
+    whole = animate_long(known_teacher(rate_hz), samples, Cutting(30.0), paths(2))
     teacher = known_teacher(rate_hz)
-    pieces = animate_long(teacher, samples, 4.0, paths(2))
+    pieces = animate_long(teacher, samples, Cutting(4.0), paths(2))
     assert len(teacher.calls) == 4
     # A piece starts on a whole sample: its frames are off by half a sample, and one by rounding.
     np.testing.assert_allclose(pieces, whole, atol=1.5 / SAMPLE_RATE / 60 + 1e-7)
@@ -95,8 +97,8 @@ def test_what_a_teacher_gets_wrong_at_the_edges_is_faded_out(known_teacher: Any)
         curves[:, [0, -1]] += 1.0
         return curves
 
-    good = animate_long(known_teacher(), ramp(10.0), 30.0, paths())
-    bad = animate_long(known_teacher(spoil=bad_edges), ramp(10.0), 4.0, paths())
+    good = animate_long(known_teacher(), ramp(10.0), Cutting(30.0), paths())
+    bad = animate_long(known_teacher(spoil=bad_edges), ramp(10.0), Cutting(4.0), paths())
     error = (bad - good)[0, :, 0]
     # Frames 90 to 119 are shared: weights 1/31 to 30/31. The clip's own ends are nobody's overlap.
     np.testing.assert_allclose(error[[90, 119, 180, 209]], 1 / 31, atol=1e-5)
@@ -109,14 +111,14 @@ def test_a_teacher_that_drops_a_frame_leaves_no_hole(known_teacher: Any) -> None
     def drop(curves: Tensor) -> Tensor:
         return curves[:, :-1]
 
-    curves = animate_long(known_teacher(spoil=drop), ramp(10.0), 4.0, paths())
+    curves = animate_long(known_teacher(spoil=drop), ramp(10.0), Cutting(4.0), paths())
     assert curves.shape == (1, 299, 3)
     np.testing.assert_allclose(curves[0, :, 0], np.arange(299) / 30 / 60, atol=1e-5)
 
 
 def test_the_teacher_hears_its_own_sample_rate(known_teacher: Any) -> None:
     teacher = known_teacher(sample_rate_hz=24_000)
-    curves = animate_long(teacher, ramp(1.5), 30.0, paths())
+    curves = animate_long(teacher, ramp(1.5), Cutting(30.0), paths())
     assert teacher.calls == [(1, 36_000)]
     inner = slice(2, -2)  # the resampling filter rings at the clip's ends
     expected = np.arange(45) / 30 / 60
@@ -135,7 +137,7 @@ def test_the_teacher_hears_its_own_sample_rate(known_teacher: Any) -> None:
 )
 def test_curves_of_another_shape_are_refused(known_teacher: Any, spoil: Any, found: str) -> None:
     with pytest.raises(TeacherError, match=f"{found} .*clip-0.wav and 1 .*expected .*2, 30, 3"):
-        animate_long(known_teacher(spoil=spoil), ramp(1.0, clips=2), 30.0, paths(2))
+        animate_long(known_teacher(spoil=spoil), ramp(1.0, clips=2), Cutting(30.0), paths(2))
 
 
 def test_curves_that_are_no_numbers_are_refused(known_teacher: Any) -> None:
@@ -144,4 +146,4 @@ def test_curves_that_are_no_numbers_are_refused(known_teacher: Any) -> None:
         return curves
 
     with pytest.raises(TeacherError, match=r"nan for mouthClose at frame 7 of clip-1\.wav"):
-        animate_long(known_teacher(spoil=spoil), ramp(1.0, clips=2), 30.0, paths(2))
+        animate_long(known_teacher(spoil=spoil), ramp(1.0, clips=2), Cutting(30.0), paths(2))

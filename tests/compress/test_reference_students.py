@@ -11,6 +11,7 @@ import torch
 from compress import audio, metrics
 from compress.assets import resolve
 from compress.recipe import load_recipe
+from compress.recipe_teacher import TeacherSettings
 from compress.students.conv_fc import build
 from compress.students.storing import load_student
 from compress.teachers.loading import find_teacher, open_teacher
@@ -40,7 +41,11 @@ def test_it_is_what_its_recipe_says_and_fits(name: str) -> None:
 @pytest.fixture(scope="module")
 def heard() -> list[tuple[np.ndarray, np.ndarray]]:
     """A few held-out clips with the teacher's driven curves at its frames."""
-    teacher = open_teacher(find_teacher("builtin:voice2face-demo", Path()), trust=False)
+    teacher = open_teacher(
+        find_teacher("builtin:voice2face-demo", Path()),
+        TeacherSettings(checkpoint="builtin:voice2face-demo"),
+        Path(),
+    )
     folder = resolve("builtin:speech", Path())
     clips = sorted(json.loads((folder / "alignments.json").read_text("utf-8")))[:6]
     samples = [audio.read(folder / f"{clip}.opus") for clip in clips]

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from compress.errors import TeacherError
-from compress.teachers import voice2face
-from compress.teachers.voice2face import Voice2Face, frame_positions, open_checkpoint
+from compress.teachers import Opening, voice2face
+from compress.teachers.reference import find, open_checkpoint
+from compress.teachers.voice2face import Voice2Face, frame_positions
 
 
 def save(teacher: Voice2Face, folder: Path) -> Path:
@@ -31,8 +32,7 @@ AUDIO = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (2, 9000)).
 
 @pytest.mark.parametrize("name", ["", "model.safetensors"], ids=["folder", "file"])
 def test_a_checkpoint_comes_back(tiny_voice2face: Voice2Face, folder: Path, name: str) -> None:
-    again = open_checkpoint(folder / name, False)
-    assert again is not None
+    again = open_checkpoint(folder / name, Opening())
     assert again.config == tiny_voice2face.config
     assert not again.training
     assert again.parameters_count == tiny_voice2face.parameters_count > 1000
@@ -81,18 +81,18 @@ def test_interpolation_is_that_of_numpy() -> None:
 
 
 def test_other_files_are_not_of_this_format(tmp_path: Path, folder: Path) -> None:
-    assert open_checkpoint(tmp_path / "nothing", False) is None
-    assert open_checkpoint(tmp_path, False) is None
-    assert open_checkpoint(folder / "config.json", False) is None
+    assert find("nothing", tmp_path) is None
+    assert find(".", tmp_path) is None
+    assert find("config.json", folder) is None
     (folder / "config.json").write_text('{"model_type": "hubert"}')
-    assert open_checkpoint(folder, False) is None
+    assert find(".", folder) is None
     (folder / "config.json").unlink()
-    assert open_checkpoint(folder / "model.safetensors", False) is None
+    assert find("model.safetensors", folder) is None
 
 
 def refused(folder: Path) -> str:
     with pytest.raises(TeacherError) as caught:
-        open_checkpoint(folder, False)
+        open_checkpoint(folder, Opening())
     message = str(caught.value)
     assert "\n" not in message, "one paragraph"
     assert str(folder) in message
@@ -171,7 +171,7 @@ def test_a_config_that_cannot_be_is_refused(
 ) -> None:
     change(folder, **fields)
     with pytest.raises(TeacherError, match=message):
-        open_checkpoint(folder, False)
+        open_checkpoint(folder, Opening())
     refused(folder)
 
 

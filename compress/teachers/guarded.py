@@ -1,0 +1,95 @@
+"""A teacher of which nobody knows what it will do: it may raise, and it may never come back."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from compress.errors import LipstillError, TeacherError
+from compress.teachers import Teacher
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Result = TypeVar("Result")
+
+
+class Guarded:
+    """A teacher whose errors are `TeacherError`, and whose calls end within a time limit.
+
+    Everything of it runs in one thread of its own, which is left behind when the time is up: a
+    thread cannot be stopped from outside, so a process should not live long after that.
+    """
+
+    def __init__(self, open_teacher: Callable[[], Teacher], name: str, limit_s: float) -> None:
+        self._name, self._limit_s = name, limit_s
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # A daemon: the interpreter does not wait for it at its end.
+        threading.Thread(target=_serve, args=(self._asked,), daemon=True).start()
+        self.teacher = self._call("could not be opened", open_teacher)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return self.teacher.controls
+
+    @property
+    def rate_hz(self) -> float:
+        return self.teacher.rate_hz
+
+    @property
+    def offset_s(self) -> float:
+        return self.teacher.offset_s
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.teacher.sample_rate_hz
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        return self.teacher.limits
+
+    @property
+    def description(self) -> str:
+        return self.teacher.description
+
+    @property
+    def parameters_count(self) -> int:
+        return self.teacher.parameters_count
+
+    def animate(self, audio: "Tensor") -> "Tensor":
+        """As the teacher's. Raises `TeacherError` for whatever it raises, and when time is up."""
+        shape = f"audio of shape {list(audio.shape)}"
+        return self._call(f"failed on {shape}", lambda: self.teacher.animate(audio))
+
+    def _call(self, failed: str, action: Callable[[], Result]) -> Result:
+        answers: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
+
+        def answer() -> None:
+            try:
+                answers.put((action(), None))
+            except BaseException as error:  # noqa: BLE001  an exit would end this thread alone
+                answers.put((None, error))
+
+        self._asked.put(answer)
+        try:
+            result, error = answers.get(timeout=self._limit_s)
+        except queue.Empty:
+            raise TeacherError(
+                f"Teacher {self._name} gave no answer within {self._limit_s:g} s. If it only needs "
+                f"longer, raise teacher.time_limit_s, or give it less at once: lower "
+                f"labels.batch_s or teacher.max_chunk_s."
+            ) from None
+        if isinstance(error, LipstillError):
+            raise error
+        if error is not None:
+            said = " ".join(str(error).split())[:400] or "without a message"
+            raise TeacherError(
+                f"Teacher {self._name} {failed}: it raised {type(error).__name__}: {said}. Try it "
+                f"alone with lipstill teacher check; --debug shows where it raised."
+            ) from error
+        return result  # type: ignore[return-value]
+
+
+def _serve(asked: "queue.SimpleQueue[Callable[[], None]]") -> None:
+    while True:
+        asked.get()()
