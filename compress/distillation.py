@@ -22,6 +22,7 @@ from compress.guidance import Guidance
 from compress.losses import Criterion
 from compress.optimisation import Optimisation
 from compress.progress import bar
+from compress.rig import ARKIT_RIG, Rig
 from compress.stretches import Example, Stretches
 from compress.students.conv_fc import ConvFC, Trainable
 
@@ -51,11 +52,16 @@ class TrainingLog:
 
 @dataclass(frozen=True)
 class Material:
-    """What a student learns from: clips to train on, clips set aside to watch it, control names."""
+    """What a student learns from: clips to train on, clips set aside to watch it, control names.
+
+    What is known of the rig, and the power of ten nearest to how far its controls move.
+    """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     driven: tuple[str, ...]
+    rig: Rig = ARKIT_RIG
+    scale: float = 1.0
 
 
 def distill(
@@ -125,7 +131,7 @@ def _distill(
     """
     try:
         stretches = Stretches(material.train, settings, seed, fabric.global_rank)
-        criterion = Criterion(settings, material.driven)
+        criterion = Criterion(settings, material.driven, material.rig, material.scale)
         torch.manual_seed(seed)
         student = build()
         guidance = None

@@ -4,6 +4,7 @@
     ├── GateBroken        1   a limit of the recipe is broken; all results are still written
     ├── UsageError        2   wrong usage
     │   ├── RecipeError   2   every mistake of a recipe, together
+    │   │   └── RigFileError  2   or of the file on a rig that it names
     │   └── LockedError   2   another run is at work in the same folder
     ├── InputError        3   bad input
     │   ├── TeacherError  3
@@ -34,6 +35,7 @@ __all__ = [
     "MissingError",
     "ModelError",
     "RecipeError",
+    "RigFileError",
     "StorageError",
     "TeacherError",
     "UsageError",
@@ -65,6 +67,8 @@ class RecipeError(UsageError):
     found, what is accepted.
     """
 
+    what: ClassVar[str] = "recipe"
+
     def __init__(self, source: object, mistakes: Iterable[str]) -> None:
         self.source = str(source)
         self.mistakes = tuple(mistakes)
@@ -74,9 +78,15 @@ class RecipeError(UsageError):
 
     def __str__(self) -> str:
         if len(self.mistakes) == 1:
-            return f"recipe {self.source}: {self.mistakes[0]}"
+            return f"{self.what} {self.source}: {self.mistakes[0]}"
         lines = "".join(f"\n  - {mistake}" for mistake in self.mistakes)
-        return f"recipe {self.source} has {len(self.mistakes)} mistakes:{lines}"
+        return f"{self.what} {self.source} has {len(self.mistakes)} mistakes:{lines}"
+
+
+class RigFileError(RecipeError):
+    """All the mistakes of one file on a rig."""
+
+    what = "rig file"
 
 
 class LockedError(UsageError):

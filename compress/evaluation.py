@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import audio, closures, metrics, rig, visemes
+from compress import audio, closures, metrics, visemes
 from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Share
 from compress.labels import LabelledClip, Labels, curves_of
-from compress.rig import ARKIT_CLOSURE, ClosureRule
+from compress.rig import ARKIT, ARKIT_CLOSURE, ARKIT_RIG, Rig
 
 Floats = NDArray[np.float32]
 Measures = dict[str, float | Share | None]
@@ -40,6 +40,8 @@ class HeldOut:
     driven: tuple[str, ...]
     rate_hz: float
     offset_s: float
+    rig: Rig = ARKIT_RIG
+    scale: float = 1.0
 
     def times_s(self, clip: int) -> NDArray[np.float64]:
         """The time that each of a clip's frames stands for."""
@@ -96,6 +98,8 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
         labels.driven,
         labels.rate_hz,
         labels.offset_s,
+        labels.rig,
+        labels.scale,
     )
 
 
@@ -108,30 +112,32 @@ def silence() -> tuple[Floats, Floats]:
 def quality(
     curves: Sequence[Floats],
     heldout: HeldOut,
-    rule: ClosureRule = ARKIT_CLOSURE,
     on_silence: Sequence[Floats] = (),
 ) -> Quality:
     """Judge the curves of all held-out clips, each `[frames, driven]` at the teacher's frames.
 
-    `on_silence` are what the same model makes of `silence`, at the same rate; `rule` says when the rig's lips are sealed; closures of a rig without its controls are None.
+    `on_silence` are what the same model makes of `silence`, at the same rate. Closures are None for a
+    rig of which it is not known when its lips are sealed.
     """
     if not heldout.clips:
         return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
-    against_teacher = _measured(_against_teacher(curves, heldout, rule))
+    against_teacher = _measured(_against_teacher(curves, heldout))
     still = metrics.stillness(on_silence, heldout.rate_hz)
-    against_truth = _measured(_against_truth(curves, heldout, rule) | {"stillness": still})
+    against_truth = _measured(_against_truth(curves, heldout) | {"stillness": still})
     return Quality(
         against_teacher, against_truth, _by_region(curves, heldout), _by_control(curves, heldout)
     )
 
 
-def pbm_cases(
-    curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule = ARKIT_CLOSURE
-) -> list[NDArray[np.bool_]]:
+def pbm_cases(curves: Sequence[Floats], heldout: HeldOut) -> list[NDArray[np.bool_]]:
     """Of each aligned clip, bool `[intervals]`: whether the lips close on its /p b m/.
 
-    Two models' cases of the same clips can be compared by `closures.paired_difference`.
+    Two models' cases of the same clips can be compared by `closures.paired_difference`. Raises
+    `ValueError` for a rig of whose lips nothing is known.
     """
+    rule = heldout.rig.closure_of(heldout.driven)
+    if rule is None:
+        raise ValueError(f"it is not known when the lips of the rig {heldout.rig.name} are closed")
     aligned = _aligned(heldout)
     return closures.pbm_cases(
         [curves[i] for i, _ in aligned],
@@ -155,23 +161,23 @@ def _aligned(heldout: HeldOut) -> list[tuple[int, Sequence[visemes.Segment]]]:
     return [(i, a.segments) for i, a in enumerate(heldout.alignments) if a is not None]
 
 
-def _against_teacher(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule) -> Measures:
+def _against_teacher(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
     teacher, driven, rate_hz = heldout.teacher, heldout.driven, heldout.rate_hz
     measures: Measures = {
         "mse": metrics.mse(curves, teacher),
         "r2": metrics.r2(curves, teacher),
-        "correlation": metrics.correlation(curves, teacher),
+        "correlation": metrics.correlation(*_scaled(curves, heldout)),
         "velocity_mse": metrics.velocity_mse(curves, teacher, rate_hz),
-        "jitter_ratio": metrics.jitter_ratio(curves, teacher),
-        "lag_ms": metrics.lag_ms(curves, teacher, rate_hz),
+        "jitter_ratio": metrics.jitter_ratio(*_scaled(curves, heldout)),
+        "lag_ms": metrics.lag_ms(*_scaled(curves, heldout), rate_hz),
     }
-    if rule.applies_to(driven):
+    if (rule := heldout.rig.closure_of(driven)) is not None:
         scores = closures.closure_scores(curves, teacher, driven, rate_hz, rule)
         measures |= {f"closure_{name}": value for name, value in asdict(scores).items()}
     return dict.fromkeys(COPIES) | measures
 
 
-def _against_truth(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule) -> Measures:
+def _against_truth(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
     """Against the phones of the aligned clips and, for ARKit's controls, rule-based curves of them.
 
     None for a rig or for speech of which no truth is known.
@@ -183,12 +189,12 @@ def _against_truth(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule
     if not clips or not all(np.isfinite(clip).all() for clip in clips):
         return measures
     driven, rate_hz, offset_s = heldout.driven, heldout.rate_hz, heldout.offset_s
-    if rule.applies_to(driven):
+    if (rule := heldout.rig.closure_of(driven)) is not None:
         vowels = [visemes.clear_vowels(segments) for _, segments in aligned]
         false = closures.false_closures(clips, vowels, driven, rate_hz, offset_s, rule)
-        pbm = closures.share(pbm_cases(curves, heldout, rule))
+        pbm = closures.share(pbm_cases(curves, heldout))
         measures |= {"pbm": pbm, "false_closures": false}
-    if set(driven) <= set(rig.ARKIT) and ARKIT_CLOSURE.applies_to(driven):
+    if set(driven) <= set(ARKIT) and ARKIT_CLOSURE.applies_to(driven):
         predicted, truth = _beside_rules(curves, heldout)
         measures |= {
             "mse": metrics.mse(predicted, truth),
@@ -201,7 +207,7 @@ def _against_truth(curves: Sequence[Floats], heldout: HeldOut, rule: ClosureRule
 
 def _beside_rules(curves: Sequence[Floats], heldout: HeldOut) -> tuple[list[Floats], list[Floats]]:
     """Curves of the aligned clips, and rule-based ones of the same frames and ARKit controls."""
-    columns = [rig.ARKIT.index(name) for name in heldout.driven]
+    columns = [ARKIT.index(name) for name in heldout.driven]
     predicted, truth = [], []
     for i, segments in _aligned(heldout):
         samples = heldout.samples[i]
@@ -215,8 +221,12 @@ def _beside_rules(curves: Sequence[Floats], heldout: HeldOut) -> tuple[list[Floa
 
 def _by_region(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
     found: Breakdown = {}
-    for name, measure in (("mse", metrics.mse), ("correlation", metrics.correlation)):
-        values = metrics.by_region(measure, curves, heldout.teacher, heldout.driven)
+    regions = heldout.rig.regions(heldout.driven)
+    for name, measure, pair in (
+        ("mse", metrics.mse, (curves, heldout.teacher)),
+        ("correlation", metrics.correlation, _scaled(curves, heldout)),
+    ):
+        values = metrics.by_region(measure, *pair, regions)
         for region, value in values.items():
             found.setdefault(region, {})[name] = _finite(value)
     return found
@@ -224,9 +234,23 @@ def _by_region(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
 
 def _by_control(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
     errors = metrics.mse_by_control(curves, heldout.teacher)
-    correlations = metrics.correlation_by_control(curves, heldout.teacher)
+    correlations = metrics.correlation_by_control(*_scaled(curves, heldout))
     rows = zip(heldout.driven, errors, correlations, strict=True)
     return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
+
+
+def _scaled(
+    curves: Sequence[Floats], heldout: HeldOut
+) -> tuple[Sequence[Floats], Sequence[Floats]]:
+    """Curves and the teacher's by the rig's scale.
+
+    For measures that do not depend on it, but hold what moves by less than a ten-thousandth to
+    stand still.
+    """
+    if heldout.scale == 1:
+        return curves, heldout.teacher
+    scale = np.float32(heldout.scale)
+    return [clip / scale for clip in curves], [clip / scale for clip in heldout.teacher]
 
 
 def _finite(value: float) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import InputError
+from compress.rig import ARKIT_RIG, Rig
 from compress.split import Side
 from compress.store import atomic_write, seal
 
@@ -37,6 +38,8 @@ class Labels:
     """A finished label folder.
 
     `driven` controls move in training speech; each other control keeps its value in `constants`.
+    `scale` is the power of ten nearest to how far they move, 1 for blendshapes, by which tolerances
+    go. `rig` is no result of labelling and not kept.
     """
 
     folder: Path
@@ -45,11 +48,13 @@ class Labels:
     driven: tuple[str, ...]
     constants: dict[str, float]
     limits: tuple[float, float] | None
+    scale: float
     rate_hz: float
     offset_s: float
     teacher_parameters: int
     teacher_description: str
     clips: tuple[LabelledClip, ...]
+    rig: Rig = ARKIT_RIG
 
     def side(self, side: Side) -> tuple[LabelledClip, ...]:
         """The clips on one side of the split, in the order of the index."""
@@ -71,7 +76,7 @@ def write_index(labels: Labels) -> None:
         if path.name not in wanted:
             path.unlink()
     fields = asdict(labels)
-    del fields["folder"], fields["key"]
+    del fields["folder"], fields["key"], fields["rig"]
     for clip in fields["clips"]:
         del clip["path"]
     atomic_write(labels.folder / "index.json", json.dumps(fields, indent=1) + "\n")

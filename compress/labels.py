@@ -51,7 +51,7 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 
-FORMAT = 1  # raise when what is stored changes its meaning
+FORMAT = 2  # raise when what is stored changes its meaning
 # A control that moves less than this over all training speech is a constant of the rig.
 STILL_BELOW = 1e-4
 
@@ -176,6 +176,7 @@ def _described(
         )
     return Labels(
         folder=folder,
+        scale=scale_of(float((highest - lowest).max())),
         key=key,
         controls=controls,
         driven=tuple(name for name, moves in zip(controls, moving, strict=True) if moves),
@@ -191,6 +192,11 @@ def _described(
         teacher_description=teacher.description,
         clips=tuple(index),
     )
+
+
+def scale_of(reach: float) -> float:
+    """The power of ten by which a rig is measured: 1 where its widest control moves by 0.3 to 3."""
+    return float(10.0 ** math.ceil(math.log10(reach / 3)))
 
 
 def resample(curves: Floats, rate_hz: float, offset_s: float, seconds: float) -> Floats:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress import rig
 from compress.errors import UsageError
+from compress.recipe_mistakes import words
+from compress.rig import ARKIT_RIG, Rig
 
 if TYPE_CHECKING:
     from compress.recipe import TrainingSettings
@@ -32,43 +33,61 @@ class Criterion(nn.Module):
     frames are few, and reconstruction alone lets the lips stay a little apart where it is not sure
     of the moment. The student's own count too, or it would learn to mumble with closed lips. Raises
     `UsageError` for a weight of a control that the rig lacks or does not move, and for a closure
-    weight on a rig whose lips are not known.
+    weight on a rig whose lips are not known. `scale` is the power of ten nearest to how far the rig
+    moves: errors are taken in it, so that the same settings train a rig of degrees.
     """
 
     control_weights: Tensor
     aperture: Tensor
 
-    def __init__(self, settings: "TrainingSettings", driven: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: "TrainingSettings",
+        driven: Sequence[str],
+        rig: Rig = ARKIT_RIG,
+        scale: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.scale = scale
         if unknown := sorted(set(settings.control_weights) - set(driven)):
             raise UsageError(
                 f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
                 f"move. It moves {', '.join(driven)}."
             )
-        if settings.closure_weight and not rig.has_lips(driven):
+        rule = rig.closure_of(driven)
+        if settings.closure_weight and rule is None:
+            needed = sorted(rig.closure.needed) if rig.closure else []
             raise UsageError(
                 f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
-                f"the lips of this rig are closed: that needs ARKit's jawOpen and mouthClose. Set "
-                f"it to 0."
+                f"the lips of this rig ({rig.name}) are closed: "
+                + (
+                    f"that needs {words(needed)}, all of them moving"
+                    if needed
+                    else "it says nothing"
+                )
+                + ". Set it to 0, or say in a rig file (teacher.rig) which controls close them."
             )
         weight = [settings.control_weights.get(name, 1.0) for name in driven]
         self.register_buffer("control_weights", torch.tensor(weight)[:, None], persistent=False)
         self.weights = {"reconstruction": 1.0, "velocity": settings.velocity_weight}
-        if settings.closure_weight:
+        if settings.closure_weight and rule is not None:
             self.weights["closure"] = settings.closure_weight
-            aperture = rig.lip_aperture(np.eye(len(driven)), driven)  # it is linear
+            self.closed_below = rule.closed_below / scale
+            aperture = rule.aperture(np.eye(len(driven)), driven)  # it is linear
             self.register_buffer(
                 "aperture", torch.tensor(aperture, dtype=torch.float32)[:, None], persistent=False
             )
 
     def forward(self, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Each term, not yet weighted."""
+        if self.scale != 1:
+            predicted, label = predicted / self.scale, label / self.scale
         terms = {
             "reconstruction": reconstruction(predicted, label, self.control_weights),
             "velocity": velocity(predicted, label),
         }
         if "closure" in self.weights:
             wanted, found = ((self.aperture * curves).sum(1) for curves in (label, predicted))
-            closed = torch.minimum(wanted, found.detach()) < rig.CLOSED_BELOW
+            closed = torch.minimum(wanted, found.detach()) < self.closed_below
             terms["closure"] = ((found - wanted) ** 2 * closed).mean()
         return terms

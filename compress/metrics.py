@@ -7,12 +7,11 @@ so those of the last two are ours. Measures of lip closures are in `closures`, a
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import rig
 from compress.closures import (
     Clips,
     ClosureScores,
@@ -118,15 +117,15 @@ def by_region(
     measure: Callable[[Clips, Clips], float],
     predicted: Clips,
     reference: Clips,
-    controls: Sequence[str],
+    regions: Mapping[str, Sequence[int]],
 ) -> dict[str, float]:
-    """`mse`, `correlation` or another measure of the controls of each of `rig.regions` alone.
+    """`mse`, `correlation` or another measure of the controls of each region alone.
 
-    These two are means over the region's controls, of the correlations over those that move. The
-    regions are ours.
+    `regions` has the columns of each, as `Rig.regions` gives them. These two are means over the
+    region's controls, of the correlations over those that move.
     """
     found = {}
-    for region, columns in rig.regions(controls).items():
+    for region, columns in regions.items():
         chosen = list(columns)
         found[region] = measure(
             [c[:, chosen] for c in predicted], [c[:, chosen] for c in reference]

@@ -11,6 +11,7 @@ from pathlib import Path
 from compress.alignments import Alignment, read_alignments
 from compress.errors import UsageError
 from compress.recipe import Recipe, StudentSettings, recipe_hash
+from compress.rig_file import RigFile, find_rig
 from compress.stages.checking import BenchmarkJob, VerifyJob
 from compress.stages.exporting import ExportJob
 from compress.stages.judging import BaselineJob, SourceJob
@@ -32,6 +33,7 @@ class Inputs:
     teacher: TeacherFile
     speech: Speech
     alignments: dict[str, Alignment]
+    rig: RigFile | None = None
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,14 @@ class Plan:
 
 
 def find_inputs(recipe: Recipe) -> Inputs:
-    """Find and hash the teacher and all speech. Raises `TeacherError` and `AudioError`."""
+    """Find and hash the teacher and all speech; read the rig's file, if the recipe names one.
+
+    Raises `TeacherError`, `AudioError` and `RigFileError`.
+    """
     teacher = find_teacher(recipe.teacher.checkpoint, recipe.folder, recipe.teacher.depends_on)
     speech = gather(recipe.speech, recipe.folder)
-    return Inputs(teacher, speech, read_alignments(speech.folders))
+    rig = find_rig(recipe.teacher.rig, recipe.folder)
+    return Inputs(teacher, speech, read_alignments(speech.folders), rig)
 
 
 def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] = ()) -> Plan:
@@ -170,8 +176,12 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         recipe.teacher,
         recipe.threads,
         recipe.folder,
+        inputs.rig,
     )
-    alignments = content_key(**{clip: asdict(a) for clip, a in inputs.alignments.items()})
+    rig_key = None if inputs.rig is None else inputs.rig.key
+    criteria = content_key(
+        alignments={clip: asdict(a) for clip, a in inputs.alignments.items()}, rig=rig_key
+    )
 
     @cache
     def distilled(name: str) -> DistillJob:
@@ -186,6 +196,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             events=folder / "tensorboard" / name,
             guide=guide_of(known[name]),
             start=start_of(known[name]),
+            rig_key=rig_key,
         )
 
     def guide_of(student: StudentSettings) -> KnownStudent | None:
@@ -210,7 +221,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             source=KnownStudent(source.folder, source.key),
             labels_key=label.key,
             alignments=inputs.alignments,
-            alignments_key=alignments,
+            criteria_key=criteria,
             settings=known[name],
             seed=recipe.seed,
             threads=recipe.threads,
@@ -242,7 +253,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 export_key=export.key,
                 student_folder=source.student_folder,
                 labels_key=label.key,
-                alignments_key=alignments,
+                criteria_key=criteria,
                 limits=recipe.parity,
             )
             for target, file in files.items()
@@ -270,7 +281,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 student_key=job.key,
                 smoothing=settings.smoothing,
                 labels_key=label.key,
-                alignments_key=alignments,
+                criteria_key=criteria,
             )
             for step, job in ((first, distill), ("pruned", prune), ("int8", quantize))
             if job is not None
@@ -302,7 +313,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         label=label,
         distills=tuple(distilled(name) for name in _with_guides(known, chosen)),
         students=tuple(jobs(name) for name in chosen),
-        baselines=BaselineJob(folder / "checks" / "baselines", label.key, alignments),
+        baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),
         shown={
             "gates": recipe.gates.model_dump(mode="json"),
             "clips": recipe.report.clips,

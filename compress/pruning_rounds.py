@@ -208,7 +208,9 @@ def recovered(
 
 def _loss_of(lesson: Lesson) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss on labels of the lesson's training, all terms weighted; the guide has no say here."""
-    criterion = Criterion(lesson.training, lesson.material.driven)
+    criterion = Criterion(
+        lesson.training, lesson.material.driven, lesson.material.rig, lesson.material.scale
+    )
 
     def loss(predicted: Tensor, label: Tensor) -> Tensor:
         terms = criterion(predicted, label)

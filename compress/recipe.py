@@ -28,7 +28,7 @@ from compress.recipe_section import (
 )
 from compress.recipe_students import LayerSettings, StudentSettings, TrainingSettings
 from compress.recipe_teacher import TeacherSettings
-from compress.recipe_yaml import dump, override, parse
+from compress.recipe_yaml import dump, frozen, override, parse
 from compress.store import canonical_json
 from exporters.signature import Precision
 
@@ -243,7 +243,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tree = _read(path, source)
     mistakes = [mistake for text in overrides if (mistake := override(tree, text))]
     try:
-        recipe = Recipe.model_validate(_frozen(tree))
+        recipe = Recipe.model_validate(frozen(tree))
     except ValidationError as error:
         details = error.errors(include_url=False)
         mistakes += [explain(detail, Recipe) for detail in details if not emptied(detail)]
@@ -305,10 +305,3 @@ def _read(path: Path, source: str | Path) -> dict[str, Any]:
             source, [f"{path}: found {show(tree)}, expected the keys of a recipe, such as `name:`"]
         )
     return tree
-
-
-def _frozen(tree: Any) -> Any:
-    """Lists as tuples, since the sections hold tuples and are strict."""
-    if isinstance(tree, dict):
-        return {key: _frozen(value) for key, value in tree.items()}
-    return tuple(map(_frozen, tree)) if isinstance(tree, list) else tree

@@ -7,7 +7,7 @@ import yaml
 
 from compress.recipe_mistakes import show
 
-__all__ = ["dump", "override", "parse"]
+__all__ = ["dump", "frozen", "override", "parse"]
 
 # YAML 1.2's numbers and booleans: 1e-3 is a number, `no` and `12:30` are text.
 _SCALARS = {
@@ -125,3 +125,10 @@ def _key(here: Any, part: str, above: list[str]) -> Any:
             f"{where} is a list of {count}, expected an index from 0, found {show(part)}"
         )
     return int(part)
+
+
+def frozen(tree: Any) -> Any:
+    """Lists as tuples, since the sections hold tuples and are strict."""
+    if isinstance(tree, dict):
+        return {key: frozen(value) for key, value in tree.items()}
+    return tuple(map(frozen, tree)) if isinstance(tree, list) else tree

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress import rig, visemes
+from compress import visemes
 from compress.animation import driven_curves
 from compress.chain_report import hops, measurements, unsupported
 from compress.compression_report import pruning_of, quantization_of
@@ -40,10 +40,8 @@ TOOLS = (
     *("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),
     *("lhotse", "lightning-fabric", "torch-pruning", "torchao"),
 )
-# Shown where the rig has them; else the three controls that move most.
 # Terms of the loss that a training log may hold.
 TERMS = ("reconstruction", "velocity", "closure", "feature")
-SHOWN = ("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel")
 
 
 @dataclass(frozen=True)
@@ -346,8 +344,9 @@ def _curves(count: int, student: StudentResult, heldout: HeldOut) -> list[doc.Cl
 
 
 def _shown_columns(heldout: HeldOut) -> list[int]:
-    if rig.has_lips(heldout.driven):
-        return [heldout.driven.index(name) for name in SHOWN if name in heldout.driven]
+    """Those that the rig says, or the three that move most."""
+    if shown := [name for name in heldout.rig.shown if name in heldout.driven]:
+        return [heldout.driven.index(name) for name in shown]
     spread = np.concatenate(heldout.teacher).std(0)
     return sorted(int(c) for c in np.argsort(-spread)[:3])
 

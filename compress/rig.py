@@ -1,11 +1,13 @@
-"""What is known of a rig by its control names: ARKit's 52 blendshapes, and when lips are closed.
+"""What is known of a rig beside its curves: regions of the face, and when its lips are closed.
 
-ARKit's names: Apple, *ARFaceAnchor.BlendShapeLocation*.
+ARKit's 52 blendshapes are known by their names (Apple, *ARFaceAnchor.BlendShapeLocation*); any other
+rig says it in a file, see `rig_file`. Nothing is guessed: of a rig that says nothing, nothing is known.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -45,21 +47,6 @@ _REGIONS = {
 CLOSED_BELOW = 0.08
 
 
-def regions(controls: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Columns of each region of the face: jaw, lips, tongue and cheeks, rest (eyes, brows, nose).
-
-    By ARKit's names. Only regions that have a control; the one region "all" where any name is
-    unknown to ARKit.
-    """
-    if not set(controls) <= set(ARKIT):
-        return {"all": tuple(range(len(controls)))}
-    found = {
-        region: tuple(i for i, name in enumerate(controls) if name.startswith(stems))
-        for region, stems in _REGIONS.items()
-    }
-    return {region: columns for region, columns in found.items() if columns}
-
-
 @dataclass(frozen=True)
 class ClosureRule:
     """When the lips of a rig are sealed: where their aperture is below `closed_below`.
@@ -82,9 +69,14 @@ class ClosureRule:
                 f"of those with a weight, and not all: {sorted(self.weights)}"
             )
 
+    @property
+    def needed(self) -> frozenset[str]:
+        """The controls without which it says nothing."""
+        return frozenset(self.weights) - self.optional
+
     def applies_to(self, controls: Sequence[str]) -> bool:
         """Whether a rig with these controls has all that the rule needs."""
-        return set(self.weights) - self.optional <= set(controls)
+        return self.needed <= set(controls)
 
     def aperture(self, curves: np.ndarray, controls: Sequence[str]) -> np.ndarray:
         """How far the lips are apart, in rig units, for float `[..., controls]` → `[...]`.
@@ -93,7 +85,7 @@ class ClosureRule:
         pass for sealed lips.
         """
         if not self.applies_to(controls):
-            missing = sorted(set(self.weights) - self.optional - set(controls))
+            missing = sorted(self.needed - set(controls))
             raise ValueError(f"the closure rule needs {missing}, which this rig lacks")
         column = {name: i for i, name in enumerate(controls)}
         parts = [
@@ -120,11 +112,64 @@ ARKIT_CLOSURE = ClosureRule(
 )
 
 
-def has_lips(controls: Sequence[str]) -> bool:
-    """Whether ARKit's closure rule can be asked of a rig with these control names."""
-    return ARKIT_CLOSURE.applies_to(controls)
+@dataclass(frozen=True)
+class Rig:
+    """What is known of a rig's controls, by name.
+
+    `parts` are the regions of the face; a control in none of them is in the region "other".
+    `closure` is None where it is not known when the lips are closed. `shown` are the controls that
+    tell most, for a picture.
+    """
+
+    name: str = "unknown"
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    closure: ClosureRule | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+
+    def closure_of(self, controls: Sequence[str]) -> ClosureRule | None:
+        """The closure rule, if these controls are all that it needs."""
+        rule = self.closure
+        return rule if rule is not None and rule.applies_to(controls) else None
+
+    def regions(self, controls: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Columns of each region that has a control; the one region "all" where none is known."""
+        found = {
+            region: tuple(i for i, name in enumerate(controls) if name in names)
+            for region, names in self.parts.items()
+        }
+        known = {column for columns in found.values() for column in columns}
+        if not known:
+            return {"all": tuple(range(len(controls)))}
+        found["other"] = tuple(i for i in range(len(controls)) if i not in known)
+        return {region: columns for region, columns in found.items() if columns}
+
+    def label(self, control: str) -> str:
+        """What people call a control: its own name where the rig says nothing."""
+        return self.labels.get(control, control)
+
+    def to_json(self) -> dict[str, object]:
+        """All of it, for a key."""
+        fields = asdict(self)
+        if self.closure is not None:
+            fields["closure"]["optional"] = sorted(self.closure.optional)
+        return fields
 
 
-def lip_aperture(curves: np.ndarray, controls: Sequence[str]) -> np.ndarray:
-    """The aperture of ARKit's closure rule, in rig units, for float `[..., controls]` → `[...]`."""
-    return ARKIT_CLOSURE.aperture(curves, controls)
+def _spoken(name: str) -> str:
+    """``mouthLowerDownLeft`` → ``mouth lower down, left``."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return re.sub(r" (left|right)$", r", \1", words)
+
+
+# Known by name, whatever teacher they come from.
+ARKIT_RIG = Rig(
+    name="ARKit",
+    parts={
+        region: tuple(name for name in ARKIT if name.startswith(stems))
+        for region, stems in _REGIONS.items()
+    },
+    closure=ARKIT_CLOSURE,
+    labels={name: _spoken(name) for name in ARKIT},
+    shown=("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel"),
+)

@@ -13,7 +13,7 @@ from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Interval
 from compress.labels import LabelledClip
-from compress.rig import ARKIT_CLOSURE
+from compress.rig import ARKIT_RIG, Rig
 from compress.stretches import Example
 
 QUIET_DB = -30.0
@@ -28,6 +28,7 @@ class Watched:
     clips: tuple[Example, ...]
     bilabials: tuple[Sequence[Interval], ...]
     driven: tuple[str, ...]
+    rig: Rig = ARKIT_RIG
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def choose(
     examples: Sequence[Example],
     alignments: Mapping[str, Alignment],
     driven: Sequence[str],
+    rig: Rig = ARKIT_RIG,
 ) -> Watched:
     """About `SECONDS` of speech, or all where there is less: those aligned first, then others.
 
@@ -67,6 +69,7 @@ def choose(
         tuple(examples[i] for i in chosen),
         tuple(visemes.bilabials(a.segments) if a else () for a in found),
         tuple(driven),
+        rig,
     )
 
 
@@ -83,8 +86,10 @@ def judge(animate: Callable[[Tensor], Tensor], watched: Watched, quiet: bool = T
     low = [_curves(animate, clip.samples * _QUIET) for clip in watched.clips] if quiet else []
     labels = [clip.curves for clip in watched.clips]
     pbm = None
-    if ARKIT_CLOSURE.applies_to(watched.driven):
-        share = closures.pbm_accuracy(loud, watched.bilabials, watched.driven, SAMPLE_RATE / HOP)
+    if (rule := watched.rig.closure_of(watched.driven)) is not None:
+        share = closures.pbm_accuracy(
+            loud, watched.bilabials, watched.driven, SAMPLE_RATE / HOP, rule=rule
+        )
         pbm = share.value if share.n else None
     return Judgement(
         mse=metrics.mse(loud, labels),

@@ -54,7 +54,7 @@ class VerifyJob:
     export_key: str
     student_folder: Path
     labels_key: str
-    alignments_key: str
+    criteria_key: str
     limits: "ParitySettings"
 
     @property
@@ -64,7 +64,7 @@ class VerifyJob:
             export=self.export_key,
             file=_hash(self.file),
             labels=self.labels_key,
-            alignments=self.alignments_key,
+            criteria=self.criteria_key,
             limits=self.limits.model_dump(mode="json"),
             versions=_versions(self.file),
         )
@@ -128,7 +128,7 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
         "held-out speech": speech_windows(speech, signature.window, PARITY_WINDOWS),
         **probe_windows(signature.window, seed=0),
     }
-    max_abs = largest_difference(job.limits, job.precision, card.quantization)
+    max_abs = largest_difference(job.limits, job.precision, card.quantization, card.scale)
     max_lsb = job.limits.int8_max_lsb
     parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb)
     weightings = [signature.smoothing, NONE] if signature.smoothing != NONE else [NONE]

@@ -125,7 +125,7 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
             module,
             signature,
             speech_windows(heldout(), signature.window, GOLDEN_SPEECH),
-            max_abs=largest_difference(job.limits, job.precision, card.quantization),
+            max_abs=largest_difference(job.limits, job.precision, card.quantization, card.scale),
             max_lsb=job.limits.int8_max_lsb,
         )
         with atomic_folder(job.folder) as folder:
@@ -177,10 +177,16 @@ def signature_of(
 
 
 def largest_difference(
-    limits: "ParitySettings", precision: Precision, integers: "Quantization | None"
+    limits: "ParitySettings",
+    precision: Precision,
+    integers: "Quantization | None",
+    scale: float = 1.0,
 ) -> float:
-    """The recipe's limit, or what codes may differ by where the rig itself is made of codes."""
-    limit = limits.limit(precision)
+    """The recipe's limit, or what codes may differ by where the rig itself is made of codes.
+
+    `scale` is that of the rig: limits are meant for controls that move by about 1.
+    """
+    limit = limits.limit(precision) * scale
     if integers is None or integers.layers["rig"] != "int8":
         return limit
     # The float32 products of neighbouring codes and their scale lie a little more than it apart.

@@ -35,7 +35,7 @@ class SourceJob:
     student_key: str
     smoothing: tuple[float, ...]
     labels_key: str
-    alignments_key: str
+    criteria_key: str
 
     @property
     def key(self) -> str:
@@ -44,7 +44,7 @@ class SourceJob:
             student=self.student_key,
             smoothing=self.smoothing,
             labels=self.labels_key,
-            alignments=self.alignments_key,
+            criteria=self.criteria_key,
             versions=tool_versions("numpy", "torch", "torchao"),
         )
 
@@ -113,14 +113,14 @@ class BaselineJob:
 
     folder: Path
     labels_key: str
-    alignments_key: str
+    criteria_key: str
 
     @property
     def key(self) -> str:
         return content_key(
             format=FORMAT,
             labels=self.labels_key,
-            alignments=self.alignments_key,
+            criteria=self.criteria_key,
             versions=tool_versions("numpy", "lhotse", "torch"),
         )
 

@@ -1,10 +1,11 @@
 """Stage label: speech and a teacher in, pseudo-labels out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.labels import Labels, label, labels_key, read_labels
+from compress.rig_file import RigFile, rig_of
 from compress.stages.speech import Speech
 from compress.store import stage
 from compress.teachers.loading import TeacherFile, open_teacher
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelJob:
-    """Everything that the labels depend on; `base` is where the recipe's paths start."""
+    """Everything that the labels depend on; `base` is where the recipe's paths start.
+
+    The rig's file has no part in them, and goes with them to whoever judges curves.
+    """
 
     folder: Path
     teacher: TeacherFile
@@ -24,6 +28,7 @@ class LabelJob:
     teacher_settings: "TeacherSettings"
     threads: int
     base: Path
+    rig: RigFile | None = None
 
     @property
     def key(self) -> str:
@@ -35,7 +40,10 @@ class LabelJob:
 def run(job: LabelJob) -> Labels:
     """The labels, made now or found."""
     if stage(job.folder, job.key).hit:
-        return read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
+        labels = read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
+        return replace(labels, rig=rig_of(job.rig, labels.controls))
     teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    rig = rig_of(job.rig, teacher.controls)  # a name that is wrong is said before the work
     cutting = job.teacher_settings.cutting
-    return label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
+    labels = label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
+    return replace(labels, rig=rig)

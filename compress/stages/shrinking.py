@@ -27,7 +27,7 @@ TOOLS = ("torch", "numpy", "lightning-fabric", "torch-pruning", "torchao")
 
 @dataclass(frozen=True)
 class ShrinkJob:
-    """Everything that a pruned or an int8 student depends on; keys stand for labels and alignments.
+    """Everything that a pruned or an int8 student depends on; keys stand for labels and for what choices go by.
 
     `source` is the student that it is made of.
     """
@@ -39,7 +39,7 @@ class ShrinkJob:
     source: KnownStudent
     labels_key: str
     alignments: Mapping[str, Alignment]
-    alignments_key: str
+    criteria_key: str
     settings: "StudentSettings"
     seed: int
     threads: int
@@ -54,7 +54,7 @@ class ShrinkJob:
             step=self.step,
             source=self.source.key,
             labels=self.labels_key,
-            alignments=self.alignments_key,
+            criteria=self.criteria_key,
             settings=own.model_dump(mode="json"),
             training=self.settings.training.model_dump(mode="json"),
             seed=self.seed,
@@ -103,7 +103,7 @@ def lesson_of(job: ShrinkJob, labels: Labels) -> "Lesson":
         )
     return Lesson(
         material=material(labels),
-        watched=choose(aside, examples(labels, aside), job.alignments, labels.driven),
+        watched=choose(aside, examples(labels, aside), job.alignments, labels.driven, labels.rig),
         training=job.settings.training,
         seed=job.seed,
         guide=guide_of(job.settings.name, job.guide, labels),

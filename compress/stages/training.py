@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 2
+FORMAT = 3
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
@@ -72,7 +72,10 @@ def find_student(role: str, name: str, base: Path) -> KnownStudent:
 
 @dataclass(frozen=True)
 class DistillJob:
-    """Everything that a distilled student depends on; `labels_key` stands for the labels."""
+    """Everything that a distilled student depends on; `labels_key` stands for the labels.
+
+    `rig_key` is that of the rig's file, which says when lips are closed.
+    """
 
     folder: Path
     logs: Path
@@ -84,6 +87,7 @@ class DistillJob:
     events: Path | None = None
     guide: KnownStudent | None = None
     start: KnownStudent | None = None
+    rig_key: str | None = None
 
     @property
     def key(self) -> str:
@@ -95,6 +99,7 @@ class DistillJob:
             seed=self.seed,
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
+            rig=self.rig_key if self.settings.training.closure_weight else None,
             versions=tool_versions("torch", "numpy", "lightning-fabric"),
         )
 
@@ -140,7 +145,7 @@ def _train(job: DistillJob, labels: Labels) -> None:
     check_students([settings], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
-    build = partial(_build, settings, len(labels.driven), labels.limits)
+    build = partial(_build, settings, len(labels.driven), labels.limits, labels.scale)
     student, log = distill(
         build,
         material(labels),
@@ -162,6 +167,7 @@ def _train(job: DistillJob, labels: Labels) -> None:
         labels_key=labels.key,
         training_steps=int(log.rows[-1]["step"]),
         guide=settings.guide,
+        scale=labels.scale,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
     with atomic_folder(job.logs) as folder:
@@ -180,7 +186,13 @@ def material(labels: Labels) -> "Material":
     train = labels.side("train")
     watched = [clip for clip in train if split.watched(split.prompt_id(clip.id))]
     learned = [clip for clip in train if not split.watched(split.prompt_id(clip.id))]
-    return Material(examples(labels, learned), examples(labels, watched), labels.driven)
+    return Material(
+        examples(labels, learned),
+        examples(labels, watched),
+        labels.driven,
+        labels.rig,
+        labels.scale,
+    )
 
 
 def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvFC | None":
@@ -255,7 +267,7 @@ def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConf
     import torch
 
     with torch.device("meta"):
-        return _build(settings, outputs, None).config
+        return _build(settings, outputs, None, 1.0).config
 
 
 def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
@@ -279,8 +291,12 @@ def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> N
 
 
 def _build(
-    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None, scale: float
 ) -> "ConvFC":
+    """An untrained student whose first guesses are as large as the rig's values."""
     module = importlib.import_module(f"compress.students.{settings.architecture}")
     student: ConvFC = module.build(settings, outputs, limits)
+    if scale != 1:
+        for parameter in student.last_layer():
+            parameter.data.mul_(scale)
     return student

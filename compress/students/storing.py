@@ -36,6 +36,8 @@ class StudentCard:
     guide: str | None = None
     # Of an int8 student.
     quantization: Quantization | None = None
+    # Of the rig: the power of ten nearest to how far its controls move.
+    scale: float = 1.0
 
 
 def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:

@@ -11,7 +11,7 @@ from compress.audio import SAMPLE_RATE
 from compress.closures import Share, paired_difference
 from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality, speech_windows
 from compress.labels import LabelledClip, Labels
-from compress.rig import ARKIT, ClosureRule
+from compress.rig import ARKIT, ClosureRule, Rig
 from compress.visemes import segments_of
 
 PHONES = (("SIL", 0.0, 0.2), ("M", 0.2, 0.3), ("S", 0.3, 0.4), ("AA", 0.4, 0.6), ("T", 0.6, 0.8))
@@ -143,8 +143,10 @@ def test_closures_of_another_rig_need_its_rule() -> None:
     assert judged.against_teacher["closure_f1"] is None
     assert judged.against_teacher["r2"] == 1
     assert set(judged.against_truth.values()) == {None}
-    rule = ClosureRule({"lipGap": 1.0}, 0.08)
-    judged = quality(speech.teacher, speech, rule)
+    with pytest.raises(ValueError, match="not known when the lips of the rig ARKit are closed"):
+        pbm_cases(speech.teacher, speech)
+    speech = replace(speech, rig=Rig("slider", closure=ClosureRule({"lipGap": 1.0}, 0.08)))
+    judged = quality(speech.teacher, speech)
     assert judged.against_teacher["closure_f1"] == 1
     pbm = judged.against_truth["pbm"]
     assert isinstance(pbm, Share)

@@ -7,6 +7,7 @@ from compress import losses
 from compress.errors import UsageError
 from compress.losses import Criterion
 from compress.recipe import TrainingSettings
+from compress.rig import ARKIT_CLOSURE, ClosureRule, Rig
 
 DRIVEN = ("mouthClose", "jawOpen", "tongueOut")
 
@@ -69,5 +70,33 @@ def test_a_weight_of_a_control_that_does_not_move_is_refused() -> None:
 
 @pytest.mark.parametrize("driven", [("wing", "tail"), ("jawOpen", "tongueOut")])
 def test_a_closure_weight_is_refused_where_lips_are_not_known(driven: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match=r"closure_weight is 3, .* jawOpen and mouthClose"):
+    with pytest.raises(UsageError, match=r"closure_weight is 3, .* needs jawOpen, mouthClose"):
         Criterion(TrainingSettings(closure_weight=3.0), driven)
+
+
+def test_another_rig_says_itself_when_its_lips_are_closed() -> None:
+    rig = Rig("slider", closure=ClosureRule({"gap": 1.0}, 0.1))
+    criterion = Criterion(TrainingSettings(closure_weight=1.0), ("wing", "gap"), rig)
+    label = torch.tensor([[[0.0, 0.0], [0.05, 0.5]]])
+    predicted = torch.tensor([[[0.0, 0.0], [0.25, 0.7]]])
+    # Closed in the first of two frames only.
+    assert criterion(predicted, label)["closure"].item() == pytest.approx(0.2**2 / 2)
+    with pytest.raises(UsageError, match=r"of this rig \(slider\) are closed: that needs gap"):
+        Criterion(TrainingSettings(closure_weight=1.0), ("wing",), rig)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 100.0])
+def test_a_rig_of_other_units_is_judged_alike(scale: float) -> None:
+    settings = TrainingSettings(closure_weight=1.0)
+    generator = torch.Generator().manual_seed(0)
+    predicted, label = torch.rand(2, 3, len(DRIVEN), 7, generator=generator) * 0.2
+    expected = Criterion(settings, DRIVEN)(predicted, label)
+    rule = ClosureRule(
+        ARKIT_CLOSURE.weights, ARKIT_CLOSURE.closed_below * scale, ARKIT_CLOSURE.optional
+    )
+    found = Criterion(settings, DRIVEN, Rig("scaled", closure=rule), scale)(
+        predicted * scale, label * scale
+    )
+    assert expected["closure"] > 0
+    for name, value in expected.items():
+        assert found[name].item() == pytest.approx(value.item(), rel=1e-4)

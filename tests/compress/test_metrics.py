@@ -105,16 +105,16 @@ def test_correlation_by_control_is_that_of_numpy() -> None:
 
 
 def test_a_region_is_judged_by_its_controls_alone() -> None:
-    controls = ("mouthClose", "jawOpen", "jawLeft", "browInnerUp")
+    regions = {"jaw": (1, 2), "lips": (0,), "rest": (3,)}
     reference = [clip([0, 1, 2], [0, 1, 2], [5, 5, 5], [1, 1, 1])]
     predicted = [clip([2, 1, 0], [0, 1, 5], [5, 8, 5], [1, 1, 1])]
-    squared = metrics.by_region(metrics.mse, predicted, reference, controls)
+    squared = metrics.by_region(metrics.mse, predicted, reference, regions)
     assert squared == {"jaw": 3, "lips": pytest.approx(8 / 3), "rest": 0}
-    alike = metrics.by_region(metrics.correlation, predicted, reference, controls)
+    alike = metrics.by_region(metrics.correlation, predicted, reference, regions)
     assert alike["jaw"] == pytest.approx(np.corrcoef([0, 1, 5], [0, 1, 2])[0, 1])
     assert alike["lips"] == pytest.approx(-1)
     assert math.isnan(alike["rest"])
-    unknown = metrics.by_region(metrics.mse, predicted, reference, ("a", "b", "c", "jawOpen"))
+    unknown = metrics.by_region(metrics.mse, predicted, reference, {"all": range(4)})
     assert unknown == {"all": pytest.approx(metrics.mse(predicted, reference))}
 
 

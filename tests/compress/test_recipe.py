@@ -394,7 +394,7 @@ def test_the_hash_follows_facts_not_places_or_layout(tmp_path: Path) -> None:
 )
 def test_any_description_survives_yaml(tmp_path: Path, text: str) -> None:
     recipe = load_recipe(write(tmp_path)).model_copy(update={"description": text})
-    again = Recipe.model_validate(recipes._frozen(recipe_yaml.parse(dump_yaml(recipe))))
+    again = Recipe.model_validate(recipe_yaml.frozen(recipe_yaml.parse(dump_yaml(recipe))))
     assert again.description == text
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress import rig
-from compress.rig import ARKIT_CLOSURE, ClosureRule
+from compress.rig import ARKIT_CLOSURE, ARKIT_RIG, ClosureRule, Rig
 
 
 def test_arkit_has_52_blendshapes_that_come_in_pairs() -> None:
@@ -17,8 +17,9 @@ def test_arkit_has_52_blendshapes_that_come_in_pairs() -> None:
 
 
 def test_lips_need_a_jaw_and_a_seal() -> None:
-    assert rig.has_lips(rig.ARKIT)
-    assert not rig.has_lips(("jawOpen", "mouthPucker"))
+    assert ARKIT_RIG.closure_of(rig.ARKIT) is ARKIT_CLOSURE
+    assert ARKIT_RIG.closure_of(("jawOpen", "mouthPucker")) is None
+    assert Rig().closure_of(rig.ARKIT) is None
 
 
 @pytest.mark.parametrize(
@@ -35,16 +36,16 @@ def test_lip_aperture_by_hand(pose: dict[str, float], aperture: float) -> None:
     curves = np.zeros((1, 52))
     for name, value in pose.items():
         curves[0, rig.ARKIT.index(name)] = value
-    assert rig.lip_aperture(curves, rig.ARKIT)[0] == pytest.approx(aperture)
+    assert ARKIT_CLOSURE.aperture(curves, rig.ARKIT)[0] == pytest.approx(aperture)
 
 
 def test_a_rig_without_some_controls_has_an_aperture_all_the_same() -> None:
     curves = np.array([[[0.1, 0.5]]])
-    assert rig.lip_aperture(curves, ("mouthClose", "jawOpen")).tolist() == [[0.4]]
+    assert ARKIT_CLOSURE.aperture(curves, ("mouthClose", "jawOpen")).tolist() == [[0.4]]
 
 
 def test_each_control_of_arkit_is_in_one_region() -> None:
-    found = rig.regions(rig.ARKIT)
+    found = ARKIT_RIG.regions(rig.ARKIT)
     assert list(found) == ["jaw", "lips", "tongue and cheeks", "rest"]
     assert sorted(column for columns in found.values() for column in columns) == list(range(52))
     assert [len(columns) for columns in found.values()] == [4, 23, 4, 21]
@@ -53,12 +54,25 @@ def test_each_control_of_arkit_is_in_one_region() -> None:
 def test_only_regions_with_a_control() -> None:
     controls = ("tongueOut", "jawOpen", "mouthClose", "cheekPuff", "mouthLeft")
     found = {"jaw": (1,), "lips": (2, 4), "tongue and cheeks": (0, 3)}
-    assert rig.regions(controls) == found
-    assert rig.regions(("noseSneerLeft",)) == {"rest": (0,)}
+    assert ARKIT_RIG.regions(controls) == found
+    assert ARKIT_RIG.regions(("noseSneerLeft",)) == {"rest": (0,)}
 
 
-def test_another_rig_is_one_region() -> None:
-    assert rig.regions(("jawOpen", "mouthClose", "lipGap")) == {"all": (0, 1, 2)}
+def test_a_rig_of_which_nothing_is_known_is_one_region() -> None:
+    assert ARKIT_RIG.regions(("lipGap", "lipPress")) == {"all": (0, 1)}
+    assert Rig().regions(("jawOpen", "mouthClose")) == {"all": (0, 1)}
+
+
+def test_what_is_in_no_region_is_a_region_of_its_own() -> None:
+    found = ARKIT_RIG.regions(("jawOpen", "lipGap", "mouthClose"))
+    assert found == {"jaw": (0,), "lips": (2,), "other": (1,)}
+
+
+def test_labels_are_for_people() -> None:
+    assert ARKIT_RIG.label("mouthLowerDownLeft") == "mouth lower down, left"
+    assert ARKIT_RIG.label("mouthLeft") == "mouth, left"
+    assert ARKIT_RIG.label("jawOpen") == "jaw open"
+    assert ARKIT_RIG.label("control_017") == "control_017"
 
 
 def test_a_rule_is_a_weighted_sum_of_the_controls_that_it_names() -> None:
@@ -80,7 +94,7 @@ def test_a_rule_says_nothing_of_a_rig_that_lacks_a_control() -> None:
     with pytest.raises(ValueError, match=r"needs \['press'\]"):
         rule.aperture(np.zeros((1, 2)), ("gap", "other"))
     with pytest.raises(ValueError, match=r"needs \['jawOpen', 'mouthClose'\]"):
-        rig.lip_aperture(np.zeros((1, 1)), ("tongueOut",))
+        ARKIT_CLOSURE.aperture(np.zeros((1, 1)), ("tongueOut",))
 
 
 @pytest.mark.parametrize(

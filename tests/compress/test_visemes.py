@@ -5,7 +5,7 @@ import pytest
 
 from compress import metrics, visemes
 from compress.audio import SAMPLE_RATE
-from compress.rig import ARKIT, lip_aperture
+from compress.rig import ARKIT, ARKIT_CLOSURE
 from compress.visemes import Segment, arpabet_visemes, bilabials, clear_vowels, segments_of
 
 PHONES = [
@@ -76,7 +76,7 @@ def test_each_vowel_has_its_shape() -> None:
     assert np.argmax(curve("jawOpen")) in range(45, 56)
     assert curve("mouthPucker")[frame["UW"]] > 0.5 > curve("mouthPucker")[frame["AA"]]
     assert curve("mouthSmileLeft")[frame["IY"]] > curve("mouthSmileLeft")[frame["AA"]]
-    aperture = lip_aperture(visemes.curves(segments_of(PHONES), 1.3, 100.0, AUDIO), ARKIT)
+    aperture = ARKIT_CLOSURE.aperture(visemes.curves(segments_of(PHONES), 1.3, 100.0, AUDIO), ARKIT)
     assert aperture[frame["AA"]] > 0.4
     assert aperture[frame["P"]] < 0.05
 

@@ -17,7 +17,7 @@ from compress.label_store import Labels
 from compress.planning import Plan, find_inputs, plan
 from compress.recipe import load_recipe
 from compress.recipe_students import SHAPE
-from compress.rig import has_lips
+from compress.rig import ARKIT_RIG
 from compress.split import watched
 from compress.stages import labelling, pruning, quantizing
 from compress.stages.shrinking import lesson_of
@@ -308,7 +308,7 @@ def test_a_rig_without_lips(
     folder = run / "students" / "small"
     driven = load_student(folder / "int8")[1].driven
     assert driven
-    assert not has_lips(driven)
+    assert ARKIT_RIG.closure_of(driven) is None
     record = json.loads((folder / "pruned" / "pruned.json").read_text())
     assert {row["after_recovery"]["pbm"] for row in record["rounds"]} == {None}
     scan = json.loads((folder / "int8" / "int8.json").read_text())["scan"]
