@@ -12,7 +12,9 @@ from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Share
 from compress.labels import LabelledClip, Labels, curves_of
+from compress.mesh_metrics import lip_vertex_error, vertex_error
 from compress.rig import ARKIT, ARKIT_CLOSURE, ARKIT_RIG, Rig
+from exporters.mesh import Mesh, read_mesh
 
 Floats = NDArray[np.float32]
 Measures = dict[str, float | Share | None]
@@ -30,7 +32,7 @@ TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", "pbm", "false_closures", "
 class HeldOut:
     """Held-out clips with the teacher's driven curves `[frames, driven]`.
 
-    `alignments` has None where a clip's is not known.
+    `alignments` has None where a clip's is not known; `mesh` is what the curves are coefficients of.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -42,6 +44,7 @@ class HeldOut:
     offset_s: float
     rig: Rig = ARKIT_RIG
     scale: float = 1.0
+    mesh: Mesh | None = None
 
     def times_s(self, clip: int) -> NDArray[np.float64]:
         """The time that each of a clip's frames stands for."""
@@ -100,6 +103,7 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
         labels.offset_s,
         labels.rig,
         labels.scale,
+        None if labels.mesh_file is None else read_mesh(labels.mesh_file),
     )
 
 
@@ -174,6 +178,9 @@ def _against_teacher(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
     if (rule := heldout.rig.closure_of(driven)) is not None:
         scores = closures.closure_scores(curves, teacher, driven, rate_hz, rule)
         measures |= {f"closure_{name}": value for name, value in asdict(scores).items()}
+    if (mesh := heldout.mesh) is not None:
+        lips = lip_vertex_error(curves, teacher, mesh, driven) if mesh.lips.size else None
+        measures |= {"vertex_error": vertex_error(curves, teacher, mesh), "lip_vertex_error": lips}
     return dict.fromkeys(COPIES) | measures
 
 

@@ -14,6 +14,7 @@ from compress.errors import InputError
 from compress.rig import ARKIT_RIG, Rig
 from compress.split import Side
 from compress.store import atomic_write, seal
+from exporters.mesh import MESH
 
 Floats = NDArray[np.float32]
 Grid = Literal["frames", "hops"]
@@ -64,6 +65,12 @@ class Labels:
     def driven_columns(self) -> list[int]:
         """Where the driven controls stand among all controls."""
         return [self.controls.index(name) for name in self.driven]
+
+    @property
+    def mesh_file(self) -> Path | None:
+        """What turns the curves into vertices, where they are coefficients of a mesh."""
+        path = self.folder / MESH
+        return path if path.is_file() else None
 
 
 def write_index(labels: Labels) -> None:

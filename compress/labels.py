@@ -45,6 +45,7 @@ __all__ = [
     "curves_of",
     "label",
     "labels_key",
+    "read_batch",
     "read_labels",
     "resample",
 ]
@@ -226,9 +227,9 @@ def _animated(
         batches += [group[i : i + size] for i in range(0, len(group), size)]
     # One batch ahead: decoding runs beside the teacher, outside of Python's lock.
     with ThreadPoolExecutor(1) as reader:
-        waiting = [reader.submit(_read_batch, batch) for batch in batches[:1]]
+        waiting = [reader.submit(read_batch, batch) for batch in batches[:1]]
         for i, batch in enumerate(batches):
-            waiting += [reader.submit(_read_batch, ahead) for ahead in batches[i + 1 : i + 2]]
+            waiting += [reader.submit(read_batch, ahead) for ahead in batches[i + 1 : i + 2]]
             paths = [member.clip.path for member in batch]
             curves = animate_long(teacher, waiting.pop(0).result(), cutting, paths)
             yield from zip(batch, curves, strict=True)
@@ -238,7 +239,8 @@ def _samples(member: Spoken) -> int:
     return round(member.clip.seconds * SAMPLE_RATE)
 
 
-def _read_batch(batch: Sequence[Spoken]) -> Floats:
+def read_batch(batch: Sequence[Spoken]) -> Floats:
+    """Audio of clips of equal length, float32 `[batch, samples]`; `BadAudio` if one has changed."""
     clips = [audio.read(member.clip.path) for member in batch]
     for member, samples in zip(batch, clips, strict=True):
         if len(samples) != _samples(member):

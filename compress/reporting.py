@@ -128,6 +128,7 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
             driven=len(labels.driven),
             parameters=labels.teacher_parameters,
             frame_rate_hz=labels.rate_hz,
+            mesh=None if heldout.mesh is None else heldout.mesh.facts,
         ),
         speech=_speech(facts.inputs.speech),
         machine=machine_facts(),

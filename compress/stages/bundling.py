@@ -17,6 +17,8 @@ SHOWN = {
     "r2": "R²",
     "jitter_ratio": "jitter, × the teacher's",
     "lag_ms": "lag in ms",
+    "vertex_error": "vertices off, RMS in mesh units",
+    "lip_vertex_error": "farthest lip vertex off, mean in mesh units",
     "closure_f1": "closure F1",
     "pbm": "lips closed on /p b m/",
 }
@@ -70,7 +72,10 @@ def _rows(
         found: dict[tuple[str | None, int | str], list[str]] = {}
         for target, result in verified.items():
             judged = result.quality
-            value = (judged.against_truth | judged.against_teacher).get(metric)
+            measured = judged.against_truth | judged.against_teacher
+            if metric not in measured:  # of a mesh, where there is none
+                continue
+            value = measured[metric]
             if isinstance(value, Share):
                 shown: tuple[str | None, int | str] = f"{value.value:.1%}", value.n
             else:

@@ -1,4 +1,7 @@
-"""Stage export: a student's window form as model files, signature and golden windows beside."""
+"""Stage export: a student's window form as model files, signature and golden windows beside.
+
+Of a teacher of vertices also what turns coefficients back into them.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -10,6 +13,7 @@ from compress.evaluation import HeldOut, speech_windows
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.students.storing import StudentCard, load_student
 from exporters.errors import MissingToolError
+from exporters.mesh import MESH
 from exporters.signature import Precision, Signature
 from exporters.targets import load_target
 
@@ -133,6 +137,8 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
                 options = job.settings.options(target)
                 load_target(target).export(module, signature, folder / path.name, **options)
             signature.write(folder / "signature.json")
+            if (mesh := heldout().mesh) is not None:
+                atomic_write(folder / MESH, mesh.to_bytes())
             atomic_write(folder / "golden.npz", golden.to_bytes())
             seal(folder, job.key)
     return Exported(job.folder, job.key, files)

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.labels import Labels, label, labels_key, read_labels
+from compress.mesh import MeshTeacher, find_mesh, read_lips
 from compress.rig_file import RigFile, rig_of
 from compress.stages.speech import Speech
-from compress.store import stage
+from compress.store import atomic_write, content_key, stage
+from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile, open_teacher
+from exporters.mesh import MESH
 
 if TYPE_CHECKING:
     from compress.recipe import LabelSettings, TeacherSettings
+    from compress.recipe_teacher import MeshSettings
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,28 @@ class LabelJob:
 
     @property
     def key(self) -> str:
-        return labels_key(
+        """Raises `TeacherError` where the file on a mesh's lips cannot be read."""
+        key = labels_key(
             self.teacher, self.speech.spoken, self.settings, self.teacher_settings, self.threads
         )
+        if self.teacher_settings.mesh is None:
+            return key
+        return content_key(labels=key, mesh=self.mesh_key)
+
+    @property
+    def mesh_key(self) -> str:
+        """Key of what a teacher of vertices is reduced by, which is kept before there are labels."""
+        from compress.mesh_fitting import mesh_key
+
+        return mesh_key(
+            self.teacher, self.speech.spoken, self.teacher_settings, self.lips, self.threads
+        )
+
+    @property
+    def lips(self) -> tuple[int, ...]:
+        """What the recipe says of a mesh's lips."""
+        mesh = self.teacher_settings.mesh
+        return read_lips(None if mesh is None else mesh.lips, self.base)
 
 
 def run(job: LabelJob) -> Labels:
@@ -42,8 +65,25 @@ def run(job: LabelJob) -> Labels:
     if stage(job.folder, job.key).hit:
         labels = read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
         return replace(labels, rig=rig_of(job.rig, labels.controls))
-    teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    if job.teacher_settings.mesh is None:
+        (job.folder / MESH).unlink(missing_ok=True)  # of what stood here before
+    else:
+        teacher = _of_coefficients(teacher, job, job.teacher_settings.mesh)
     rig = rig_of(job.rig, teacher.controls)  # a name that is wrong is said before the work
     cutting = job.teacher_settings.cutting
     labels = label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
     return replace(labels, rig=rig)
+
+
+def _of_coefficients(teacher: Teacher, job: LabelJob, settings: "MeshSettings") -> MeshTeacher:
+    """A teacher of vertices, reduced by what was fitted now or by a run that was killed since."""
+    from compress.mesh_fitting import fit
+
+    path, key = job.folder / MESH, job.mesh_key
+    mesh = find_mesh(path, key)
+    if mesh is None:
+        cutting = job.teacher_settings.cutting
+        mesh = fit(teacher, key, job.speech.spoken, settings, cutting, job.lips)
+        atomic_write(path, mesh.to_bytes())
+    return MeshTeacher(teacher, mesh)

@@ -18,6 +18,7 @@ from exporters.bundle.folder import CARD, GOLDEN, SIGNATURE, STAMP, model_files
 from exporters.bundle.golden import read as read_golden
 from exporters.bundle.sums import SUMS
 from exporters.files import describe_file, write_atomically
+from exporters.mesh import MESH, read_mesh
 from exporters.requirements import require
 from exporters.signature import Signature, latency_in_words
 
@@ -80,6 +81,7 @@ def write_card(folder: Path, facts: CardFacts) -> Path:
         models={target: path.name for path, target in models.items()},
         waits=latency_in_words(signature.future_ms, signature.smoothing_ms),
         smoothed=_offsets(signature),
+        mesh=read_mesh(folder / MESH).facts if (folder / MESH).exists() else None,
     )
     write_atomically(folder / CARD, text.encode())
     return folder / CARD

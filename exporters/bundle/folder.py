@@ -3,6 +3,7 @@
 model.onnx  model.tflite ...   those that were asked for, `model` with a target's suffix
 signature.json                 what a client must know; every model file carries the same
 golden.npz                     windows, and the rig expected of them
+mesh.npz                       what turns the rig into vertices, where it has coefficients of a mesh
 README.md                      the card
 SHA256SUMS                     over all of these
 """
@@ -16,6 +17,7 @@ from exporters.bundle.golden import read as read_golden
 from exporters.bundle.sums import SUMS, check_sums, visible_files, write_sums
 from exporters.checks import Check, Outcome, Status
 from exporters.errors import MissingToolError, ModelFileError
+from exporters.mesh import MESH, check_mesh
 from exporters.runtime import Runtime
 from exporters.signature import Signature
 from exporters.structure import Structure, judge_structure
@@ -39,7 +41,7 @@ def check_bundle(
 ) -> tuple[Check, ...]:
     """Ask a bundle all that can be asked of its files alone; torch only where a target needs it.
 
-    Of every model file, or of those of the targets if some are named: its structure, and its golden
+    Of a mesh: whether it fits the rig. Of every model file, or of those of the targets if some are named: its structure, and its golden
     windows in every runtime that there is. A runtime that cannot run here is "not run", and the detail says
     why. Raises ModelFileError for a bundle that is damaged: a file that is missing, unreadable,
     different from its checksum, unknown, or contradicts the signature; ValueError for a target that
@@ -53,6 +55,9 @@ def check_bundle(
             file=SUMS, what=CHECKSUMS, status="passed", detail=f"{listed} files as they are listed"
         )
     ]
+    if (folder / MESH).exists():
+        outcome = check_mesh(folder / MESH, signature)
+        checks.append(Check(file=MESH, what="mesh", status=outcome.status, detail=outcome.detail))
     for path, target in model_files(folder, targets).items():
         checks += _checks(path, load_target(target), signature, golden, threads)
     return tuple(checks)

@@ -5,9 +5,7 @@ PyTorch is needed to make them, and never again.
 
 import io
 import math
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from exporters.checks import Outcome
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
+from exporters.files import UNREADABLE_ARRAYS
 from exporters.parity import probe_windows
 from exporters.runtime import Codes, Floats, Runtime, check_audio
 from exporters.signature import Signature
@@ -31,21 +30,6 @@ SPEECH = "speech"
 # From a quiet room to speech close by, as the root mean square below full scale.
 _NOISE_DB = (-70, -60, -50, -40, -30, -20, -10)
 _ARRAYS, _ARRAYS_OF_CODES = {"audio", "rig", "kinds", "max_abs"}, {"codes", "max_lsb"}
-# Whatever NumPy and zipfile raise for bytes that are no archive of arrays, or no longer are.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +140,7 @@ def read(path: Path) -> Golden:
                 codes=stored["codes"] if integers else None,
                 max_lsb=int(stored["max_lsb"]) if integers else None,
             )
-    except _UNREADABLE as error:
+    except UNREADABLE_ARRAYS as error:
         reason = " ".join(str(error).split()) or "it ends too early"
         raise ModelFileError(
             f"{path} does not hold golden windows that can be read ({type(error).__name__}: "

@@ -15,6 +15,7 @@ from exporters import records
 from exporters.benchmark import Latency
 from exporters.checks import Check, Status
 from exporters.errors import ModelFileError
+from exporters.mesh import MeshFacts
 from exporters.parity import ParityResult
 from exporters.report.chain import Hop, Measurements
 from exporters.report.compression import Pruning, Quantization
@@ -48,6 +49,8 @@ class Teacher:
     """Its parameters, if they can be counted."""
     frame_rate_hz: float
     """Frames of animation in one second."""
+    mesh: MeshFacts | None = None
+    """How its vertices became coefficients, or null for a rig."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,8 @@ class Tier:
     algorithmic_latency_ms: float | None
     """Milliseconds that a pose waits at least for future audio and smoothing, or null."""
     against_teacher: Measurements
-    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, lag_ms, ..."""
+    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, lag_ms, ...; of
+    a mesh also vertex_error and lip_vertex_error, in its own units."""
     against_truth: Measurements
     """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), ..."""
     by_region: Parts

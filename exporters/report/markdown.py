@@ -21,6 +21,8 @@ _HEADERS = {
     "closure_precision": "closure precision",
     "closure_recall": "closure recall",
     "lag_ms": "lag (ms)",
+    "vertex_error": "vertices off (RMS, mesh units)",
+    "lip_vertex_error": "farthest lip vertex off (mean, mesh units)",
     "pbm": "lips closed on /p b m/",
     "false_closures": "lips shut on vowels",
     "stillness": "movement on silence (1/s)",
