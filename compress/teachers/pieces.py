@@ -123,11 +123,14 @@ def _animate(teacher: Teacher, samples: Floats, paths: Sequence[Path]) -> Floats
         up, down = teacher.sample_rate_hz // common, SAMPLE_RATE // common
         samples = resample_poly(samples, up, down, axis=1)
     audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
-    curves = np.asarray(teacher.animate(audio).numpy(), np.float32)
+    more = f" and {len(paths) - 1} clips of its length" if len(paths) > 1 else ""
+    try:
+        curves = np.asarray(teacher.animate(audio).numpy(), np.float32)
+    except TeacherError as error:
+        raise TeacherError(f"{error} It was given {seconds:.2f} s of {paths[0]}{more}.") from error
     frames, controls = seconds * teacher.rate_hz, len(teacher.controls)
     fits = curves.ndim == 3 and curves.shape[::2] == (len(paths), controls)
     if not fits or abs(curves.shape[1] - frames) > FRAMES_OFF:
-        more = f" and {len(paths) - 1} clips of its length" if len(paths) > 1 else ""
         raise TeacherError(
             f"The teacher gave curves of shape {list(curves.shape)} for {seconds:.2f} s of "
             f"{paths[0]}{more}; expected about [{len(paths)}, {frames:.0f}, {controls}] from its "
