@@ -1,0 +1,195 @@
+"""ONNX programs as teachers: a ``.onnx`` file in ONNX Runtime, on the CPU. They run no code of theirs."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.assets import resolve
+from compress.errors import TeacherError
+from compress.teachers import Description, Found, Opening, Port, Teacher
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+Array = NDArray[Any]
+
+# Operators that ONNX Runtime has itself.
+_OWN = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"}
+
+
+def find(name: str, base: Path) -> Found | None:
+    """A ``.onnx`` file, and those that hold weights for it."""
+    path = resolve(name, base)
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        return None
+    try:
+        model = _read(path)
+    except TeacherError:
+        return Found(path, (path,))  # damaged, as opening it says
+    places = {_location(t) for t in _tensors(model.graph)} - {None}
+    return Found(path, (path, *(path.parent / str(place) for place in sorted(map(str, places)))))
+
+
+def open_checkpoint(path: Path, opening: Opening) -> Teacher:
+    """The program with the recipe's interface; `trust` is not asked.
+
+    Raises `TeacherError` for a file that is damaged, needs operators that ONNX Runtime lacks, or
+    does not fit the interface.
+    """
+    from compress.teachers.program import Program, ProgramTeacher
+
+    model = _read(path)
+    session = _session(path, model)
+    outputs = [port.name for port in _ports(model.graph.output)]
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+
+    program = Program(
+        str(path),
+        f"{path.name}, an ONNX program",
+        _parameters(model),
+        _inputs(model),
+        tuple(_ports(model.graph.output)),
+        run,
+    )
+    return ProgramTeacher(program, opening)
+
+
+def describe(path: Path) -> Description:
+    """What the graph says: inputs, outputs, weights and opset."""
+    model = _read(path)
+    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+    facts = {"opset": ", ".join(f"{domain} {number}" for domain, number in sorted(opsets.items()))}
+    if model.producer_name:
+        facts["made by"] = f"{model.producer_name} {model.producer_version}".strip()
+    return Description(
+        kind="an ONNX program",
+        parameters=_parameters(model),
+        trust=False,
+        interface=True,
+        inputs=_inputs(model),
+        outputs=tuple(_ports(model.graph.output)),
+        facts=facts,
+    )
+
+
+def _read(path: Path) -> "ModelProto":
+    """The file's proto without weights that lie in other files."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise TeacherError(
+            f"{path} cannot be read as ONNX ({error}). It may be truncated: copy it again."
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise TeacherError(
+            f"{path} cannot be read as ONNX: it holds no graph. It may be truncated: copy it again."
+        )
+    return model
+
+
+def _tensors(graph: "GraphProto") -> Iterator["TensorProto"]:
+    """Every tensor that is stored in a graph and in the graphs of its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from [attribute.t] if attribute.HasField("t") else []
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _location(tensor: "TensorProto") -> str | None:
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), None)
+
+
+def _parameters(model: "ModelProto") -> int:
+    """Numbers in initializers; what a graph computes from constants is no weight."""
+    return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
+
+
+def _inputs(model: "ModelProto") -> tuple[Port, ...]:
+    """In old files weights are inputs too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return tuple(port for port in _ports(model.graph.input) if port.name not in weights)
+
+
+def _ports(values: "Any") -> Iterator[Port]:
+    for value in values:
+        if value.type.HasField("tensor_type"):
+            yield Port(value.name, _dtype(value), _shape(value))
+
+
+def _dtype(value: "ValueInfoProto") -> str:
+    from onnx import helper
+
+    number = value.type.tensor_type.elem_type
+    try:
+        return str(helper.tensor_dtype_to_np_dtype(number))
+    except KeyError:
+        return f"of type {number}"
+
+
+def _shape(value: "ValueInfoProto") -> tuple[int | str, ...] | None:
+    """A dimension is a number, a name, or ``?``; some tools write −1 for any number."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor.shape.dim
+    )
+
+
+def _session(path: Path, model: "ModelProto") -> "onnxruntime.InferenceSession":
+    import onnxruntime
+    import torch
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    # With the threads of the recipe and no others: sums depend on how they are shared out.
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised; a log line would say it twice
+    refusals = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    except refusals as error:
+        said = " ".join(str(error).split())[:400]
+        foreign = sorted({f"{node.domain}.{node.op_type}" for node in _foreign(model)})
+        if foreign:
+            raise TeacherError(
+                f"{path} needs the operators {', '.join(foreign[:4])}, which ONNX Runtime "
+                f"{onnxruntime.__version__} does not have ({said}). Export the program with "
+                f"standard operators, or write it as TorchScript, .pt2 or Python."
+            ) from error
+        raise TeacherError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot open {path}: {said}. Are the files with "
+            f"its weights beside it, and whole?"
+        ) from error
+
+
+def _foreign(model: "ModelProto") -> Iterator["NodeProto"]:
+    """Nodes of a domain that neither ONNX Runtime nor the file itself defines."""
+    known = _OWN | {function.domain for function in model.functions}
+    graphs = [model.graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if node.domain not in known:
+                yield node
+            for attribute in node.attribute:
+                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
