@@ -5,26 +5,66 @@ arXiv:2410.15608. A convolutional stem (total stride 384 samples), then pre-norm
 with rotary positions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIDE = 64 * 3 * 2
-# Centre of the first frame's receptive field: 63 of conv1, 3 × 64 of conv2, 1 × 192 of conv3.
-FIRST_CENTRE = 63 + 3 * 64 + 1 * 192
-MIN_SAMPLES = 127 + 6 * 64 + 2 * 192
+from compress.teachers.encoders import check_counts, receptive_field
+
+_KERNELS, _STRIDES = (127, 7, 3), (64, 3, 2)
 
 
 @dataclass(frozen=True)
 class MoonshineConfig:
-    """Sizes of the encoder; the defaults are Moonshine tiny's."""
+    """Sizes of the encoder; the defaults are Moonshine tiny's. Raises `ValueError` for impossible
+    ones.
+    """
 
     dim: int = 288
     layers: int = 6
     heads: int = 8
     rotary_dim: int = 32
+
+    name: ClassVar[str] = "moonshine"
+    least_samples: ClassVar[int] = receptive_field(_KERNELS, _STRIDES)[0]
+    stride: ClassVar[int] = receptive_field(_KERNELS, _STRIDES)[1]
+    first_centre: ClassVar[float] = (least_samples - 1) / 2
+
+    def __post_init__(self) -> None:
+        for name, size in self.to_json().items():
+            check_counts(name, size)
+        if self.dim % self.heads or self.rotary_dim > self.dim // self.heads:
+            raise ValueError(
+                f"a dim of {self.dim} does not divide into {self.heads} heads that hold "
+                f"{self.rotary_dim} rotary channels"
+            )
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    def build(self) -> "MoonshineEncoder":
+        return MoonshineEncoder(self)
+
+    def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(state)
+
+
+def read_encoder(fields: Mapping[str, Any]) -> MoonshineConfig:
+    """The encoder that an `encoder_config` says."""
+    return MoonshineConfig(**fields)
+
+
+def pretrained_fields(
+    config: Mapping[str, object], preprocessor: Mapping[str, object]
+) -> dict[str, object]:
+    """Hugging Face's folder has the decoder too, and rotates other channels."""
+    raise ValueError(
+        "encoder moonshine has its weights beside the head; expected no encoder_weights"
+    )
 
 
 class _Attention(nn.Module):
@@ -86,9 +126,9 @@ class MoonshineEncoder(nn.Module):
 
     def __init__(self, config: MoonshineConfig) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(1, config.dim, 127, 64, bias=False)
-        self.conv2 = nn.Conv1d(config.dim, 2 * config.dim, 7, 3)
-        self.conv3 = nn.Conv1d(2 * config.dim, config.dim, 3, 2)
+        self.conv1 = nn.Conv1d(1, config.dim, _KERNELS[0], _STRIDES[0], bias=False)
+        self.conv2 = nn.Conv1d(config.dim, 2 * config.dim, _KERNELS[1], _STRIDES[1])
+        self.conv3 = nn.Conv1d(2 * config.dim, config.dim, _KERNELS[2], _STRIDES[2])
         self.group_norm = nn.GroupNorm(1, config.dim, eps=1e-5)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.register_buffer("inverse_frequencies", torch.zeros(config.rotary_dim // 2))

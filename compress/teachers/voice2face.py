@@ -1,27 +1,24 @@
 """Voice2Face, the paper's teacher: speech encoder, mesh generator, Mesh2Rig.
 
 Raw audio → encoder → mesh generator (CNN → LSTM → FC) → Mesh2Rig (FC) → rig curves. D. Han et al.,
-*Tiny is not small enough*, 2025, arXiv:2507.18352. A checkpoint is ``model.safetensors`` with its
-``config.json`` beside it, which `reference` reads.
+*Tiny is not small enough*, 2025, arXiv:2507.18352. The paper's encoder is HuBERT; that of the demo
+is Moonshine. `save_checkpoint` writes what `reference` reads.
 """
 
+import json
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from compress.teachers.moonshine import (
-    FIRST_CENTRE,
-    MIN_SAMPLES,
-    STRIDE,
-    MoonshineConfig,
-    MoonshineEncoder,
-)
+from compress.store import atomic_write
+from compress.teachers.encoders import SAMPLE_RATE_HZ, EncoderConfig, check_counts
+from compress.teachers.moonshine import MoonshineConfig
 from compress.teachers.reference import FORMAT, VERSION
-
-SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,10 @@ class HeadConfig:
 class Voice2FaceConfig:
     """Everything but the weights.
 
-    `driven` are the controls predicted; each other control keeps its value in `constants`. Raises
-    `ValueError` for values that cannot be.
+    `driven` are the controls predicted; each other control keeps its value in `constants`.
+    `encoder_weights` says where those of the encoder lie, if not beside the head's: a Hugging Face
+    folder, relative to the checkpoint's, or ``hub:OWNER/NAME@REVISION``. Raises `ValueError` for
+    values that cannot be.
     """
 
     controls: tuple[str, ...]
@@ -49,8 +48,8 @@ class Voice2FaceConfig:
     rate_hz: float
     head: HeadConfig
     limits: tuple[float, float] = (0.0, 1.0)
-    encoder: str = "moonshine"
-    encoder_config: MoonshineConfig = field(default_factory=MoonshineConfig)
+    encoder_config: EncoderConfig = field(default_factory=MoonshineConfig)
+    encoder_weights: str | None = None
 
     def __post_init__(self) -> None:
         if unknown := ({*self.driven, *self.constants} - set(self.controls)):
@@ -75,18 +74,26 @@ class Voice2FaceConfig:
             )
         if not 0 <= self.head.dropout < 1:
             raise ValueError(f"head.dropout is {self.head.dropout}, expected 0 to 1")
-        sizes = {**asdict(self.head), **asdict(self.encoder_config)}
-        for name in ("hidden", "lstm", "mesh", "dim", "layers", "heads", "rotary_dim"):
-            if type(sizes[name]) is not int or sizes[name] < 1:
-                raise ValueError(f"{name} is {sizes[name]!r}, expected a number above 0")
-        if sizes["dim"] % sizes["heads"] or sizes["rotary_dim"] > sizes["dim"] // sizes["heads"]:
-            raise ValueError(
-                f"a dim of {sizes['dim']} does not divide into {sizes['heads']} heads that hold "
-                f"{sizes['rotary_dim']} rotary channels"
-            )
+        for name in ("hidden", "lstm", "mesh"):
+            check_counts(name, getattr(self.head, name))
 
     def to_json(self) -> dict[str, object]:
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        elsewhere = (
+            {} if self.encoder_weights is None else {"encoder_weights": self.encoder_weights}
+        )
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "controls": self.controls,
+            "driven": self.driven,
+            "constants": self.constants,
+            "rate_hz": self.rate_hz,
+            "head": asdict(self.head),
+            "limits": self.limits,
+            "encoder": self.encoder_config.name,
+            "encoder_config": self.encoder_config.to_json(),
+            **elsewhere,
+        }
 
 
 class Voice2FaceHead(nn.Module):
@@ -140,9 +147,10 @@ def _interpolate(x: Tensor, position: Tensor) -> Tensor:
     return take(before) * (1 - share) + take(after) * share
 
 
-def frame_positions(frames: int, rate_hz: float) -> Tensor:
+def frame_positions(frames: int, rate_hz: float, encoder: EncoderConfig) -> Tensor:
     """Where the frames at times i / rate_hz lie among the encoder's frames, float32 `[frames]`."""
-    return (torch.arange(frames) / rate_hz * SAMPLE_RATE_HZ - FIRST_CENTRE) / STRIDE
+    samples = torch.arange(frames) / rate_hz * SAMPLE_RATE_HZ
+    return (samples - encoder.first_centre) / encoder.stride
 
 
 class Voice2Face(nn.Module):
@@ -156,7 +164,7 @@ class Voice2Face(nn.Module):
         super().__init__()
         self.config = config
         self.controls, self.rate_hz, self.limits = config.controls, config.rate_hz, config.limits
-        self.encoder = MoonshineEncoder(config.encoder_config)
+        self.encoder = config.encoder_config.build()
         self.head = Voice2FaceHead(config.head, config.encoder_config.dim, len(config.driven))
         self._driven = [config.controls.index(name) for name in config.driven]
         rest = torch.tensor([config.constants.get(name, 0.0) for name in config.controls])
@@ -165,7 +173,7 @@ class Voice2Face(nn.Module):
     @property
     def description(self) -> str:
         return (
-            f"Voice2Face: {self.config.encoder} encoder, mesh generator (CNN, BiLSTM, FC) and "
+            f"Voice2Face: {self.config.encoder_config.name} encoder, mesh generator (CNN, BiLSTM, FC) and "
             f"Mesh2Rig (FC)."
         )
 
@@ -182,15 +190,34 @@ class Voice2Face(nn.Module):
         """
         batch, samples = audio.shape
         frames = math.ceil(samples * self.rate_hz / SAMPLE_RATE_HZ)
+        encoder = self.config.encoder_config
         # The stem needs one full receptive field; a shorter clip is followed by silence.
-        padded = F.pad(audio, (0, max(0, MIN_SAMPLES - samples)))
+        padded = F.pad(audio, (0, max(0, encoder.least_samples - samples)))
         features = self.encode(padded)
-        position = frame_positions(frames, self.rate_hz).to(audio.device).expand(batch, -1)
+        position = frame_positions(frames, self.rate_hz, encoder).to(audio.device)
         curves = self._rest.repeat(batch, frames, 1)
-        curves[..., self._driven] = self.head(features, position).clamp(*self.limits)
+        curves[..., self._driven] = self.head(features, position.expand(batch, -1)).clamp(
+            *self.limits
+        )
         return curves
 
     def encode(self, audio: Tensor) -> Tensor:
         """What the head reads: `[batch, samples]` → `[batch, layers, frames, dim]`."""
         outputs = self.encoder(audio)
         return torch.stack([outputs[layer] for layer in self.config.head.encoder_layers], 1)
+
+
+def save_checkpoint(teacher: Voice2Face, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Writes the folder that a recipe names as its teacher: weights of `dtype` and their config.
+
+    Where the config names `encoder_weights`, relative to `folder`, the head alone is written.
+    Raises `StorageError` where that cannot be.
+    """
+    prefix = "" if teacher.config.encoder_weights is None else "head."
+    state = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for name, value in teacher.state_dict().items()
+        if name.startswith(prefix)
+    }
+    atomic_write(folder / "model.safetensors", save(state))
+    atomic_write(folder / "config.json", json.dumps(teacher.config.to_json(), indent=1) + "\n")

@@ -9,7 +9,6 @@ import torch
 
 from compress import metrics
 from compress.rig import ARKIT
-from compress.teachers.moonshine import MIN_SAMPLES
 from compress.teachers.voice2face import Voice2Face, frame_positions
 from compress.visemes import INDEX, bilabials, clear_vowels, curves
 from recipes.build.dataset import LabelledClip
@@ -33,11 +32,12 @@ class Example:
         for segment in clip.segments:
             viseme[(time_s >= segment.start) & (time_s < segment.end)] = INDEX[segment.viseme]
         self.viseme = viseme
+        encoder = teacher.config.encoder_config
         audio = torch.from_numpy(clip.audio)[None]
-        audio = torch.nn.functional.pad(audio, (0, max(0, MIN_SAMPLES - audio.shape[1])))
+        audio = torch.nn.functional.pad(audio, (0, max(0, encoder.least_samples - audio.shape[1])))
         with torch.inference_mode():
             self.features = teacher.encode(audio)[0].half()
-        self.positions = frame_positions(frames, RATE_HZ)
+        self.positions = frame_positions(frames, RATE_HZ, encoder)
 
 
 def made_ready(clips: Sequence[LabelledClip], teacher: Voice2Face) -> list[Example]:

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save as save_tensors
 
 from compress.rig import ARKIT
-from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
+from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig, save_checkpoint
 from compress.visemes import INDEX, Segment, curves
 from recipes.build.dataset import LabelledClip, real_clips, synthetic_clips, varied
 from recipes.build.examples import RATE_HZ, Example, judged, made_ready
@@ -133,13 +132,6 @@ def train(
     return curve
 
 
-def save(teacher: Voice2Face, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.half().contiguous() for name, value in teacher.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(save_tensors(state))
-    (folder / "config.json").write_text(json.dumps(teacher.config.to_json(), indent=1) + "\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -157,7 +149,7 @@ def main() -> None:
     minutes = sum(e.clip.seconds for e in training) / 60
     print(f"{len(training)} clips, {minutes:.1f} min, at {time.time() - began:.0f} s", flush=True)
     curve = train(teacher, training, heldout)
-    save(teacher, ASSET)
+    save_checkpoint(teacher, ASSET, torch.float16)
     log = {
         "clips": len(training),
         "minutes": round(minutes, 1),

@@ -1,6 +1,5 @@
 """Finding and opening a teacher: its key, and what is never opened."""
 
-import json
 import os
 import pickle
 from pathlib import Path
@@ -8,22 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from compress.errors import InputError, TeacherError
 from compress.recipe_teacher import TeacherSettings
 from compress.teachers.guarded import Guarded
 from compress.teachers.loading import TeacherFile, find_teacher, open_teacher
-from compress.teachers.voice2face import Voice2Face
+from compress.teachers.voice2face import Voice2Face, save_checkpoint
 
 
 @pytest.fixture
 def folder(tiny_voice2face: Voice2Face, tmp_path: Path) -> Path:
-    folder = tmp_path / "teacher"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(tiny_voice2face.config.to_json()), "utf-8")
-    save_file(tiny_voice2face.state_dict(), folder / "model.safetensors")
-    return folder
+    save_checkpoint(tiny_voice2face, tmp_path / "teacher")
+    return tmp_path / "teacher"
 
 
 def opened(file: TeacherFile, **settings: Any) -> Guarded:

@@ -5,19 +5,21 @@ import pytest
 import torch
 
 from compress.teachers.moonshine import (
-    FIRST_CENTRE,
-    MIN_SAMPLES,
-    STRIDE,
     MoonshineConfig,
     MoonshineEncoder,
     _rotate,
+    pretrained_fields,
+    read_encoder,
 )
+
+CONFIG = MoonshineConfig(dim=16, layers=2, heads=2, rotary_dim=4)
+MIN_SAMPLES, STRIDE = CONFIG.least_samples, CONFIG.stride
 
 
 @pytest.fixture
 def encoder() -> MoonshineEncoder:
     torch.manual_seed(2)
-    encoder = MoonshineEncoder(MoonshineConfig(dim=16, layers=2, heads=2, rotary_dim=4)).eval()
+    encoder = CONFIG.build().eval()
     encoder.inverse_frequencies.copy_(torch.tensor([1.0, 0.1]))
     return encoder
 
@@ -39,7 +41,7 @@ def test_the_first_frame_is_centred_where_the_teacher_believes(encoder: Moonshin
     assert audio.grad is not None
     seen = audio.grad[0].nonzero()[:, 0]
     assert (int(seen.min()), int(seen.max())) == (0, MIN_SAMPLES - 1)
-    assert (MIN_SAMPLES - 1) / 2 == FIRST_CENTRE
+    assert (MIN_SAMPLES - 1) / 2 == CONFIG.first_centre == 447, "63 + 3 · 64 + 1 · 192"
 
 
 def test_rotary_positions_turn_pairs_of_channels() -> None:
@@ -65,3 +67,13 @@ def test_equal_lengths_can_be_batched_and_padding_is_heard(encoder: MoonshineEnc
         torch.testing.assert_close(together[i], encoder(audio[i : i + 1])[-1][0], atol=1e-5, rtol=0)
     padded = torch.nn.functional.pad(audio[:1], (0, 4000))
     assert not torch.allclose(encoder(padded)[-1][0, :15], together[0, :15], atol=1e-3)
+
+
+def test_the_config_comes_back() -> None:
+    assert read_encoder(CONFIG.to_json()) == CONFIG
+    assert read_encoder({}) == MoonshineConfig(dim=288, layers=6, heads=8, rotary_dim=32)
+
+
+def test_no_hugging_face_folder_is_read() -> None:
+    with pytest.raises(ValueError, match="no encoder_weights"):
+        pretrained_fields({"model_type": "moonshine"}, {})

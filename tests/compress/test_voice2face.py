@@ -9,22 +9,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Opening, voice2face
+from compress.teachers.moonshine import MoonshineConfig
 from compress.teachers.reference import find, open_checkpoint
-from compress.teachers.voice2face import Voice2Face, frame_positions
-
-
-def save(teacher: Voice2Face, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(teacher.config.to_json()), "utf-8")
-    save_file(teacher.state_dict(), folder / "model.safetensors")
-    return folder
+from compress.teachers.voice2face import Voice2Face, frame_positions, save_checkpoint
 
 
 @pytest.fixture
 def folder(tiny_voice2face: Voice2Face, tmp_path: Path) -> Path:
-    return save(tiny_voice2face, tmp_path / "teacher")
+    save_checkpoint(tiny_voice2face, tmp_path / "teacher")
+    return tmp_path / "teacher"
 
 
 AUDIO = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32))
@@ -65,7 +61,7 @@ def test_a_clip_shorter_than_the_encoder_sees_has_frames(tiny_voice2face: Voice2
 
 def test_frames_lie_among_the_encoders_frames() -> None:
     """The encoder's first frame is centred on sample 447, and they come every 384 samples."""
-    position = frame_positions(4, 30.0)
+    position = frame_positions(4, 30.0, MoonshineConfig())
     expected = [(round(i * 16_000 / 30, 6) - 447) / 384 for i in range(4)]
     np.testing.assert_allclose(position.numpy(), expected, rtol=1e-5)
 
@@ -84,7 +80,7 @@ def test_other_files_are_not_of_this_format(tmp_path: Path, folder: Path) -> Non
     assert find("nothing", tmp_path) is None
     assert find(".", tmp_path) is None
     assert find("config.json", folder) is None
-    (folder / "config.json").write_text('{"model_type": "hubert"}')
+    (folder / "config.json").write_text('{"model_type": "wav2vec2"}')
     assert find(".", folder) is None
     (folder / "config.json").unlink()
     assert find("model.safetensors", folder) is None
@@ -149,7 +145,10 @@ def change(folder: Path, **fields: Any) -> None:
         ({"surprise": 1}, "surprise"),
         ({"head__surprise": 1}, "surprise"),
         ({"version": 2}, "found version 2 .* expected version 1"),
-        ({"encoder": "hubert"}, "encoder 'hubert', .* 'moonshine'"),
+        ({"encoder": "wavlm"}, "encoder 'wavlm', .* 'hubert' or 'moonshine'"),
+        ({"encoder": "voice2face"}, "encoder 'voice2face'"),
+        ({"encoder": "hubert"}, "encoder_config has dim, heads, layers, rotary_dim"),
+        ({"encoder_weights": "hubert"}, "no complete Hugging Face folder .* found nothing"),
         ({"driven": ["smile"]}, "controls lacks smile"),
         ({"driven": []}, "driven is empty"),
         ({"driven": ["jawOpen", "jawOpen"]}, "names one twice"),
@@ -173,6 +172,20 @@ def test_a_config_that_cannot_be_is_refused(
     with pytest.raises(TeacherError, match=message):
         open_checkpoint(folder, Opening())
     refused(folder)
+
+
+def test_a_folder_without_weights_is_told_what_it_lacks(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    assert find(".", folder) is not None
+    assert "has no weights beside it. Expected model.safetensors" in refused(folder)
+
+
+def test_the_demo_is_written_as_it_is_read(tmp_path: Path) -> None:
+    """Byte for byte, weights in half precision: no release of lipstill may change its hash."""
+    demo = resolve("builtin:voice2face-demo", tmp_path)
+    save_checkpoint(open_checkpoint(demo, Opening()), tmp_path, torch.float16)
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (demo / name).read_bytes()
 
 
 def test_a_config_that_is_no_json_is_refused(folder: Path) -> None:
