@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["HOP", "HOP_RATE", "SAMPLE_RATE", "Clip", "Skipped", "Speech", "read", "scan"]
+__all__ = ["HOP", "HOP_RATE", "SAMPLE_RATE", "Clip", "Skipped", "Speech", "excerpt", "read", "scan"]
 
 SAMPLE_RATE = 16_000  # Hz
 HOP = 256  # samples: the grid of frames on which students are trained
@@ -136,6 +136,28 @@ def scan(
     if not clips or len(skipped) > max_bad_share * len(results):
         raise AudioError(_too_many(skipped, len(results), max_bad_share))
     return Speech(tuple(clips), tuple(skipped))
+
+
+def excerpt(folders: Sequence[Path], seconds: float) -> "NDArray[np.float32]":
+    """The first usable clips below `folders`, one after the other, float32 [samples] at 16 kHz.
+
+    As many as make so many seconds, and no more, or all that there are. Reads no further. Raises
+    AudioError when a folder is missing, or when no clip can be used.
+    """
+    import numpy as np
+
+    found: list[NDArray[np.float32]] = []
+    wanted, reasons = round(seconds * SAMPLE_RATE), []
+    for path in (path for folder in folders for path in _audio_files(folder)):
+        if sum(map(len, found)) >= wanted:
+            break
+        try:
+            found.append(read(path))
+        except BadAudio as error:
+            reasons.append(str(error))
+    if not found:
+        raise AudioError(f"No audio can be used: {'; '.join(reasons[:3])}.")
+    return np.concatenate(found)[:wanted]
 
 
 def _audio_files(folder: Path) -> Iterator[Path]:

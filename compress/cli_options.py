@@ -23,3 +23,12 @@ Student = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Load a teacher that could run code; as teacher.trust=true does."),
+]
+
+
+def trusting(trust: bool) -> list[str]:
+    """What ``--trust`` means, as overrides of a recipe."""
+    return ["teacher.trust=true"] if trust else []

@@ -1,6 +1,7 @@
 """What is this file? A teacher checkpoint, a student, a model file or a run, in a few facts."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,18 @@ from exporters.signature import Signature, latency_in_words
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFCConfig
     from compress.students.integers import Quantization
+    from compress.teachers import Port
 
 Facts = dict[str, str]
 
+# The fact that is a whole recipe, to fill in.
+RECIPE = "recipe"
+MODULE_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
 EXPECTED = (
     "Expected a run folder, a student folder (it has student.json), a model file or the folder of "
-    "one (it has signature.json), or a teacher checkpoint (a folder or a .safetensors file with "
-    "config.json)."
+    "one (it has signature.json), or a teacher (a folder or a .safetensors file with config.json, "
+    "a program: .onnx, .pt2, TorchScript; or MODULE:FUNCTION)."
 )
 
 
@@ -27,6 +33,8 @@ def inspect(path: Path) -> Facts:
 
     Raises `InputError` for what lipstill does not know.
     """
+    if MODULE_FUNCTION.fullmatch(path.name) and not path.exists():
+        return _teacher(path.name, path.parent)
     if not path.exists():
         raise InputError(f"{path} does not exist. {EXPECTED}")
     if (path / "run.json").is_file():
@@ -39,7 +47,7 @@ def inspect(path: Path) -> Facts:
         return _bundle(path)
     if path.is_dir() and not (path / "config.json").is_file():  # before all in it is read
         raise InputError(f"{path} is a folder that lipstill does not know. {EXPECTED}")
-    return _teacher(path)
+    return _teacher(path.name, path.parent)
 
 
 def _run(path: Path) -> Facts:
@@ -149,18 +157,28 @@ def _promises(signature: Signature) -> Facts:
     }
 
 
-def _teacher(path: Path) -> Facts:
+def _teacher(name: str, base: Path) -> Facts:
+    """What a checkpoint says of itself, and a recipe for it; nothing that it holds is run."""
+    from compress.recipe_stub import recipe_stub
     from compress.teachers.loading import describe, find_teacher
 
-    file = find_teacher(str(path.absolute()), path.parent)
+    file = find_teacher(name, base)
     found = describe(file)
-    return {
-        "is": found.kind,
-        **found.facts,
+    facts = {"is": found.kind, **found.facts}
+    for what, ports in (("inputs", found.inputs), ("outputs", found.outputs)):
+        if ports:
+            facts[what] = "; ".join(f"{port.name} {_shape(port)}" for port in ports)
+    return facts | {
         "parameters": "not known" if found.parameters is None else f"{found.parameters:,}",
         "bytes": f"{file.bytes:,}",
         "hash": file.hash,
+        "trust": "needed: it can run code (--trust)" if found.trust else "not needed",
+        RECIPE: recipe_stub(name, found),
     }
+
+
+def _shape(port: "Port") -> str:
+    return f"{port.dtype} {'of a shape not stated' if port.shape is None else list(port.shape)}"
 
 
 def _model_suffixes() -> set[str]:

@@ -16,7 +16,16 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from compress.errors import RecipeError
-from compress.recipe_mistakes import distinct, emptied, explain, nearest, one_of, show, words
+from compress.recipe_mistakes import (
+    blanks,
+    distinct,
+    emptied,
+    explain,
+    nearest,
+    one_of,
+    show,
+    words,
+)
 from compress.recipe_section import (
     Count,
     Name,
@@ -242,6 +251,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = _locate(source)
     tree = _read(path, source)
     mistakes = [mistake for text in overrides if (mistake := override(tree, text))]
+    if blank := list(blanks(tree)):  # in the place of a number it would be said twice
+        raise RecipeError(source, mistakes + blank)
     try:
         recipe = Recipe.model_validate(frozen(tree))
     except ValidationError as error:
@@ -254,10 +265,15 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of the resolved recipe, 64 hexadecimal digits; the same wherever its file lies and
-    however it is laid out.
+    """SHA-256 of the resolved recipe, 64 hexadecimal digits.
+
+    The same wherever its file lies and however it is laid out, and whether a teacher is trusted by
+    an option or in the recipe: what was allowed, and how long it may take, is no part of a result.
     """
-    return hashlib.sha256(canonical_json(recipe.model_dump(mode="json"))).hexdigest()
+    fields = recipe.model_dump(
+        mode="json", exclude={"teacher": {"trust", "download", "time_limit_s"}}
+    )
+    return hashlib.sha256(canonical_json(fields)).hexdigest()
 
 
 def recipe_schema() -> dict[str, Any]:

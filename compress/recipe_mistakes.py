@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -10,7 +10,33 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["distinct", "emptied", "explain", "nearest", "one_of", "show", "words"]
+__all__ = [
+    "BLANK",
+    "blanks",
+    "distinct",
+    "emptied",
+    "explain",
+    "nearest",
+    "one_of",
+    "show",
+    "words",
+]
+
+
+# What stands in a recipe that `lipstill inspect` wrote for what only its user can know.
+BLANK = "???"
+
+
+def blanks(tree: object, path: str = "") -> Iterator[str]:
+    """A sentence for each value that is yet to be filled in."""
+    if tree == BLANK:
+        yield f"{path}: found {BLANK}, which stands for what is yet to be filled in"
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from blanks(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(tree, list | tuple):
+        for i, value in enumerate(tree):
+            yield from blanks(value, f"{path}.{i}")
 
 
 def explain(detail: "ErrorDetails", root: type[BaseModel]) -> str:

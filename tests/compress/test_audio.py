@@ -224,3 +224,22 @@ def test_an_interrupted_scan_does_not_read_on(
     with pytest.raises(KeyboardInterrupt):
         scan([tmp_path], min_clip_s=0.5, max_bad_share=0, progress=stop)
     assert 0 < len(reads) < 60
+
+
+def test_an_excerpt_is_of_the_first_clips_that_can_be_used(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "1.wav", sine(300, 0.4))
+    write(tmp_path / "a" / "2.wav", np.zeros(8000, np.float32))
+    write(tmp_path / "b" / "1.wav", sine(500, 0.4))
+    (tmp_path / "b" / "2.wav").write_text("never read")
+    folders = [tmp_path / "a", tmp_path / "b"]
+    found = audio.excerpt(folders, 0.6)
+    assert len(found) == round(0.6 * SAMPLE_RATE)
+    np.testing.assert_array_equal(found[: round(0.4 * SAMPLE_RATE)], read(tmp_path / "a" / "1.wav"))
+    assert loudest_hz(found[round(0.4 * SAMPLE_RATE) :]) == pytest.approx(500, abs=10)
+    assert len(audio.excerpt(folders, 60.0)) == round(0.8 * SAMPLE_RATE), "all that there is"
+
+
+def test_an_excerpt_of_nothing_says_what_was_wrong(tmp_path: Path) -> None:
+    write(tmp_path / "1.wav", np.zeros(8000, np.float32))
+    with pytest.raises(AudioError, match=r"No audio can be used: .*1\.wav: silent"):
+        audio.excerpt([tmp_path], 1.0)

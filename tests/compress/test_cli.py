@@ -21,6 +21,8 @@ COMMANDS = (
         "recipe show",
         "recipe check",
         "recipe schema",
+        "teacher",
+        "teacher check",
     ),
 )
 HEAVY = ("torch", "numpy", "onnxruntime", "onnx", "soundfile")
@@ -64,11 +66,18 @@ sys.argv[1:] = ["--help"]
 
 
 def test_every_command_is_tested_for_its_help() -> None:
-    from compress.cli import app, recipe_app
+    from typer.main import get_command
 
-    names = {str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback}
-    inner = {f"recipe {c.name}" for c in recipe_app.registered_commands}
-    assert names | inner | {"recipe"} == set(COMMANDS)
+    from compress.cli import app
+
+    def names(group: Any, above: str = "") -> set[str]:
+        found = {above + name for name in group.commands}
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                found |= names(command, f"{above}{name} ")
+        return found
+
+    assert names(get_command(app)) == set(COMMANDS)
 
 
 def test_version(cli: Cli) -> None:

@@ -1,0 +1,135 @@
+"""The commands of ``lipstill`` about files that are there: to run, look at, check and report."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compress.cli_options import AsJson
+from compress.errors import UsageError
+
+files_app = typer.Typer()
+
+
+@files_app.command()
+def animate(
+    model: Annotated[
+        Path, typer.Argument(help="A model file that lipstill exported.", metavar="MODEL")
+    ],
+    audio: Annotated[
+        Path, typer.Argument(help="Speech: wav, flac, ogg, opus or mp3.", metavar="AUDIO")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Where to write; .csv (Live Link Face for ARKit rigs) or .json."
+        ),
+    ],
+    fps: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 60.0,
+) -> None:
+    """Run a model file on speech and write its rig curves."""
+    from compress import animation
+    from compress.audio import SAMPLE_RATE, read
+    from compress.store import atomic_write
+    from exporters.targets import load_target, target_of
+
+    writers = {".csv": animation.to_csv, ".json": animation.to_json}
+    if out.suffix not in writers:
+        raise UsageError(f"--out {out} ends in {out.suffix!r}; expected {' or '.join(writers)}.")
+    runtime = load_target(target_of(model)).open_runtime(model)
+    samples = read(audio)
+    driven = animation.driven_curves(
+        runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE)
+    )
+    curves = animation.whole_rig(runtime.signature, driven)
+    atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
+    typer.echo(
+        f"{len(curves)} frames, {len(runtime.signature.controls)} controls, {fps:g} fps: {out}"
+    )
+
+
+@files_app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
+    """Make a run's Markdown and pictures again from its report.json."""
+    from compress.provenance import write_sums
+    from compress.store import run_lock, storage_errors
+    from exporters.report import render
+
+    if not (run / "report" / "report.json").is_file():
+        raise UsageError(
+            f"{run} holds no report/report.json. Give a run folder that `lipstill compress` "
+            f"finished."
+        )
+    with run_lock(run), storage_errors(run):
+        files = render(run / "report")
+        write_sums(run)
+    typer.echo(f"report: {files.markdown}")
+
+
+@files_app.command()
+def inspect(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A teacher checkpoint (builtin:NAME too), a student folder, a model file or a run."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a checkpoint, a model file, a student or a run is."""
+    from compress.assets import resolve
+    from compress.inspection import RECIPE
+    from compress.inspection import inspect as describe
+
+    facts = describe(resolve(file, Path.cwd()))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    stub = facts.pop(RECIPE, None)
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {value}")
+    if stub is not None:
+        typer.echo(f"\n{stub}", nl=False)
+
+
+@files_app.command()
+def verify(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, or a folder of models from one.", metavar="RUN_OR_MODEL_DIR"
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", help="Only files of this target; may be repeated.", metavar="NAME"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", help="Write the checks as JUnit XML too.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Check model files again from the files alone: checksums, graph, golden windows, latency."""
+    from compress import verification
+    from compress.store import atomic_write
+
+    found = verification.verify(folder, target or (), hidden=as_json)
+    if junit is not None:
+        atomic_write(junit, found.to_junit())
+    typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    found.conclude()
+
+
+@files_app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what works on this machine: exporters, runtimes, devices; each is tried on a tiny network."""
+    from compress.doctor import examine
+
+    found = examine(hidden=as_json)
+    typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    found.conclude()

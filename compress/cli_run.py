@@ -1,0 +1,171 @@
+"""The commands of ``lipstill`` that run a recipe: all of it, or as far as one stage."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compress.cli_options import AsJson, DryRun, Out, RecipeName, Set, Student, Trust, trusting
+from compress.errors import GateBroken, UsageError
+
+if TYPE_CHECKING:
+    from compress.planning import Plan
+
+run_app = typer.Typer()
+
+
+@run_app.command()
+def compress(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Stop after this stage: label, distill, prune, quantize, export, verify, benchmark, "
+            "report.",
+            metavar="STAGE",
+        ),
+    ] = "report",
+    student: Student = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from teacher to report."""
+    _run(recipe, out, overrides, until, student, trust, dry_run, as_json)
+
+
+@run_app.command()
+def label(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the teacher once over all speech and keep its curves."""
+    _run(recipe, out, overrides, "label", None, trust, dry_run, as_json)
+
+
+@run_app.command()
+def distill(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the recipe's students on the teacher's curves (labels them first if need be)."""
+    _run(recipe, out, overrides, "distill", student, trust, dry_run, as_json)
+
+
+@run_app.command()
+def prune(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take channels out of the students that have a pruning section (trains them first if need be)."""
+    _run(recipe, out, overrides, "prune", student, trust, dry_run, as_json)
+
+
+@run_app.command()
+def quantize(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make int8 twins of the students that have a quantization section (trains and prunes first)."""
+    _run(recipe, out, overrides, "quantize", student, trust, dry_run, as_json)
+
+
+@run_app.command()
+def export(
+    recipe: RecipeName,
+    out: Out = None,
+    overrides: Set = None,
+    student: Student = None,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the students as model files (labels and trains first if need be)."""
+    _run(recipe, out, overrides, "export", student, trust, dry_run, as_json)
+
+
+def _run(
+    source: str,
+    out: Path | None,
+    overrides: list[str] | None,
+    until: str,
+    students: list[str] | None,
+    trust: bool,
+    dry: bool,
+    as_json: bool,
+) -> None:
+    from compress.planning import STAGES, find_inputs, plan
+    from compress.recipe import load_recipe
+
+    if until not in STAGES:
+        raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")
+    recipe = load_recipe(source, [*(overrides or ()), *trusting(trust)])
+    folder = (out or Path("artifacts") / recipe.name).absolute()
+    planned = plan(recipe, inputs := find_inputs(recipe), folder, students or ())
+    if dry:
+        _print_outlook(planned, until, as_json)
+        return
+    from compress import pipeline
+
+    try:
+        pipeline.run(recipe, inputs, planned, until, _silent if as_json else typer.echo)
+    except GateBroken:
+        _print_end(planned, until, as_json)
+        raise
+    _print_end(planned, until, as_json)
+
+
+def _silent(line: str) -> None:
+    """Say nothing: the output is for machines."""
+
+
+def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
+    folder = planned.report_folder if until == "report" else None
+    if as_json:
+        report = None if folder is None else str(folder / "report.json")
+        typer.echo(json.dumps({"run": str(planned.folder), "report": report}))
+    else:
+        if folder is None:
+            typer.echo(f"{until} is done: {planned.folder}")
+            return
+        from exporters.report import read_report
+        from exporters.report.markdown import summary
+
+        typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))
+        typer.echo(f"\nreport: {folder / 'report.md'}")
+
+
+def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:
+    rows = planned.outlook(until)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                [{"stage": stage, "what": what, "to_do": reason} for stage, what, reason in rows]
+            )
+        )
+        return
+    width = max(len(what) for _, what, _ in rows)
+    for stage, what, reason in rows:
+        typer.echo(f"{stage:<10} {what:<{width}} {'would run: ' + reason if reason else 'is done'}")
