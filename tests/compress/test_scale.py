@@ -1,0 +1,66 @@
+"""A rig of other units than blendshapes: trained alike, in a power of ten of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compress.distillation import Material, distill
+from compress.label_store import Labels
+from compress.labels import scale_of
+from compress.recipe import StudentSettings
+from compress.stages.exporting import largest_difference
+from compress.stages.training import _build
+from compress.stretches import Example, examples
+from compress.students.conv_fc import ConvFC
+
+
+@pytest.mark.parametrize(
+    ("reach", "scale"),
+    [(0.31, 1.0), (1.0, 1.0), (2.9, 1.0), (3.1, 10.0), (45.0, 100.0), (1e-3, 1e-3), (0.02, 0.01)],
+)
+def test_the_scale_is_the_power_of_ten_nearest_to_the_widest_control(
+    reach: float, scale: float
+) -> None:
+    assert scale_of(reach) == pytest.approx(scale)
+
+
+def trained(labels: Labels, settings: StudentSettings, factor: float, work: Path) -> ConvFC:
+    """A student of the labels times `factor`, told so."""
+
+    def times(clip: Example) -> Example:
+        return replace(clip, curves=clip.curves * np.float32(factor))
+
+    train = [times(clip) for clip in examples(labels, labels.side("train"))]
+    material = Material(train[:3], train[3:], labels.driven, scale=factor)
+    student, log = distill(
+        lambda: _build(settings, len(labels.driven), None, factor),
+        material,
+        settings.training,
+        7,
+        work,
+    )
+    assert np.isfinite([row["loss"] for row in log.rows]).all()
+    return student
+
+
+@pytest.mark.parametrize("factor", [1e-3, 128.0])
+def test_curves_of_other_units_are_learned_alike(
+    labels: Labels, student_settings: StudentSettings, tmp_path: Path, factor: float
+) -> None:
+    audio = torch.from_numpy(examples(labels, labels.side("train"))[0].samples)[None]
+    plain = trained(labels, student_settings, 1.0, tmp_path / "plain").animate(audio)
+    other = trained(labels, student_settings, factor, tmp_path / "other").animate(audio)
+    assert plain.std() > 0.01
+    # Gradients of the last layer are clipped and averaged in its own units: alike, not equal.
+    assert (other / factor - plain).std() < 0.05 * plain.std()
+
+
+def test_tolerances_go_with_the_scale() -> None:
+    from compress.recipe import ParitySettings
+
+    limits = ParitySettings(max_abs=1e-5)
+    assert largest_difference(limits, "fp32", None) == 1e-5
+    assert largest_difference(limits, "fp32", None, 100.0) == pytest.approx(1e-3)
