@@ -1,5 +1,8 @@
 """Meshes that move by a known rule, and a teacher that moves one."""
 
+import inspect
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -80,3 +83,17 @@ class SwellingMesh:
             2,
         )
         return torch.from_numpy(self.rest) + curves @ torch.from_numpy(self.rows)
+
+
+def write_swelling(folder: Path) -> None:
+    """A module that makes such a teacher: the checkpoint `swelling:SwellingMesh`."""
+    imports = "import numpy as np\nimport torch\nfrom torch import Tensor\n\n\n"
+    (folder / "swelling.py").write_text(imports + inspect.getsource(SwellingMesh))
+
+
+def of_swelling(recipe: str, mesh: str) -> str:
+    """A recipe with that teacher in place of its own, reduced as `mesh` says."""
+    teacher = f"{{checkpoint: swelling:SwellingMesh, trust: true, mesh: {mesh}}}"
+    changed = recipe.replace("teacher: {checkpoint: teacher}", f"teacher: {teacher}")
+    assert changed != recipe
+    return changed
