@@ -127,6 +127,8 @@ class TeacherCheck:
     def _cutting(self) -> str:
         if not self.cuts:
             return "not run: too little speech"
+        if self.repeated > EQUAL * self.scale:
+            return "not run: its curves change by themselves"
         rows = ", ".join(f"{c.overlap_s:g} s: {c.max_abs:.2g} ({c.rms:.1g})" for c in self.cuts)
         if self.suffices_s is None:
             end = (
@@ -265,7 +267,7 @@ def _breaches(found: TeacherCheck) -> Iterator[str]:
             f"the same audio gave other curves the second time, by {found.repeated:.2g}: labels "
             f"would not repeat. Is it in evaluation mode, or does it draw random numbers?"
         )
-    if found.batched is not None and found.batched > EQUAL * found.scale:
+    elif found.batched is not None and found.batched > EQUAL * found.scale:
         yield (
             f"a clip's curves depend on what it is batched with, by {found.batched:.2g}; "
             f"expected at most {EQUAL * found.scale:g}. Set teacher.interface.max_batch to 1"
@@ -276,11 +278,10 @@ def _breaches(found: TeacherCheck) -> Iterator[str]:
         low, high = found.limits
         beyond = [r for r in found.reach if r.low < low - 1e-6 or r.high > high + 1e-6]
         if beyond:
-            worst = beyond[0]
             yield (
-                f"{worst.control} goes from {worst.low:.4g} to {worst.high:.4g} and "
-                f"{len(beyond) - 1} more controls leave the limits {low:g} to {high:g} too, which "
-                f"students keep to. Widen limits, or leave them out"
+                f"{len(beyond)} of {found.controls} controls leave the limits {low:g} to {high:g}, "
+                f"which students keep to; {beyond[0].control} goes from {beyond[0].low:.4g} to "
+                f"{beyond[0].high:.4g}. Widen limits, or leave them out"
             )
 
 
