@@ -53,8 +53,10 @@ __all__ = [
 Floats = NDArray[np.float32]
 
 FORMAT = 2  # raise when what is stored changes its meaning
-# A control that moves less than this over all training speech is a constant of the rig.
+# A control that moves less than this over all training speech, by the rig's scale, is a constant.
 STILL_BELOW = 1e-4
+# What moves less than this, or than this share of itself, is rounding.
+ROUNDING, ROUNDING_SHARE = 1e-6, 1e-5
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ def _described(
 ) -> Labels:
     """The labels, from the range of each control over training speech."""
     controls = teacher.controls
-    moving = highest - lowest > STILL_BELOW
+    scale = scale_of(lowest, highest)
+    moving = highest - lowest > STILL_BELOW * scale
     if not moving.any():
         clips = sum(clip.side == "train" for clip in index)
         raise TeacherError(
@@ -177,7 +180,7 @@ def _described(
         )
     return Labels(
         folder=folder,
-        scale=scale_of(float((highest - lowest).max())),
+        scale=scale,
         key=key,
         controls=controls,
         driven=tuple(name for name, moves in zip(controls, moving, strict=True) if moves),
@@ -195,9 +198,16 @@ def _described(
     )
 
 
-def scale_of(reach: float) -> float:
-    """The power of ten by which a rig is measured: 1 where its widest control moves by 0.3 to 3."""
-    return float(10.0 ** math.ceil(math.log10(reach / 3)))
+def scale_of(lowest: NDArray[np.floating], highest: NDArray[np.floating]) -> float:
+    """The power of ten by which a rig is measured, from each control's range, `[controls]`.
+
+    1 where the control that goes furthest from 0 goes by 0.3 to 3, and where none moves.
+    """
+    reach = np.maximum(highest, 0) - np.minimum(lowest, 0)
+    moves = highest - lowest > np.maximum(ROUNDING, ROUNDING_SHARE * reach)
+    if not moves.any():
+        return 1.0
+    return float(10.0 ** math.ceil(math.log10(reach[moves].max() / 3)))
 
 
 def resample(curves: Floats, rate_hz: float, offset_s: float, seconds: float) -> Floats:

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SECONDS = 10.0
-# Of the rig's scale. A hundredth of a blendshape is not seen; what must be equal may differ by the
-# order in which a batch is summed.
-UNSEEN, EQUAL = 1e-2, 1e-5
+# A hundredth of how far the liveliest control moves is not seen.
+UNSEEN = 1e-2
+# Of the rig's scale: what must be equal may differ by the order in which a batch is summed.
+EQUAL = 1e-5
 PIECES = 2.5  # of the ten seconds, one piece is so much less
 OVERLAPS_S = (0.25, 0.5, 1.0, 1.5, 2.0)
 RUNS = 3
@@ -64,7 +65,7 @@ class TeacherCheck:
     """What was found. Differences are the largest ones, in rig units; None where not tried.
 
     `speed` is seconds of speech a second. `scale` is the power of ten nearest to how far the
-    controls move. `breaches` say what of the contract is broken; `still` counts controls that do
+    controls go from 0, `unseen` a hundredth of how far the liveliest moves. `breaches` say what of the contract is broken; `still` counts controls that do
     not move.
     """
 
@@ -87,6 +88,7 @@ class TeacherCheck:
     threads: int
     piece_s: float
     cuts: tuple[Cut, ...]
+    unseen: float
     suffices_s: float | None
     rig: str
     closure: bool
@@ -132,11 +134,11 @@ class TeacherCheck:
         rows = ", ".join(f"{c.overlap_s:g} s: {c.max_abs:.2g} ({c.rms:.1g})" for c in self.cuts)
         if self.suffices_s is None:
             end = (
-                f"none keeps the curves within {UNSEEN * self.scale:g}: the teacher hears further. "
+                f"none changes them by less than {self.unseen:.2g}: the teacher hears further. "
                 f"Set teacher.max_chunk_s above your longest clip"
             )
         else:
-            end = f"teacher.overlap_s: {self.suffices_s:g} suffices ({UNSEEN * self.scale:g})"
+            end = f"teacher.overlap_s: {self.suffices_s:g} suffices (less than {self.unseen:.2g})"
         return (
             f"pieces of {self.piece_s:g} s by what they share, largest change (RMS): {rows}; {end}"
         )
@@ -202,8 +204,8 @@ def _checked(
         again = run(samples[None])[0]
         took.append(time.perf_counter() - start)
     reach = _reach(teacher.controls, curves)
-    widest = max(r.high - r.low for r in reach)
-    scale = scale_of(widest) if widest > STILL_BELOW else 1.0
+    scale = scale_of(curves.min(0), curves.max(0))
+    unseen = UNSEEN * max(r.high - r.low for r in reach)
     say("batched")
     half = len(samples) // 2
     halves = np.stack([samples[:half], samples[half : 2 * half]])
@@ -222,7 +224,7 @@ def _checked(
         Cut(overlap_s, float(np.abs(change).max()), float(np.sqrt((change**2).mean())))
         for overlap_s, change in changes.items()
     )
-    suffices = [cut.overlap_s for cut in cuts if cut.max_abs <= UNSEEN * scale]
+    suffices = [cut.overlap_s for cut in cuts if cut.max_abs <= unseen]
     found = TeacherCheck(
         name=recipe.teacher.checkpoint,
         description=teacher.description,
@@ -234,7 +236,7 @@ def _checked(
         offset_s=teacher.offset_s,
         limits=teacher.limits,
         controls=len(teacher.controls),
-        still=sum(r.high - r.low <= STILL_BELOW for r in reach),
+        still=sum(r.high - r.low <= STILL_BELOW * scale for r in reach),
         scale=scale,
         reach=reach,
         repeated=float(np.abs(again - curves).max()),
@@ -243,6 +245,7 @@ def _checked(
         threads=recipe.threads,
         piece_s=round(piece_s, 2),
         cuts=cuts,
+        unseen=unseen,
         suffices_s=min(suffices, default=None),
         rig=rig,
         closure=closure is not None,

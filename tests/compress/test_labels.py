@@ -213,7 +213,7 @@ def test_a_teacher_of_another_rate_is_refused_with_the_clip(
 def test_a_teacher_that_moves_nothing_is_refused(
     tmp_path: Path, speech: list[Spoken], known_teacher: Any, label_settings: LabelSettings
 ) -> None:
-    teacher = known_teacher(spoil=lambda curves: curves * 1e-5)
+    teacher = known_teacher(spoil=lambda curves: curves * 1e-7)
     with pytest.raises(TeacherError, match="none of its 3 controls over 4 clips of training"):
         label(teacher, "key", speech, tmp_path / "labels", label_settings, Cutting())
 

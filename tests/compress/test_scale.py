@@ -18,13 +18,25 @@ from compress.students.conv_fc import ConvFC
 
 
 @pytest.mark.parametrize(
-    ("reach", "scale"),
-    [(0.31, 1.0), (1.0, 1.0), (2.9, 1.0), (3.1, 10.0), (45.0, 100.0), (1e-3, 1e-3), (0.02, 0.01)],
+    ("ranges", "scale"),
+    [
+        ([(0.0, 0.31)], 1.0),
+        ([(0.0, 1.0), (0.2, 0.3)], 1.0),
+        ([(-1.4, 1.5)], 1.0),
+        ([(-1.6, 1.5)], 10.0),
+        ([(0.0, 1.0), (-20.0, 25.0)], 100.0),
+        ([(0.0, 1e-3)], 1e-3),
+        ([(0.5, 0.6)], 1.0),  # as far from 0 as others
+        ([(0.0, 0.02), (40.0, 40.0)], 0.01),  # the other one never moves
+        ([(0.0, 0.5), (40.0, 40.0001)], 1.0),  # but by rounding
+        ([(0.25, 0.25)], 1.0),
+    ],
 )
-def test_the_scale_is_the_power_of_ten_nearest_to_the_widest_control(
-    reach: float, scale: float
+def test_the_scale_is_the_power_of_ten_nearest_to_how_far_controls_go(
+    ranges: list[tuple[float, float]], scale: float
 ) -> None:
-    assert scale_of(reach) == pytest.approx(scale)
+    lowest, highest = np.array(ranges).T
+    assert scale_of(lowest, highest) == pytest.approx(scale)
 
 
 def trained(labels: Labels, settings: StudentSettings, factor: float, work: Path) -> ConvFC:
