@@ -4,6 +4,8 @@ Nothing heavy is imported before a command needs it, so that help appears at onc
 """
 
 import errno
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -92,8 +94,21 @@ def common(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line.
+
+    A teacher that never comes back is left behind in its thread. Where that runs native code, the
+    interpreter's own end would bring the process down with another exit code.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        from compress.teachers.guarded import at_work
+
+        if at_work() and isinstance(end.code, int):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# Threads that run something of a teacher at this moment.
+_busy: set[int] = set()
+
+
+def at_work() -> bool:
+    """Whether a teacher is still at work, such as one that was left behind."""
+    return bool(_busy)
+
 
 class Guarded:
     """A teacher whose errors are `TeacherError`, and whose calls end within a time limit.
@@ -92,4 +100,7 @@ class Guarded:
 
 def _serve(asked: "queue.SimpleQueue[Callable[[], None]]") -> None:
     while True:
-        asked.get()()
+        action = asked.get()
+        _busy.add(threading.get_ident())
+        action()
+        _busy.discard(threading.get_ident())

@@ -1,5 +1,6 @@
 """What a program gives, as curves: which axis is what, and which columns are called how."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ def whole_curves(
     fits = found.ndim >= 3 and len(found) == batch and found.dtype.kind in "fiub"
     check(name, output, found, f"[{batch}, {order}]", fits)
     curves = np.moveaxis(found, -1, 1) if interface.time_last else found
-    return np.asarray(curves.reshape(*curves.shape[:2], -1), np.float32)
+    values = math.prod(curves.shape[2:])  # −1 would not do where there are no frames
+    return np.asarray(curves.reshape(*curves.shape[:2], values), np.float32)
 
 
 def poses(
