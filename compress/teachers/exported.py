@@ -60,8 +60,9 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
     from compress.teachers.program import Program, ProgramTeacher
 
     described = describe(path)
+    _check_mode(path, _model(path)["graph_module"]["graph"]["nodes"])
     loaded = torch.export.load(path)
-    # Training or not was settled when it was exported: the module has no eval() that would change it.
+    # Training or not was settled when it was exported: no eval() would change the module.
     module, spec = loaded.module(), loaded.call_spec.in_spec
     inputs = tuple(described.inputs)
 
@@ -126,6 +127,18 @@ def _model(path: Path) -> dict[str, Any]:
                 model: dict[str, Any] = json.loads(archive.read(name))
                 return model
     raise ValueError(f"found no {_MODEL} in it, as in a program compiled for one machine")
+
+
+def _check_mode(path: Path, nodes: list[dict[str, Any]]) -> None:
+    """Raise `TeacherError` for a program of a module that was in training, such as with dropout."""
+    for node in nodes:
+        for argument in node["inputs"]:
+            if argument["name"] in ("train", "training") and argument["arg"].get("as_bool"):
+                raise TeacherError(
+                    f"{path} was exported while it was in training ({node['target']}): its curves "
+                    f"would change from call to call. Call eval() on the module before "
+                    f"torch.export.export."
+                )
 
 
 def _user_tensor(spec: dict[str, Any], kind: str) -> str | None:

@@ -98,6 +98,14 @@ def test_untrusted_it_is_not_opened(open_named: Any, exported: Path) -> None:
         open_named("windows.pt2", INTERFACE, trust=False)
 
 
+def test_one_of_a_network_in_training_is_refused(
+    open_named: Any, tmp_path: Path, windows: nn.Module
+) -> None:
+    export(windows.train(), tmp_path / "windows.pt2", None)
+    with pytest.raises(TeacherError, match=r"in training .*dropout.*Call eval"):
+        open_named("windows.pt2", INTERFACE)
+
+
 def test_no_other_archive_is_one(tmp_path: Path, exported: Path) -> None:
     assert find_teacher("windows.pt2", tmp_path).format == "exported"
     exported.rename(tmp_path / "renamed.pt")
