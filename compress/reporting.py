@@ -128,6 +128,7 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
             driven=len(labels.driven),
             parameters=labels.teacher_parameters,
             frame_rate_hz=labels.rate_hz,
+            rig=_rig(labels),
             mesh=None if heldout.mesh is None else heldout.mesh.facts,
         ),
         speech=_speech(facts.inputs.speech),
@@ -146,6 +147,15 @@ def build_document(facts: Facts, students: list[StudentResult], heldout: HeldOut
         pruning=tuple(pruning_of(s.jobs, s.pruned) for s in students if s.pruned),
         quantization=tuple(quantization_of(s.jobs, s.integers) for s in students if s.integers),
         curves=tuple(c for s in students[:1] for c in _curves(facts.clips, s, heldout)),
+    )
+
+
+def _rig(labels: Labels) -> doc.RigFacts:
+    rig, rule = labels.rig, labels.rig.closure_of(labels.driven)
+    return doc.RigFacts(
+        name=rig.name,
+        closed_lips=None if rule is None else rule.in_words(labels.driven),
+        labels={name: rig.label(name) for name in labels.driven if rig.label(name) != name},
     )
 
 

@@ -78,6 +78,16 @@ class ClosureRule:
         """Whether a rig with these controls has all that the rule needs."""
         return self.needed <= set(controls)
 
+    def in_words(self, controls: Sequence[str]) -> str:
+        """``jawOpen − mouthClose + 0.15 mouthFunnel < 0.08``, of the controls that there are."""
+        parts: list[str] = []
+        for name, weight in self.weights.items():
+            if name in controls:
+                sign = "− " if weight < 0 else "+ " if parts else ""
+                size = "" if abs(weight) == 1 else f"{abs(weight):g} "
+                parts.append(f"{sign}{size}{name}")
+        return f"{' '.join(parts)} < {self.closed_below:g}"
+
     def aperture(self, curves: np.ndarray, controls: Sequence[str]) -> np.ndarray:
         """How far the lips are apart, in rig units, for float `[..., controls]` → `[...]`.
 

@@ -30,6 +30,20 @@ _COMPARE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operato
 
 
 @dataclass(frozen=True, kw_only=True)
+class RigFacts:
+    """What is known of a rig beside its curves."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    name: str
+    """Who says it: ARKit's names, or the rig file's own name."""
+    closed_lips: str | None
+    """When its lips are closed, or null where that is not known and closures are not judged."""
+    labels: dict[str, str]
+    """What people call a control, where it is not its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Teacher:
     """The model whose animation the students learn."""
 
@@ -49,6 +63,8 @@ class Teacher:
     """Its parameters, if they can be counted."""
     frame_rate_hz: float
     """Frames of animation in one second."""
+    rig: RigFacts | None = None
+    """What is known of its rig, or null in reports from before that was said."""
     mesh: MeshFacts | None = None
     """How its vertices became coefficients, or null for a rig."""
 

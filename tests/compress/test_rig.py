@@ -86,6 +86,12 @@ def test_a_rule_is_a_weighted_sum_of_the_controls_that_it_names() -> None:
     assert np.isfinite(rule.aperture(curves, ("other", "gap", "press"))).all()
 
 
+def test_a_rule_in_words() -> None:
+    words = ARKIT_CLOSURE.in_words(("mouthClose", "jawOpen", "mouthFunnel"))
+    assert words == "jawOpen − mouthClose + 0.15 mouthFunnel < 0.08"
+    assert ClosureRule({"gap": -2.0}, -0.8).in_words(("gap",)) == "− 2 gap < -0.8"
+
+
 def test_a_rule_says_nothing_of_a_rig_that_lacks_a_control() -> None:
     """An aperture of nothing would be 0, and so sealed."""
     rule = ClosureRule({"gap": 1.0, "press": -1.0}, 0.5)

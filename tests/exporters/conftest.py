@@ -18,6 +18,7 @@ from torch import nn
 from exporters import coreml, tflite
 from exporters import onnx as onnx_target
 from exporters.files import ExportedFile
+from exporters.report.document import ReportDocument, Speech, Teacher
 from exporters.signature import Signature
 from tests.exporters.bundles import MakeBundle, Student, write_bundle
 from tests.exporters.mil_programs import save
@@ -331,3 +332,36 @@ def own_bundle(make_bundle: MakeBundle, tmp_path: Path) -> Path:
 def saved_mil(tmp_path: Path) -> Callable[..., Path]:
     """Save a small program of MIL, and where it is."""
     return partial(save, tmp_path / "small.mlpackage")
+
+
+@pytest.fixture
+def empty_report() -> ReportDocument:
+    """A report of a run in which nothing was made yet."""
+    return ReportDocument(
+        name="demo",
+        recipe_hash="c0ffee",
+        created="2025-11-22T08:00:00+00:00",
+        teacher=Teacher(
+            name="demo teacher",
+            sha256="ab" * 32,
+            description="Small.",
+            controls=52,
+            driven=26,
+            parameters=None,
+            frame_rate_hz=60.0,
+        ),
+        speech=Speech(
+            train_minutes=1.0, held_out_minutes=1.0, clips=2, languages=("en",), skipped=()
+        ),
+        machine={},
+        versions={"torch": "2.13.0"},
+        tiers=(),
+        parity=(),
+        checks=(),
+        chain=(),
+        gates=(),
+        training=(),
+        pruning=(),
+        quantization=(),
+        curves=(),
+    )

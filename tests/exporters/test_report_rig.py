@@ -1,0 +1,31 @@
+"""What a report says of the rig: when its lips are closed, or that nobody said so."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from exporters.report.document import ReportDocument, RigFacts
+from exporters.report.writer import read_report, write_report
+
+
+def markdown(document: ReportDocument, rig: RigFacts | None, folder: Path) -> str:
+    named = replace(document, teacher=replace(document.teacher, rig=rig))
+    files = write_report(named, folder)
+    assert read_report(files.json).teacher.rig == rig
+    return files.markdown.read_text("utf-8")
+
+
+def test_a_rig_whose_lips_are_known(empty_report: ReportDocument, tmp_path: Path) -> None:
+    rig = RigFacts(name="slider", closed_lips="lip_gap < 0.1", labels={"lip_gap": "Gap"})
+    assert "- **Rig**: slider; lips are closed where lip_gap < 0.1\n" in markdown(
+        empty_report, rig, tmp_path / "report"
+    )
+
+
+def test_a_rig_whose_lips_are_not_known(empty_report: ReportDocument, tmp_path: Path) -> None:
+    rig = RigFacts(name="skin PCA", closed_lips=None, labels={})
+    said = markdown(empty_report, rig, tmp_path / "report")
+    assert "closures and /p b m/ are not run" in said
+
+
+def test_an_older_report_says_nothing(empty_report: ReportDocument, tmp_path: Path) -> None:
+    assert "**Rig**" not in markdown(empty_report, None, tmp_path / "report")
