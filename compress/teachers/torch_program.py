@@ -1,7 +1,6 @@
 """What programs of PyTorch have in common: arrays in and out of tensors, and names for what they give."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +89,3 @@ def parameters_of(module: Any) -> int:
 
     found = list(module.parameters()) if isinstance(module, torch.nn.Module) else []
     return sum(weight.numel() for weight in found)
-
-
-def unpacked(path: Path, found: str) -> str:
-    """A message for an archive that cannot be read."""
-    return f"{path} cannot be read ({found}). It may be truncated: copy it again."
