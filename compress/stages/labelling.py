@@ -78,12 +78,16 @@ def run(job: LabelJob) -> Labels:
 
 def _of_coefficients(teacher: Teacher, job: LabelJob, settings: "MeshSettings") -> MeshTeacher:
     """A teacher of vertices, reduced by what was fitted now or by a run that was killed since."""
+    from threadpoolctl import threadpool_limits
+
     from compress.mesh_fitting import fit
 
     path, key = job.folder / MESH, job.mesh_key
     mesh = find_mesh(path, key)
     if mesh is None:
         cutting = job.teacher_settings.cutting
-        mesh = fit(teacher, key, job.speech.spoken, settings, cutting, job.lips)
+        # PyTorch's limit is not that of NumPy's and SciPy's linear algebra.
+        with threadpool_limits(job.threads, user_api="blas"):
+            mesh = fit(teacher, key, job.speech.spoken, settings, cutting, job.lips)
         atomic_write(path, mesh.to_bytes())
     return MeshTeacher(teacher, mesh)
