@@ -14,6 +14,7 @@ from compress.rig import ARKIT
 from compress.smoothing import smoothed_at
 
 if TYPE_CHECKING:
+    from exporters.mesh import Mesh
     from exporters.runtime import Predictor
     from exporters.signature import Signature
 
@@ -131,3 +132,10 @@ def to_json(curves: Floats, controls: Sequence[str], rate_hz: float) -> str:
         "frames": [[round(float(value), 6) for value in row] for row in curves],
     }
     return json.dumps(document, allow_nan=False) + "\n"
+
+
+def to_npy(curves: Floats, mesh: "Mesh") -> bytes:
+    """Coefficients `[frames, controls]` as a .npy of vertices, float32 `[frames, vertices, 3]`."""
+    file = io.BytesIO()
+    np.save(file, mesh.rebuild(curves).reshape(len(curves), -1, 3), allow_pickle=False)
+    return file.getvalue()

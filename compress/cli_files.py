@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compress.cli_options import AsJson
 from compress.errors import UsageError
+
+if TYPE_CHECKING:
+    from exporters.mesh import Mesh
+    from exporters.signature import Signature
 
 files_app = typer.Typer()
 
@@ -23,7 +27,9 @@ def animate(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="Where to write; .csv (Live Link Face for ARKit rigs) or .json."
+            "--out",
+            help="Where to write; .csv (Live Link Face for ARKit rigs), .json, or .npy (the vertices "
+            "of a mesh).",
         ),
     ],
     fps: Annotated[float, typer.Option(help="Frames a second.", min=1, max=1000)] = 60.0,
@@ -35,18 +41,41 @@ def animate(
     from exporters.targets import load_target, target_of
 
     writers = {".csv": animation.to_csv, ".json": animation.to_json}
-    if out.suffix not in writers:
-        raise UsageError(f"--out {out} ends in {out.suffix!r}; expected {' or '.join(writers)}.")
+    if out.suffix not in (*writers, ".npy"):
+        raise UsageError(
+            f"--out {out} ends in {out.suffix!r}; expected {', '.join(writers)} or .npy."
+        )
     runtime = load_target(target_of(model)).open_runtime(model)
+    mesh = _mesh_beside(model, runtime.signature) if out.suffix == ".npy" else None
     samples = read(audio)
     driven = animation.driven_curves(
         runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE)
     )
     curves = animation.whole_rig(runtime.signature, driven)
-    atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
-    typer.echo(
-        f"{len(curves)} frames, {len(runtime.signature.controls)} controls, {fps:g} fps: {out}"
-    )
+    if mesh is None:
+        atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
+        what = f"{len(runtime.signature.controls)} controls"
+    else:
+        atomic_write(out, animation.to_npy(curves, mesh))
+        what = f"{mesh.facts.vertices} vertices"
+    typer.echo(f"{len(curves)} frames, {what}, {fps:g} fps: {out}")
+
+
+def _mesh_beside(model: Path, signature: "Signature") -> "Mesh":
+    """What turns a model file's rig into vertices; it lies in the same folder."""
+    from exporters.errors import ModelFileError
+    from exporters.mesh import MESH, check_mesh, read_mesh
+
+    path = model.parent / MESH
+    if not path.exists():
+        raise UsageError(
+            f"--out with .npy asks for the vertices of a mesh, but there is no {MESH} beside "
+            f"{model}: either its teacher moved a rig (then ask for .csv or .json), or the file was "
+            f"taken out of its folder."
+        )
+    if (outcome := check_mesh(path, signature)).status == "failed":
+        raise ModelFileError(f"{path} is not the mesh of {model}: {outcome.detail}.")
+    return read_mesh(path)
 
 
 @files_app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import InputError
 from compress.students.facts import convolutions, facts_of
+from exporters.errors import ForeignFileError
 from exporters.files import describe_file
 from exporters.signature import Signature, latency_in_words
 
@@ -42,7 +43,14 @@ def inspect(path: Path) -> Facts:
     if (path / "student.json").is_file():
         return _student(path)
     if path.suffix in _model_suffixes():  # one of them is a folder's
-        return _model(path)
+        try:
+            return _model(path)
+        except ForeignFileError:
+            from compress.teachers.loading import knows
+
+            if not knows(path.name, path.parent):
+                raise
+            return _teacher(path.name, path.parent)
     if (path / "signature.json").is_file():
         return _bundle(path)
     if path.is_dir() and not (path / "config.json").is_file():  # before all in it is read

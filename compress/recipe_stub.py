@@ -41,6 +41,10 @@ def recipe_stub(checkpoint: str, found: Description) -> str:
         lines.append("  trust: true  # it can run code: only if you know where it comes from")
     if found.interface:
         lines += ["  interface:", *(f"    {line}" for line in _interface(found))]
+    elif found.interface is None:
+        lines.append(
+            "  # interface: {rate_hz: ...}  # if it makes a network, and no teacher object"
+        )
     return "\n".join(lines) + "\n" + _STUDENTS
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from exporters.coreml_device import COMPUTE_UNITS, CoreMLRuntime, obstacle
 from exporters.coreml_package import check_unchanged, quiet, read_model, read_weights, write_package
-from exporters.errors import ExportFailed, ModelFileError
+from exporters.errors import ExportFailed, ForeignFileError, ModelFileError
 from exporters.files import ExportedFile, describe_file
 from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.mil import Operation, Program, evaluate, evaluate_to, read_program
@@ -209,7 +209,7 @@ def _signature_of(path: Path) -> Signature:
     spec, _ = read_model(path)
     facts = spec.description.metadata.userDefined
     if SIGNATURE_KEY not in facts:
-        raise ModelFileError(
+        raise ForeignFileError(
             f"{path} is a Core ML package, but none that lipstill wrote: its metadata lacks "
             f"{SIGNATURE_KEY!r}. Expected a package made by lipstill's export."
         )

@@ -2,6 +2,7 @@
 
 ExporterError                an error with an exit code; everything below is one
 ├── ModelFileError     3     a file cannot be read, is not there, or contradicts itself
+│   └── ForeignFileError 3   a file of the right format that lipstill did not write
 ├── ExportFailed       3     a module could not be turned into a file
 └── MissingToolError   4     a package that the work needs is not installed
 
@@ -23,6 +24,10 @@ class ModelFileError(ExporterError):
     """A model file, signature or report is missing, unreadable, foreign or inconsistent."""
 
     exit_code: ClassVar[int] = 3
+
+
+class ForeignFileError(ModelFileError):
+    """A file of the right format without our signature: somebody else's network."""
 
 
 class ExportFailed(ExporterError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exporters.errors import ExportFailed, ModelFileError
+from exporters.errors import ExportFailed, ForeignFileError, ModelFileError
 from exporters.files import ExportedFile, describe_file, write_atomically
 from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.onnx_graph import (
@@ -269,7 +269,7 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
     session = _session(str(path), threads, path)
     metadata = session.get_modelmeta().custom_metadata_map
     if SIGNATURE_KEY not in metadata:
-        raise ModelFileError(
+        raise ForeignFileError(
             f"{path} is an ONNX model, but none that lipstill wrote: its metadata lacks "
             f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
         )

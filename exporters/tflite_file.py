@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporters.errors import ModelFileError
+from exporters.errors import ForeignFileError, ModelFileError
 from exporters.metadata import SIGNATURE_KEY
 
 IDENTIFIER = b"TFL3"
@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[bytes, dict[str, str]]:
     try:
         places = _metadata(content)
         if SIGNATURE_KEY not in places:
-            raise ModelFileError(
+            raise ForeignFileError(
                 f"{path} is a TFLite model, but none that lipstill wrote: its metadata lacks "
                 f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
             )

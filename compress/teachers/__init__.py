@@ -89,14 +89,14 @@ class Port:
 class Description:
     """What can be said of a checkpoint without running anything that it holds.
 
-    `interface` is true for a program that needs a recipe's `teacher.interface`; `facts` has what
-    else there is to say, by name.
+    `interface` is true for a program that needs a recipe's `teacher.interface`, None where only
+    running it would tell; `facts` has what else there is to say, by name.
     """
 
     kind: str
     parameters: int | None
     trust: bool
-    interface: bool
+    interface: bool | None
     inputs: Sequence[Port] = ()
     outputs: Sequence[Port] = ()
     facts: dict[str, str] = field(default_factory=dict)

@@ -57,6 +57,11 @@ _TRY = (
 )
 
 
+def knows(checkpoint: str, base: Path) -> bool:
+    """Whether some format of teachers recognises it. Raises `TeacherError` as `find_teacher` does."""
+    return any(module.find(checkpoint, base) for module in _formats())
+
+
 def open_teacher(file: TeacherFile, settings: "TeacherSettings", base: Path) -> Guarded:
     """The teacher in a checkpoint, ready to animate; what it raises later is a `TeacherError` too.
 

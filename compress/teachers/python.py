@@ -90,7 +90,7 @@ def describe(path: Path) -> Description:
     """Where its source is: more is not known of Python that has not run."""
     source = _source(path.parent, path.name.partition(":")[0])
     return Description(
-        "Python", parameters=None, trust=True, interface=False, facts={"source": str(source)}
+        "Python", parameters=None, trust=True, interface=None, facts={"source": str(source)}
     )
 
 

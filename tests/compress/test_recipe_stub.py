@@ -68,6 +68,11 @@ def test_what_a_file_does_not_say_is_not_guessed() -> None:
     assert "name: build" in stub
 
 
+def test_what_only_running_would_tell_is_left_open() -> None:
+    stub = recipe_stub("mine:build", Description("Python", None, trust=True, interface=None))
+    assert "# interface: {rate_hz: ...}" in stub
+
+
 def test_a_checkpoint_that_says_it_all_needs_no_interface() -> None:
     stub = recipe_stub("builtin:voice2face-demo", Description("a teacher", 1, False, False))
     assert "interface" not in stub
