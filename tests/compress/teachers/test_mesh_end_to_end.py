@@ -132,6 +132,32 @@ def test_the_card_says_how_and_what_it_leaves_out(finished_mesh: Path) -> None:
     np.testing.assert_allclose(known["vertices"](pose), expected, atol=1e-5)
 
 
+def test_animate_writes_vertices(
+    finished_mesh: Path, finished: Path, mesh_workshop: Path, tmp_path: Path, cli: Cli
+) -> None:
+    tier = finished_mesh / "models" / "small-fp32"
+    speech = mesh_workshop / "speech" / "heldout" / "100.wav"
+    out = tmp_path / "face.npy"
+    ended = cli("animate", tier / "model.onnx", speech, "--out", out, "--fps", "24")
+    assert ended.code == 0, ended.err
+    assert "60 vertices, 24 fps" in ended.out
+    runtime = load_target("onnx").open_runtime(tier / "model.onnx")
+    samples = read(speech)
+    times = animation.frame_times(len(samples), 24, 16_000)
+    driven = animation.driven_curves(runtime, samples, times)
+    mesh = read_mesh(tier / "mesh.npz")
+    expected = mesh.rebuild(animation.whole_rig(runtime.signature, driven))
+    np.testing.assert_array_equal(np.load(out), expected.reshape(len(times), 60, 3))
+    rig = finished / "models" / "small-fp32" / "model.onnx"
+    assert cli("animate", rig, speech, "--out", out).failed(
+        2, "no mesh.npz beside", ".csv or .json"
+    )
+    alone = shutil.copy(finished / "models" / "small-fp32" / "model.onnx", tmp_path)
+    shutil.copy(tier / "mesh.npz", tmp_path)
+    ended = cli("animate", alone, speech, "--out", out)
+    assert ended.failed(3, "is not the mesh of", "for 52 controls; expected one for each")
+
+
 # ------------------------------------------------------------------------------------------- verify
 
 
