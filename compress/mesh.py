@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compress.errors import TeacherError
 from compress.teachers import Teacher
+from compress.teachers.wrapped import Wrapped
 from exporters.errors import ModelFileError
 from exporters.mesh import Mesh, read_mesh
 
@@ -32,35 +33,24 @@ def names(components: int) -> tuple[str, ...]:
     return tuple(f"pca_{i:03}" for i in range(components))
 
 
-class MeshTeacher:
+class MeshTeacher(Wrapped):
     """A teacher of vertices as one of coefficients. No more than these leaves `animate`."""
-
-    limits = None
 
     def __init__(self, teacher: Teacher, mesh: Mesh) -> None:
         self.teacher, self.mesh = teacher, mesh
-        self.controls = names(mesh.facts.components)
 
     @property
-    def rate_hz(self) -> float:
-        return self.teacher.rate_hz
+    def controls(self) -> tuple[str, ...]:
+        return names(self.mesh.facts.components)
 
     @property
-    def offset_s(self) -> float:
-        return self.teacher.offset_s
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return self.teacher.sample_rate_hz
+    def limits(self) -> None:
+        """Those of vertices say nothing of coefficients."""
 
     @property
     def description(self) -> str:
         facts, said = self.mesh.facts, self.teacher.description.removesuffix(".")
         return f"{said}; its {facts.vertices} vertices as {facts.components} PCA coefficients."
-
-    @property
-    def parameters_count(self) -> int:
-        return self.teacher.parameters_count
 
     def animate(self, audio: "Tensor") -> "Tensor":
         """As the teacher's, projected. Raises `TeacherError` for values that are not the mesh's."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from compress.errors import LipstillError, TeacherError
 from compress.teachers import Teacher
+from compress.teachers.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ def at_work() -> bool:
     return bool(_busy)
 
 
-class Guarded:
+class Guarded(Wrapped):
     """A teacher whose errors are `TeacherError`, and whose calls end within a time limit.
 
     Everything of it runs in one thread of its own, which is left behind when the time is up: a
@@ -35,34 +36,6 @@ class Guarded:
         # A daemon: the interpreter does not wait for it at its end.
         threading.Thread(target=_serve, args=(self._asked,), daemon=True).start()
         self.teacher = self._call("could not be opened", open_teacher)
-
-    @property
-    def controls(self) -> tuple[str, ...]:
-        return self.teacher.controls
-
-    @property
-    def rate_hz(self) -> float:
-        return self.teacher.rate_hz
-
-    @property
-    def offset_s(self) -> float:
-        return self.teacher.offset_s
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return self.teacher.sample_rate_hz
-
-    @property
-    def limits(self) -> tuple[float, float] | None:
-        return self.teacher.limits
-
-    @property
-    def description(self) -> str:
-        return self.teacher.description
-
-    @property
-    def parameters_count(self) -> int:
-        return self.teacher.parameters_count
 
     def animate(self, audio: "Tensor") -> "Tensor":
         """As the teacher's. Raises `TeacherError` for whatever it raises, and when time is up."""

@@ -20,7 +20,7 @@ from exporters.report.compression import (
     Quantization,
     ScanRow,
 )
-from exporters.report.document import FileParity, Speech, Teacher
+from exporters.report.document import FileParity
 from exporters.report.markdown import to_markdown
 from exporters.report.schema import json_schema
 
@@ -129,35 +129,13 @@ def parity(name: str, max_lsb: int | None) -> FileParity:
 
 
 @pytest.fixture
-def document() -> ReportDocument:
+def document(empty_report: ReportDocument) -> ReportDocument:
     """No tiers, no curves: pruning, int8 and their parity alone."""
-    return ReportDocument(
-        name="demo",
-        recipe_hash="c0ffee",
-        created="2025-11-22T08:00:00+00:00",
-        teacher=Teacher(
-            name="demo teacher",
-            sha256="ab" * 32,
-            description="Small.",
-            controls=52,
-            driven=26,
-            parameters=None,
-            frame_rate_hz=60.0,
-        ),
-        speech=Speech(
-            train_minutes=1.0, held_out_minutes=1.0, clips=2, languages=("en",), skipped=()
-        ),
-        machine={},
-        versions={},
-        tiers=(),
+    return replace(
+        empty_report,
         parity=(parity("fp32", None), parity("int8", 1)),
-        checks=(),
-        chain=(),
-        gates=(),
-        training=(),
         pruning=(pruning(),),
         quantization=(quantization(),),
-        curves=(),
     )
 
 
