@@ -176,13 +176,13 @@ def _teacher(name: str, base: Path) -> Facts:
     for what, ports in (("inputs", found.inputs), ("outputs", found.outputs)):
         if ports:
             facts[what] = "; ".join(f"{port.name} {_shape(port)}" for port in ports)
-    return facts | {
+    facts |= {
         "parameters": "not known" if found.parameters is None else f"{found.parameters:,}",
         "bytes": f"{file.bytes:,}",
         "hash": file.hash,
         "trust": "needed: it can run code (--trust)" if found.trust else "not needed",
-        RECIPE: recipe_stub(name, found),
     }
+    return facts | {RECIPE: recipe_stub(name, found)} if found.complete else facts
 
 
 def _shape(port: "Port") -> str:

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from compress.recipe_mistakes import distinct, show
 from compress.recipe_section import Count, Positive, Range, Section, Text
@@ -14,13 +21,26 @@ if TYPE_CHECKING:
 # How a program takes audio: how many dimensions its input has.
 Layout = Literal["samples", "batch,samples", "batch,1,samples"]
 Index = Annotated[int, Field(ge=0)]
-Value = float | tuple[float, ...]
 
 
 class FileSettings(Section):
     """A constant that lies in a file."""
 
     file: Text = Field(description="a .npy file of the whole array, relative to the recipe file")
+
+
+def _one_mistake(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """One sentence for a value that is none of three things, where each of them would have one."""
+    try:
+        return read(tuple(value) if isinstance(value, list) else value)  # JSON has no tuples
+    except ValidationError:
+        raise ValueError(
+            f"found {show(value)}, expected a number, a list of numbers, or {{file: NAME.npy}}"
+        ) from None
+
+
+Value = float | tuple[float, ...]
+Constant = Annotated[Value | FileSettings, WrapValidator(_one_mistake)]
 
 
 class WindowSettings(Section):
@@ -87,7 +107,7 @@ class InterfaceSettings(Section):
     time_last: bool = Field(
         False, description="outputs are [batch, values, frames], not [batch, frames, values]"
     )
-    inputs: dict[Text, Value | FileSettings] = Field(
+    inputs: dict[Text, Constant] = Field(
         {}, description="constants for the other inputs: a number, a list, or {file: NAME.npy}"
     )
     window: WindowSettings | None = Field(
@@ -144,7 +164,7 @@ class MeshSettings(Section):
         128, description="most components, where `components` is null; memory grows with it"
     )
     fit_minutes: Positive = Field(
-        30.0, description="training speech to fit on at most, spread evenly, in minutes"
+        10.0, description="training speech to fit on at most, spread evenly, in minutes"
     )
     lips: Text | tuple[Index, ...] | None = Field(
         None,

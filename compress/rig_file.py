@@ -12,7 +12,7 @@ from compress.errors import RigFileError
 from compress.recipe_mistakes import explain, nearest, show
 from compress.recipe_section import Section, Text
 from compress.recipe_yaml import frozen, parse
-from compress.rig import ARKIT_RIG, ClosureRule, Rig
+from compress.rig import ARKIT, ARKIT_RIG, ClosureRule, Rig
 from compress.store import content_key
 
 
@@ -141,8 +141,10 @@ def find_rig(name: str | None, base: Path) -> "RigFile | None":
 
 
 def rig_of(file: RigFile | None, controls: Sequence[str]) -> Rig:
-    """What is known of a teacher's controls: what the file says, or what ARKit's names say."""
-    return ARKIT_RIG if file is None else file.rig(controls)
+    """What is known of a teacher's controls: what the file says, or ARKit of those with its names."""
+    if file is not None:
+        return file.rig(controls)
+    return ARKIT_RIG if set(controls) & set(ARKIT) else Rig()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -90,7 +90,8 @@ class Description:
     """What can be said of a checkpoint without running anything that it holds.
 
     `interface` is true for a program that needs a recipe's `teacher.interface`, None where only
-    running it would tell; `facts` has what else there is to say, by name.
+    running it would tell; `facts` has what else there is to say, by name; what is not `complete`
+    is no teacher yet, such as weights alone.
     """
 
     kind: str
@@ -100,6 +101,7 @@ class Description:
     inputs: Sequence[Port] = ()
     outputs: Sequence[Port] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
 
 
 class Format(Protocol):

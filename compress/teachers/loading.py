@@ -105,7 +105,7 @@ def _hashed(checkpoint: str, found: Found, more: Sequence[Path], name: str) -> T
         hashes = {
             Path(os.path.relpath(file, folder)).as_posix(): file_hash(file) for file in found.files
         }
-        size = sum(file.stat().st_size for file in found.files)
+        size = sum(file.stat().st_size for file in [*found.files, *more])
         others = [file_hash(file) for file in more]
     except OSError as error:
         raise TeacherError(

@@ -46,7 +46,9 @@ def describe(path: Path) -> Description:
         facts["holds"] = f"{len(state)} tensors, {first_few([*state], 3)}"
     except TeacherError as error:
         facts["refused"] = str(error)
-    return Description("a pickle", parameters, trust=False, interface=False, facts=facts)
+    return Description(
+        "a pickle", parameters, trust=False, interface=False, facts=facts, complete=False
+    )
 
 
 def _is_pickle(path: Path) -> bool:

@@ -55,10 +55,16 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
             ) from error
         raise TeacherError(
             f"{path} is a pickle that cannot be read as weights ({type(error).__name__}: "
-            f"{' '.join(said.split())[-120:] or 'it ends too early'}). It may be truncated: copy "
-            f"it again, or save the weights as safetensors."
+            f"{_cause(said) or 'it ends too early'}). It may be truncated: copy it again, or save "
+            f"the weights as safetensors."
         ) from error
     return _only_tensors(path, found)
+
+
+def _cause(said: str) -> str:
+    """What torch says of the bytes, without its advice before and after."""
+    cause = said.rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
+    return " ".join(cause.split())[:120]
 
 
 def fit_weights(module: "nn.Module", state: "Mapping[str, Tensor]", source: object) -> None:

@@ -460,3 +460,49 @@ def test_reading_recipes_loads_nothing_heavy() -> None:
     code = f"import sys, compress.recipe; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("interface", "said"),
+    [
+        ("{}", "found neither rate_hz nor window.stride"),
+        ("{rate_hz: 30, window: {samples: 9, moment: 4, stride: 2}}", "found rate_hz and window"),
+        ("{window: {samples: 9, moment: 10, stride: 2}}", "moment is 10, expected at most the 9"),
+        ("{rate_hz: 30, limits: [1, 1]}", "expected the lower one first"),
+        ("{rate_hz: 30, audio: a, inputs: {a: 1.0}}", "input a is for audio, and has a constant"),
+        ("{rate_hz: 30, inputs: {a: x}}", 'inputs.a: found "x", expected a number, a list of num'),
+        ("{rate_hz: 30, inputs: {a: {path: b}}}", "or {file: NAME.npy}"),
+        ("{rate_hz: 30, columns: [{start: 3, stop: 3}]}", "expected start < stop"),
+        ("{rate_hz: 30, columns: [{names: [a], prefix: b}]}", "names and prefix, expected one"),
+        ("{rate_hz: 30, layout: wide}", "teacher.interface.layout"),
+    ],
+)
+def test_an_interface_that_cannot_be(tmp_path: Path, interface: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path), [f"teacher.interface={interface}"])
+    assert len(caught.value.mistakes) == 1
+    assert said in str(caught.value)
+
+
+def test_an_interface_says_its_rate_in_one_of_two_ways(tmp_path: Path) -> None:
+    for text in (
+        "{rate_hz: 62.5}",
+        "{window: {samples: 9, moment: 4, stride: 256}}",
+    ):
+        interface = load_recipe(write(tmp_path), [f"teacher.interface={text}"]).teacher.interface
+        assert interface is not None
+        assert interface.frames_hz == 62.5
+
+
+def test_pieces_may_share_half_of_themselves_at_most(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="overlap_s is 16, expected at most half of max_chunk_s"):
+        load_recipe(write(tmp_path), ["teacher.overlap_s=16"])
+    teacher = load_recipe(write(tmp_path), ["teacher.max_chunk_s=4"]).teacher
+    assert teacher.cutting.shared_s == 1.0
+
+
+def test_what_was_allowed_is_no_part_of_the_hash(tmp_path: Path) -> None:
+    plain = recipe_hash(load_recipe(write(tmp_path)))
+    for allowed in ("trust=true", "download=true", "time_limit_s=5"):
+        assert recipe_hash(load_recipe(write(tmp_path), [f"teacher.{allowed}"])) == plain
+    assert recipe_hash(load_recipe(write(tmp_path), ["teacher.overlap_s=1"])) != plain

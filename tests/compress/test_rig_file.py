@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compress.errors import RigFileError
-from compress.rig import ARKIT_RIG
+from compress.rig import ARKIT_RIG, Rig
 from compress.rig_file import find_rig, read_rig, rig_of
 
 CONTROLS = ("jaw_open", "lip_gap", "lip_press", "brow")
@@ -53,7 +53,8 @@ def test_the_key_is_of_what_it_says(tmp_path: Path) -> None:
 
 def test_without_a_file_only_names_of_arkit_are_known(tmp_path: Path) -> None:
     assert find_rig(None, tmp_path) is None
-    assert rig_of(None, CONTROLS) is ARKIT_RIG
+    assert rig_of(None, CONTROLS) == Rig()
+    assert rig_of(None, (*CONTROLS, "jawOpen")) is ARKIT_RIG
 
 
 def test_every_wrong_name_is_said_together(tmp_path: Path) -> None:
