@@ -1,7 +1,7 @@
 """The section of a recipe about the teacher: where it lies, and what its file does not say itself."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -14,9 +14,6 @@ from pydantic import (
 
 from compress.recipe_mistakes import distinct, show
 from compress.recipe_section import Count, Positive, Range, Section, Text
-
-if TYPE_CHECKING:
-    from compress.teachers.pieces import Cutting
 
 # How a program takes audio: how many dimensions its input has.
 Layout = Literal["samples", "batch,samples", "batch,1,samples"]
@@ -224,13 +221,6 @@ class TeacherSettings(Section):
                 f"{self.max_chunk_s / 2:g}: no moment should be in three pieces"
             )
         return self
-
-    @property
-    def cutting(self) -> "Cutting":
-        """How clips are cut that are longer than the teacher may hear at once."""
-        from compress.teachers.pieces import Cutting
-
-        return Cutting(self.max_chunk_s, self.overlap_s)
 
     @property
     def key_parts(self) -> dict[str, object]:

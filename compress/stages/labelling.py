@@ -11,6 +11,7 @@ from compress.stages.speech import Speech
 from compress.store import atomic_write, content_key, stage
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile, open_teacher
+from compress.teachers.pieces import cutting_of
 from exporters.mesh import MESH
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(job: LabelJob) -> Labels:
     else:
         teacher = _of_coefficients(teacher, job, job.teacher_settings.mesh)
     rig = rig_of(job.rig, teacher.controls)  # a name that is wrong is said before the work
-    cutting = job.teacher_settings.cutting
+    cutting = cutting_of(job.teacher_settings)
     labels = label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
     return replace(labels, rig=rig)
 
@@ -85,7 +86,7 @@ def _of_coefficients(teacher: Teacher, job: LabelJob, settings: "MeshSettings") 
     path, key = job.folder / MESH, job.mesh_key
     mesh = find_mesh(path, key)
     if mesh is None:
-        cutting = job.teacher_settings.cutting
+        cutting = cutting_of(job.teacher_settings)
         # PyTorch's limit is not that of NumPy's and SciPy's linear algebra.
         with threadpool_limits(job.threads, user_api="blas"):
             mesh = fit(teacher, key, job.speech.spoken, settings, cutting, job.lips)

@@ -16,6 +16,8 @@ from compress.recipe_section import modules_defining
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+# What the config.json that names an encoder says of itself.
+FORMAT, VERSION = "lipstill-voice2face", 1
 SAMPLE_RATE_HZ = 16_000
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
 from compress.teachers import Teacher
+
+if TYPE_CHECKING:
+    from compress.recipe_teacher import TeacherSettings
 
 Floats = NDArray[np.float32]
 
@@ -38,6 +42,11 @@ class Cutting:
     def shared_s(self) -> float:
         """The audio that two pieces share."""
         return min(OVERLAP_S, self.max_chunk_s / 4) if self.overlap_s is None else self.overlap_s
+
+
+def cutting_of(settings: "TeacherSettings") -> Cutting:
+    """How clips are cut that are longer than a recipe's teacher may hear at once."""
+    return Cutting(settings.max_chunk_s, settings.overlap_s)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compress.assets import resolve
 from compress.errors import MissingError, TeacherError
 from compress.teachers import Description, Found, Opening
-from compress.teachers.encoders import encoder_module, encoder_names
+from compress.teachers.encoders import FORMAT, VERSION, encoder_module, encoder_names
 from compress.teachers.pretrained import (
     find_pretrained,
     local_folder,
@@ -23,8 +23,6 @@ from compress.teachers.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
     from compress.teachers.voice2face import Voice2Face
-
-FORMAT, VERSION = "lipstill-voice2face", 1
 
 _NAMES = ("model.safetensors", "model.pt", "model.pth", "pytorch_model.bin", "model.ckpt")
 _ENDINGS = {Path(name).suffix for name in _NAMES}

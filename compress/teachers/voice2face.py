@@ -16,9 +16,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from compress.store import atomic_write
-from compress.teachers.encoders import SAMPLE_RATE_HZ, EncoderConfig, check_counts
+from compress.teachers.encoders import (
+    FORMAT,
+    SAMPLE_RATE_HZ,
+    VERSION,
+    EncoderConfig,
+    check_counts,
+)
 from compress.teachers.moonshine import MoonshineConfig
-from compress.teachers.reference import FORMAT, VERSION
 
 
 @dataclass(frozen=True)

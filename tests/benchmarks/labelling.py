@@ -18,6 +18,7 @@ from compress.labels import Spoken, label
 from compress.recipe import load_recipe
 from compress.stages.speech import gather
 from compress.teachers.loading import find_teacher, open_teacher
+from compress.teachers.pieces import cutting_of
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
                 chosen,
                 Path(folder),
                 recipe.labels,
-                recipe.teacher.cutting,
+                cutting_of(recipe.teacher),
             )
             labelled = seconds / (time.perf_counter() - start)
         ratios.append(labelled / bare)

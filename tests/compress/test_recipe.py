@@ -23,6 +23,7 @@ from compress.recipe import (
     recipe_schema,
     shipped_recipes,
 )
+from compress.teachers.pieces import cutting_of
 
 SMALLEST = """\
 name: tiny
@@ -498,7 +499,7 @@ def test_pieces_may_share_half_of_themselves_at_most(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="overlap_s is 16, expected at most half of max_chunk_s"):
         load_recipe(write(tmp_path), ["teacher.overlap_s=16"])
     teacher = load_recipe(write(tmp_path), ["teacher.max_chunk_s=4"]).teacher
-    assert teacher.cutting.shared_s == 1.0
+    assert cutting_of(teacher).shared_s == 1.0
 
 
 def test_what_was_allowed_is_no_part_of_the_hash(tmp_path: Path) -> None:
