@@ -2,8 +2,9 @@
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from compress.errors import LipstillError, TeacherError
 from compress.teachers import Teacher
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Result = TypeVar("Result")
+# What came of a call: its result, or what it raised.
+Outcome = tuple[Any, BaseException | None]
+Call = tuple[Callable[[], Any], "queue.SimpleQueue[Outcome]"]
 
 # Threads that run something of a teacher at this moment.
 _busy: set[int] = set()
@@ -32,9 +36,10 @@ class Guarded(Wrapped):
 
     def __init__(self, open_teacher: Callable[[], Teacher], name: str, limit_s: float) -> None:
         self._name, self._limit_s = name, limit_s
-        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         # A daemon: the interpreter does not wait for it at its end.
         threading.Thread(target=_serve, args=(self._asked,), daemon=True).start()
+        weakref.finalize(self, self._asked.put, None)  # the thread ends with its teacher
         self.teacher = self._call("could not be opened", open_teacher)
 
     def animate(self, audio: "Tensor") -> "Tensor":
@@ -43,15 +48,8 @@ class Guarded(Wrapped):
         return self._call(f"failed on {shape}", lambda: self.teacher.animate(audio))
 
     def _call(self, failed: str, action: Callable[[], Result]) -> Result:
-        answers: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
-
-        def answer() -> None:
-            try:
-                answers.put((action(), None))
-            except BaseException as error:  # noqa: BLE001  an exit would end this thread alone
-                answers.put((None, error))
-
-        self._asked.put(answer)
+        answers: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._asked.put((action, answers))
         try:
             result, error = answers.get(timeout=self._limit_s)
         except queue.Empty:
@@ -68,12 +66,18 @@ class Guarded(Wrapped):
                 f"Teacher {self._name} {failed}: it raised {type(error).__name__}: {said}. Try it "
                 f"alone with lipstill teacher check; --debug shows where it raised."
             ) from error
-        return result  # type: ignore[return-value]
+        return cast(Result, result)
 
 
-def _serve(asked: "queue.SimpleQueue[Callable[[], None]]") -> None:
-    while True:
-        action = asked.get()
+def _serve(asked: "queue.SimpleQueue[Call | None]") -> None:
+    while (call := asked.get()) is not None:
+        action, answers = call
         _busy.add(threading.get_ident())
-        action()
+        try:
+            outcome: Outcome = action(), None
+        except BaseException as error:  # noqa: BLE001  an exit would end this thread alone
+            outcome = None, error
         _busy.discard(threading.get_ident())
+        answers.put(outcome)
+        # Else they live until the next call: curves, and all that an error's traceback holds.
+        del call, action, answers, outcome
