@@ -1,7 +1,10 @@
 """A rig of other units than blendshapes: trained alike, in a power of ten of its own."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,3 +79,38 @@ def test_tolerances_go_with_the_scale() -> None:
     limits = ParitySettings(max_abs=1e-5)
     assert largest_difference(limits, "fp32", None) == 1e-5
     assert largest_difference(limits, "fp32", None, 100.0) == pytest.approx(1e-3)
+
+
+DEGREES = '''\
+import torch
+
+
+def build():
+    """The jaw's angle and the head's, in degrees, 25 frames a second, from the loudness."""
+
+    def animate(audio):
+        loud = torch.nn.functional.pad(audio.abs(), (320, 960)).unfold(1, 1280, 640).mean(2)
+        loud = loud[:, : -(-audio.shape[1] // 640)]
+        return torch.stack([120 * loud, 90 - 60 * loud], 2)
+
+    return animate
+'''
+
+
+@pytest.mark.slow
+def test_a_rig_of_degrees_goes_all_the_way(own: Path, cli: Callable[..., Any]) -> None:
+    (own / "degrees.py").write_text(DEGREES)
+    text = (own / "recipe.yaml").read_text()
+    teacher = (
+        "{checkpoint: 'degrees:build', trust: true, "
+        "interface: {rate_hz: 25, columns: [{names: [jaw, head]}]}}"
+    )
+    (own / "degrees.yaml").write_text(text.replace("{checkpoint: teacher}", teacher))
+    run = own / "run"
+    ended = cli("compress", own / "degrees.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    card = json.loads((run / "students" / "small" / "distilled" / "student.json").read_text())
+    assert (card["scale"], card["driven"]) == (100.0, ["jaw", "head"])
+    parity = json.loads((run / "report" / "report.json").read_text())["parity"][0]["result"]
+    assert (parity["status"], parity["max_abs_limit"]) == ("passed", pytest.approx(1e-3))
+    assert cli("verify", run).code == 0
