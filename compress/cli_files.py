@@ -107,11 +107,11 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Say what a checkpoint, a model file, a student or a run is."""
-    from compress.assets import resolve
+    from compress.assets import PREFIX, resolve
     from compress.inspection import RECIPE
     from compress.inspection import inspect as describe
 
-    facts = describe(resolve(file, Path.cwd()))
+    facts = describe(resolve(file, Path.cwd()), file if file.startswith(PREFIX) else None)
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return

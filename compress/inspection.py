@@ -29,13 +29,13 @@ EXPECTED = (
 )
 
 
-def inspect(path: Path) -> Facts:
+def inspect(path: Path, name: str | None = None) -> Facts:
     """A few facts about what lies at `path`, by name.
 
-    Raises `InputError` for what lipstill does not know.
+    `name` is what a recipe would call it, if that is not its file's name. Raises `InputError` for what lipstill does not know.
     """
     if MODULE_FUNCTION.fullmatch(path.name) and not path.exists():
-        return _teacher(path.name, path.parent)
+        return _teacher(name or path.name, path.parent)
     if not path.exists():
         raise InputError(f"{path} does not exist. {EXPECTED}")
     if (path / "run.json").is_file():
@@ -50,12 +50,12 @@ def inspect(path: Path) -> Facts:
 
             if not knows(path.name, path.parent):
                 raise
-            return _teacher(path.name, path.parent)
+            return _teacher(name or path.name, path.parent)
     if (path / "signature.json").is_file():
         return _bundle(path)
     if path.is_dir() and not (path / "config.json").is_file():  # before all in it is read
         raise InputError(f"{path} is a folder that lipstill does not know. {EXPECTED}")
-    return _teacher(path.name, path.parent)
+    return _teacher(name or path.name, path.parent)
 
 
 def _run(path: Path) -> Facts:

@@ -23,6 +23,12 @@ def test_a_teacher(workshop: Path) -> None:
         assert facts["curves"] == "52 controls at 30 frames a second"
 
 
+def test_a_teacher_that_ships_is_named_as_recipes_name_it(cli: Callable[..., Any]) -> None:
+    facts = json.loads(cli("inspect", "builtin:voice2face-demo", "--json").out)
+    assert "checkpoint: builtin:voice2face-demo\n" in facts["recipe"]
+    assert "name: voice2face-demo\n" in facts["recipe"]
+
+
 def test_a_student(finished: Path) -> None:
     facts = inspect(finished / "students" / "small" / "distilled")
     assert facts["is"] == "a student"
