@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import TeacherError
+from compress.rig import ClosureRule, Rig
 from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
 from exporters.errors import ModelFileError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from compress.recipe_teacher import MeshClosureSettings
 
 Numbers = NDArray[np.int64]
 
@@ -75,6 +78,33 @@ def vertex_count(teacher: Teacher) -> int:
             f"leave teacher.mesh out if they are controls of a rig."
         )
     return values // 3
+
+
+def mesh_rig(mesh: Mesh, settings: "MeshClosureSettings") -> Rig:
+    """A rig of coefficients whose lips close where those of the mesh do.
+
+    Vertices are linear in coefficients, and so is the gap between the middles of two lips. Raises
+    `TeacherError` for vertices that the mesh does not have.
+    """
+    axis = "xyz".index(settings.axis)
+    wrong = [v for v in (*settings.upper, *settings.lower) if v >= mesh.facts.vertices]
+    if wrong:
+        raise TeacherError(
+            f"teacher.mesh.lips_closed names vertex {wrong[0]}, but the teacher's mesh has the "
+            f"vertices 0 to {mesh.facts.vertices - 1}."
+        )
+    upper, lower = (3 * np.array(v) + axis for v in (settings.upper, settings.lower))
+    gaps = mesh.basis[:, upper].mean(1, np.float64) - mesh.basis[:, lower].mean(1, np.float64)
+    at_mean = mesh.mean[upper].mean(dtype=np.float64) - mesh.mean[lower].mean(dtype=np.float64)
+    weights = dict(zip(names(mesh.facts.components), gaps.tolist(), strict=True))
+    rule = ClosureRule(
+        weights,
+        float(settings.below - at_mean),
+        # Coefficients that hardly move are constants of the rig, at about the mean's zero.
+        frozenset(list(weights)[1:]),
+        f"the upper lip is less than {settings.below:g} above the lower, in the mesh's units",
+    )
+    return Rig(name="vertices of the lips", closure=rule)
 
 
 def find_mesh(path: Path, key: str) -> Mesh | None:

@@ -178,7 +178,12 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         recipe.folder,
         inputs.rig,
     )
-    rig_key = None if inputs.rig is None else inputs.rig.key
+    closed = recipe.teacher.lips_closed
+    rig_key = None
+    if inputs.rig is not None or closed is not None:
+        rig_key = content_key(
+            file=inputs.rig and inputs.rig.key, mesh=closed and closed.model_dump(mode="json")
+        )
     criteria = content_key(
         alignments={clip: asdict(a) for clip, a in inputs.alignments.items()}, rig=rig_key
     )

@@ -150,6 +150,18 @@ class InterfaceSettings(Section):
         return tuple(dict.fromkeys(found))
 
 
+class MeshClosureSettings(Section):
+    """When the lips of a mesh are closed: where one lip's middle is near the other's."""
+
+    upper: tuple[Index, ...] = Field(min_length=1, description="vertices of the upper lip's middle")
+    lower: tuple[Index, ...] = Field(min_length=1, description="vertices of the lower lip's middle")
+    axis: Literal["x", "y", "z"] = Field("y", description="which way is up")
+    below: float = Field(
+        description="closed where the upper ones are less than this above the lower ones on "
+        "average, in the mesh's units"
+    )
+
+
 class MeshSettings(Section):
     """For a teacher whose values are vertices, x y z each: students learn their PCA coefficients."""
 
@@ -167,6 +179,9 @@ class MeshSettings(Section):
         None,
         description="vertices of the lips, by number, or a .npy or .txt file of numbers, or of 0 "
         "and 1 for each vertex",
+    )
+    lips_closed: MeshClosureSettings | None = Field(
+        None, description="when its lips are closed; null where that is not judged"
     )
 
     @field_validator("lips")
@@ -214,6 +229,14 @@ class TeacherSettings(Section):
     )
 
     @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.rig is not None and self.lips_closed is not None:
+            raise ValueError(
+                "found rig and mesh.lips_closed, expected one of them: both say when lips are closed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
         if self.overlap_s is not None and self.overlap_s > self.max_chunk_s / 2:
             raise ValueError(
@@ -226,4 +249,10 @@ class TeacherSettings(Section):
     def key_parts(self) -> dict[str, object]:
         """What the curves depend on, beside the bytes of the checkpoint."""
         ways = {"checkpoint", "trust", "download", "rig", "time_limit_s", "depends_on"}
-        return self.model_dump(mode="json", exclude=ways)
+        without = dict.fromkeys(ways, True) | {"mesh": {"lips_closed"}}
+        return self.model_dump(mode="json", exclude=without)
+
+    @property
+    def lips_closed(self) -> MeshClosureSettings | None:
+        """When a mesh's lips are closed, where there is a mesh and that is known."""
+        return None if self.mesh is None else self.mesh.lips_closed

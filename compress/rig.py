@@ -53,11 +53,13 @@ class ClosureRule:
 
     The aperture, in rig units, is a weighted sum of controls, `weights` by name. A rig may lack the
     `optional` ones, which then count as zero; of a rig that lacks another the rule says nothing.
+    `said` is what it means, where that is not its sum.
     """
 
     weights: Mapping[str, float]
     closed_below: float
     optional: frozenset[str] = frozenset()
+    said: str = ""
 
     def __post_init__(self) -> None:
         numbers = [*self.weights.values(), self.closed_below]
@@ -80,6 +82,8 @@ class ClosureRule:
 
     def in_words(self, controls: Sequence[str]) -> str:
         """``jawOpen − mouthClose + 0.15 mouthFunnel < 0.08``, of the controls that there are."""
+        if self.said:
+            return self.said
         parts: list[str] = []
         for name, weight in self.weights.items():
             if name in controls:

@@ -1,18 +1,20 @@
 """Stage label: speech and a teacher in, pseudo-labels out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.labels import Labels, label, labels_key, read_labels
-from compress.mesh import MeshTeacher, find_mesh, read_lips
+from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
+from compress.rig import Rig
 from compress.rig_file import RigFile, rig_of
 from compress.stages.speech import Speech
 from compress.store import atomic_write, content_key, stage
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile, open_teacher
 from compress.teachers.pieces import cutting_of
-from exporters.mesh import MESH
+from exporters.mesh import MESH, Mesh, read_mesh
 
 if TYPE_CHECKING:
     from compress.recipe import LabelSettings, TeacherSettings
@@ -65,20 +67,28 @@ def run(job: LabelJob) -> Labels:
     """The labels, made now or found."""
     if stage(job.folder, job.key).hit:
         labels = read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
-        return replace(labels, rig=rig_of(job.rig, labels.controls))
+        mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
+        return replace(labels, rig=_rig(job, labels.controls, mesh))
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    mesh = None
     if job.teacher_settings.mesh is None:
         (job.folder / MESH).unlink(missing_ok=True)  # of what stood here before
     else:
-        teacher = _of_coefficients(teacher, job, job.teacher_settings.mesh)
-    rig = rig_of(job.rig, teacher.controls)  # a name that is wrong is said before the work
+        mesh = _fitted(teacher, job, job.teacher_settings.mesh)
+        teacher = MeshTeacher(teacher, mesh)
+    rig = _rig(job, teacher.controls, mesh)  # what is wrong with it is said before the work
     cutting = cutting_of(job.teacher_settings)
     labels = label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
     return replace(labels, rig=rig)
 
 
-def _of_coefficients(teacher: Teacher, job: LabelJob, settings: "MeshSettings") -> MeshTeacher:
-    """A teacher of vertices, reduced by what was fitted now or by a run that was killed since."""
+def _rig(job: LabelJob, controls: Sequence[str], mesh: Mesh | None) -> Rig:
+    closed = job.teacher_settings.lips_closed
+    return rig_of(job.rig, controls) if mesh is None or closed is None else mesh_rig(mesh, closed)
+
+
+def _fitted(teacher: Teacher, job: LabelJob, settings: "MeshSettings") -> Mesh:
+    """What vertices are reduced by, fitted now or by a run that was killed since."""
     from threadpoolctl import threadpool_limits
 
     from compress.mesh_fitting import fit
@@ -91,4 +101,4 @@ def _of_coefficients(teacher: Teacher, job: LabelJob, settings: "MeshSettings") 
         with threadpool_limits(job.threads, user_api="blas"):
             mesh = fit(teacher, key, job.speech.spoken, settings, cutting, job.lips)
         atomic_write(path, mesh.to_bytes())
-    return MeshTeacher(teacher, mesh)
+    return mesh
