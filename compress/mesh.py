@@ -31,6 +31,10 @@ _LIPS = (
 )
 
 
+# What a rig is called of which the vertices of the lips say when they are closed.
+BY_VERTICES = "vertices of the lips"
+
+
 def names(components: int) -> tuple[str, ...]:
     """What coefficients are called: pca_000, pca_001 and so on."""
     return tuple(f"pca_{i:03}" for i in range(components))
@@ -87,12 +91,7 @@ def mesh_rig(mesh: Mesh, settings: "MeshClosureSettings") -> Rig:
     `TeacherError` for vertices that the mesh does not have.
     """
     axis = "xyz".index(settings.axis)
-    wrong = [v for v in (*settings.upper, *settings.lower) if v >= mesh.facts.vertices]
-    if wrong:
-        raise TeacherError(
-            f"teacher.mesh.lips_closed names vertex {wrong[0]}, but the teacher's mesh has the "
-            f"vertices 0 to {mesh.facts.vertices - 1}."
-        )
+    check_closure(settings, mesh.facts.vertices)
     upper, lower = (3 * np.array(v) + axis for v in (settings.upper, settings.lower))
     gaps = mesh.basis[:, upper].mean(1, np.float64) - mesh.basis[:, lower].mean(1, np.float64)
     at_mean = mesh.mean[upper].mean(dtype=np.float64) - mesh.mean[lower].mean(dtype=np.float64)
@@ -104,7 +103,17 @@ def mesh_rig(mesh: Mesh, settings: "MeshClosureSettings") -> Rig:
         frozenset(list(weights)[1:]),
         f"the upper lip is less than {settings.below:g} above the lower, in the mesh's units",
     )
-    return Rig(name="vertices of the lips", closure=rule)
+    return Rig(name=BY_VERTICES, closure=rule)
+
+
+def check_closure(settings: "MeshClosureSettings", vertices: int) -> None:
+    """Raise `TeacherError` for vertices that a mesh of so many does not have."""
+    wrong = [v for v in (*settings.upper, *settings.lower) if v >= vertices]
+    if wrong:
+        raise TeacherError(
+            f"teacher.mesh.lips_closed names vertex {wrong[0]}, but the teacher's mesh has the "
+            f"vertices 0 to {vertices - 1}."
+        )
 
 
 def find_mesh(path: Path, key: str) -> Mesh | None:

@@ -16,6 +16,7 @@ from compress.assets import resolve
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
 from compress.labels import STILL_BELOW, scale_of
+from compress.mesh import BY_VERTICES, check_closure, lip_vertices, read_lips, vertex_count
 from compress.progress import bar
 from compress.rig_file import find_rig, rig_of
 from compress.teachers import Teacher
@@ -172,12 +173,19 @@ def check(
     file = find_teacher(settings.checkpoint, recipe.folder, settings.depends_on)
     teacher = open_teacher(file, settings, recipe.folder)
     rig = rig_of(rig_file, teacher.controls)
+    known, closed = rig.name, rig.closure_of(teacher.controls) is not None
+    if settings.mesh is not None:
+        vertices = vertex_count(teacher)
+        lip_vertices(read_lips(settings.mesh.lips, recipe.folder), vertices)
+        if settings.lips_closed is not None:
+            check_closure(settings.lips_closed, vertices)
+            known, closed = BY_VERTICES, True
     with bar("teacher check", None, hidden) as progress:
 
         def say(what: str) -> None:
             progress(0, what)
 
-        return _checked(recipe, teacher, samples, rig.name, rig.closure_of(teacher.controls), say)
+        return _checked(recipe, teacher, samples, known, closed, say)
 
 
 def _checked(
@@ -185,7 +193,7 @@ def _checked(
     teacher: Teacher,
     samples: Floats,
     rig: str,
-    closure: object,
+    closure: bool,
     say: Callable[[str], None],
 ) -> tuple[TeacherCheck, Excerpt]:
     heard_s = len(samples) / SAMPLE_RATE
@@ -248,7 +256,7 @@ def _checked(
         unseen=unseen,
         suffices_s=min(suffices, default=None),
         rig=rig,
-        closure=closure is not None,
+        closure=closure,
         breaches=(),
     )
     liveliest = tuple(teacher.controls.index(r.control) for r in reach[:LIVELIEST])

@@ -47,8 +47,10 @@ def check(own: Path, cli: Cli, tmp_path: Path) -> Callable[..., Any]:
         text.replace("{checkpoint: teacher}", "{checkpoint: 'mine:build', trust: true}")
     )
 
-    def run(spoil: str = "", *arguments: object, limits: str = "None") -> Any:
-        (own / "mine.py").write_text(TEACHER.format(spoil=spoil or "pass", limits=limits))
+    def run(
+        spoil: str = "", *arguments: object, limits: str = "None", template: str = TEACHER
+    ) -> Any:
+        (own / "mine.py").write_text(template.format(spoil=spoil or "pass", limits=limits))
         return cli("teacher", "check", recipe, "--plot", tmp_path / "plot.png", *arguments)
 
     return run
@@ -111,6 +113,37 @@ def test_trust_is_needed_to_check(own: Path, cli: Cli, check: Cli) -> None:
     assert cli("teacher", "check", recipe).failed(3, "--trust")
     picture = own / "plot.png"
     assert cli("teacher", "check", recipe, "--trust", "--plot", picture).code == 0
+
+
+@pytest.mark.parametrize(
+    ("mesh", "said"),
+    [
+        ("{}", "3 does not divide it"),
+        ("{lips: none.txt}", "3 does not divide it"),
+    ],
+)
+def test_values_that_are_no_vertices(check: Cli, mesh: str, said: str) -> None:
+    assert check("", "--set", f"teacher.mesh={mesh}").failed(3, said)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "code", "said"),
+    [
+        ("{lips_closed: {upper: [0], lower: [1], below: 0.1}}", 0, "from vertices of the lips"),
+        ("{lips_closed: {upper: [0], lower: [2], below: 0.1}}", 3, "names vertex 2"),
+        ("{lips: [5]}", 3, "names vertex 5"),
+        ("{lips: none.txt}", 3, "none.txt cannot be read"),
+    ],
+)
+def test_vertices_are_held_against_the_mesh(check: Cli, mesh: str, code: int, said: str) -> None:
+    of_two_vertices = TEACHER.replace('("jawOpen", "mouthClose")', 'tuple("abcdef")')
+    ended = check(
+        "curves = curves.repeat(1, 1, 3)",
+        *("--set", f"teacher.mesh={mesh}"),
+        template=of_two_vertices,
+    )
+    assert ended.code == code, ended.err
+    assert said in ended.out + ended.err
 
 
 def test_a_rig_file_is_held_against_the_teacher(own: Path, check: Cli) -> None:
