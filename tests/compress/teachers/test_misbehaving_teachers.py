@@ -2,7 +2,6 @@
 
 import os
 import textwrap
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -179,14 +178,12 @@ def test_one_that_hangs_is_left(own: Path, process: Cli, kind: str) -> None:
         checkpoint = module(own, HANGS.get(kind, ""))
         if kind == "import":
             (own / "odd.py").write_text("while True: pass")
-    recipe = recipe_of(own, checkpoint, more="time_limit_s: 2")
-    start = time.monotonic()
+    recipe = recipe_of(own, checkpoint, more="time_limit_s: 4")
+    # That it ends by itself is what is asked: the process may not outlive this.
     ended = process("label", recipe, "--out", own / "run", "--trust", timeout=60)
-    took_s = time.monotonic() - start
-    assert ended.failed(3, f"Teacher {checkpoint} gave no answer within 2 s", "time_limit_s")
+    assert ended.failed(3, f"Teacher {checkpoint} gave no answer within 4 s", "time_limit_s")
     assert (".wav" in ended.err) == (kind in ("python loop", "sleep", "torchscript"))
     assert len(ended.err.strip().splitlines()) == 1, "nothing is said at the interpreter's end"
-    assert took_s < 30
     assert nothing_is_kept(own / "run")
 
 
