@@ -82,13 +82,12 @@ def test_nothing_is_at_work_when_an_answer_is_there() -> None:
 
 
 def test_its_thread_ends_with_it() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     teachers = [guarded() for _ in range(5)]
-    assert threading.active_count() == before + 5
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 5
     del teachers
     gc.collect()
-    for _ in range(100):
-        if threading.active_count() == before:
-            return
-        time.sleep(0.02)
-    pytest.fail("threads of teachers that are gone are still there")
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "its teacher is gone"
