@@ -178,7 +178,7 @@ def _teacher(name: str, base: Path) -> Facts:
             facts[what] = "; ".join(f"{port.name} {_shape(port)}" for port in ports)
     facts |= {
         "parameters": "not known" if found.parameters is None else f"{found.parameters:,}",
-        "bytes": f"{file.bytes:,}",
+        "bytes": "not known" if file.bytes is None else f"{file.bytes:,}",
         "hash": file.hash,
         "trust": "needed: it can run code (--trust)" if found.trust else "not needed",
     }

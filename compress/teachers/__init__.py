@@ -57,10 +57,14 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """Where a checkpoint lies, and the files whose bytes make it what it is."""
+    """Where a checkpoint lies, and the files whose bytes make it what it is.
+
+    `weights` is false where its weights lie elsewhere, such as those that code reads or makes.
+    """
 
     path: Path
     files: tuple[Path, ...]
+    weights: bool = True
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TeacherFile:
     """A checkpoint: what the recipe calls it, where it lies, the hash and size of its files, and
-    the name of the format's module.
+    the name of the format's module. The size is None where they do not hold its weights.
     """
 
     name: str
     path: Path
     hash: str
-    bytes: int
+    bytes: int | None
     format: str
 
 
@@ -112,5 +112,9 @@ def _hashed(checkpoint: str, found: Found, more: Sequence[Path], name: str) -> T
             f"Teacher checkpoint {checkpoint}: {error.filename} cannot be read ({error.strerror})."
         ) from error
     return TeacherFile(
-        checkpoint, found.path, content_key(files=hashes, depends_on=others), size, name
+        checkpoint,
+        found.path,
+        content_key(files=hashes, depends_on=others),
+        size if found.weights else None,
+        name,
     )

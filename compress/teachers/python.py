@@ -39,7 +39,7 @@ def find(name: str, base: Path) -> Found | None:
         if file := _source(root, module):
             inside = file.name == "__init__.py" or "." in module
             more = file.parent.rglob("*.py") if inside else []
-            return Found(root / name, tuple(sorted({file, *more})))
+            return Found(root / name, tuple(sorted({file, *more})), weights=False)
     raise TeacherError(
         f"Teacher {name}: there is no Python module {module} below {base.absolute()}, nor is one "
         f"installed. Expected {module.replace('.', '/')}.py beside the recipe, or pip install what "
