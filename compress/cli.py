@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that help appears at onc
 import errno
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -101,14 +102,18 @@ def main() -> None:
     """
     try:
         app()
-    except SystemExit as end:
+    except BaseException as end:
         from compress.teachers.guarded import at_work
 
-        if at_work() and isinstance(end.code, int):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(end.code)
-        raise
+        if not at_work():
+            raise
+        code = end.code if isinstance(end, SystemExit) else None
+        if not isinstance(code, int):  # with --debug
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,16 @@ def test_one_that_hangs_is_left(own: Path, process: Cli, kind: str) -> None:
     assert nothing_is_kept(own / "run")
 
 
+@pytest.mark.slow
+def test_one_that_hangs_can_be_debugged(own: Path, process: Cli) -> None:
+    torch.jit.save(torch.jit.script(Endless()), own / "odd.pt")
+    recipe = recipe_of(own, "odd.pt", more="time_limit_s: 4")
+    ended = process("--debug", "label", recipe, "--out", own / "run", "--trust", timeout=60)
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+    assert "gave no answer within 4 s" in ended.err.strip().splitlines()[-1]
+
+
 def untrusted_python(own: Path, harm: Path) -> str:
     (own / "odd.py").write_text(f"import os\nos.mkdir({str(harm)!r})\n{MODULE}")
     return "odd:make"
