@@ -139,7 +139,9 @@ class ExportSettings(Section):
 
 class ParitySettings(Section):
     max_abs: Positive = Field(
-        1.0e-5, description="largest difference of a file from its PyTorch source, in rig units"
+        1.0e-5,
+        description="largest difference of a file from its PyTorch source, in rig units for controls "
+        "that go to about 1; times the rig's scale for others",
     )
     fp16_max_abs: Positive = Field(5.0e-3, description="the same for an fp16 file")
     fp16_max_mse_ratio: Positive = Field(
@@ -160,7 +162,7 @@ class ParitySettings(Section):
     )
 
     def limit(self, precision: Precision) -> float:
-        """The largest difference for files of a precision, in rig units."""
+        """The largest difference for files of a precision, for a rig of scale 1."""
         limits = {"fp32": self.max_abs, "fp16": self.fp16_max_abs, "int8": self.int8_max_abs}
         return limits[precision]
 
