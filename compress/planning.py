@@ -179,14 +179,12 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         inputs.rig,
     )
     closed = recipe.teacher.lips_closed
-    rig_key = None
-    if inputs.rig is not None or closed is not None:
-        rig_key = content_key(
-            file=inputs.rig and inputs.rig.key, mesh=closed and closed.model_dump(mode="json")
-        )
-    criteria = content_key(
-        alignments={clip: asdict(a) for clip, a in inputs.alignments.items()}, rig=rig_key
-    )
+    by_vertices = closed and closed.model_dump(mode="json")
+    # A name for people that changes trains nothing again.
+    closure = content_key(file=inputs.rig and inputs.rig.closure_key, mesh=by_vertices)
+    alignments = {clip: asdict(a) for clip, a in inputs.alignments.items()}
+    choices = content_key(alignments=alignments, closure=closure)
+    criteria = content_key(choices=choices, rig=inputs.rig and inputs.rig.key)
 
     @cache
     def distilled(name: str) -> DistillJob:
@@ -201,7 +199,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             events=folder / "tensorboard" / name,
             guide=guide_of(known[name]),
             start=start_of(known[name]),
-            rig_key=rig_key,
+            closure_key=closure,
         )
 
     def guide_of(student: StudentSettings) -> KnownStudent | None:
@@ -226,7 +224,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             source=KnownStudent(source.folder, source.key),
             labels_key=label.key,
             alignments=inputs.alignments,
-            criteria_key=criteria,
+            criteria_key=choices,
             settings=known[name],
             seed=recipe.seed,
             threads=recipe.threads,

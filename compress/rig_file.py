@@ -89,6 +89,12 @@ class RigFile:
         """Of what it says, however it is laid out."""
         return content_key(**self.settings.model_dump(mode="json"))
 
+    @property
+    def closure_key(self) -> str:
+        """Of when lips are closed alone: what training and its choices go by."""
+        closed = self.settings.lips_closed
+        return content_key(lips_closed=closed and closed.model_dump(mode="json"))
+
     def rig(self, controls: Sequence[str]) -> Rig:
         """What it says of a rig with these controls.
 

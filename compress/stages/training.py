@@ -74,7 +74,7 @@ def find_student(role: str, name: str, base: Path) -> KnownStudent:
 class DistillJob:
     """Everything that a distilled student depends on; `labels_key` stands for the labels.
 
-    `rig_key` is that of the rig's file, which says when lips are closed.
+    `closure_key` is that of what a rig's file or a mesh says of closed lips.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ class DistillJob:
     events: Path | None = None
     guide: KnownStudent | None = None
     start: KnownStudent | None = None
-    rig_key: str | None = None
+    closure_key: str | None = None
 
     @property
     def key(self) -> str:
@@ -99,7 +99,7 @@ class DistillJob:
             seed=self.seed,
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
-            rig=self.rig_key if self.settings.training.closure_weight else None,
+            closure=self.closure_key if self.settings.training.closure_weight else None,
             versions=tool_versions("torch", "numpy", "lightning-fabric"),
         )
 

@@ -9,6 +9,7 @@ from compress.alignments import Alignment
 from compress.errors import UsageError
 from compress.planning import STAGES, Inputs, Plan, find_inputs, plan
 from compress.recipe import load_recipe
+from compress.rig_file import read_rig
 from compress.visemes import segments_of
 
 Keys = dict[str, str]
@@ -218,3 +219,32 @@ def test_what_starts_from_a_student_is_called_so_in_the_chain(
         steps("students.0.start=builtin:tiny-int8", "export.precisions=[fp32, fp16]")
     with pytest.raises(UsageError, match=r"can be had in fp32, fp16.* or a quantization"):
         steps("export.precisions=[int8]")
+
+
+def test_a_rig_file_changes_what_goes_by_what_it_says(
+    keys_of_shrinking: Callable[..., Keys], workshop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """When lips are closed is a part of choices, and of training that weighs closures; names for
+    people are only shown.
+    """
+    found = find_inputs(load_recipe(workshop / "shrinking.yaml"))
+    path = tmp_path_factory.mktemp("rig") / "rig.yaml"
+
+    def keys_with(lips: float, label: str, *sets: str) -> Keys:
+        path.write_text(
+            f"name: slider\nlips_closed: {{weights: {{jawOpen: 1.0}}, below: {lips}}}\n"
+            f"labels: {{jawOpen: {label}}}\n"
+        )
+        inputs = Inputs(found.teacher, found.speech, {}, read_rig(path))
+        return keys_of_shrinking(*sets, inputs=inputs)
+
+    judged = [*(f"verify {what}" for what in (*STEPS, "baselines")), "report"]
+    assert changed(keys_with(0.1, "Jaw"), keys_with(0.1, "Mouth")) == [
+        *[row for row in FILES if row.startswith("verify")],
+        *judged,
+    ]
+    after = changed(keys_with(0.1, "Jaw"), keys_with(0.2, "Jaw"))
+    assert after == ["prune small", "quantize small", *FILES, *judged]
+    weighs = "students.0.training.closure_weight=0.5"
+    after = changed(keys_with(0.1, "Jaw", weighs), keys_with(0.2, "Jaw", weighs))
+    assert after[0] == "distill small"
