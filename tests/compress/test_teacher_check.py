@@ -115,15 +115,8 @@ def test_trust_is_needed_to_check(own: Path, cli: Cli, check: Cli) -> None:
     assert cli("teacher", "check", recipe, "--trust", "--plot", picture).code == 0
 
 
-@pytest.mark.parametrize(
-    ("mesh", "said"),
-    [
-        ("{}", "3 does not divide it"),
-        ("{lips: none.txt}", "3 does not divide it"),
-    ],
-)
-def test_values_that_are_no_vertices(check: Cli, mesh: str, said: str) -> None:
-    assert check("", "--set", f"teacher.mesh={mesh}").failed(3, said)
+def test_values_that_are_no_vertices(check: Cli) -> None:
+    assert check("", "--set", "teacher.mesh={}").failed(3, "3 does not divide it")
 
 
 @pytest.mark.parametrize(
