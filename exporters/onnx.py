@@ -305,20 +305,11 @@ def structure(path: Path) -> Structure:
         raise ModelFileError(f"{path} cannot be read as ONNX: {error}.") from error
 
 
-def _session(
-    model: str | bytes, threads: int, path: Path, *, optimized: bool = True
-) -> "onnxruntime.InferenceSession":
-    """Open a file by its name, or a model's bytes; ``path`` is where they came from, for errors."""
-    import onnxruntime
+def refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a file that it cannot open: its errors have no common base."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # ONNX Runtime's errors have no common base; these are the ones that reading a file can raise.
-    refusals = (
+    return (
         state.Fail,
         state.InvalidArgument,
         state.InvalidGraph,
@@ -326,9 +317,22 @@ def _session(
         state.NotImplemented,
         state.RuntimeException,
     )
+
+
+def _session(
+    model: str | bytes, threads: int, path: Path, *, optimized: bool = True
+) -> "onnxruntime.InferenceSession":
+    """Open a file by its name, or a model's bytes; ``path`` is where they came from, for errors."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except refusals as error:
+    except refusals() as error:
         raise ModelFileError(
             f"ONNX Runtime {onnxruntime.__version__} cannot read {path} "
             f"({path.stat().st_size} bytes): {error} If the file was copied or downloaded, compare "

@@ -151,24 +151,17 @@ def _shape(value: "ValueInfoProto") -> tuple[int | str, ...] | None:
 def _session(path: Path, model: "ModelProto") -> "onnxruntime.InferenceSession":
     import onnxruntime
     import torch
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    from exporters.onnx import refusals
 
     options = onnxruntime.SessionOptions()
     # With the threads of the recipe and no others: sums depend on how they are shared out.
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; a log line would say it twice
-    refusals = (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
     try:
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    except refusals as error:
+    except refusals() as error:
         said = " ".join(str(error).split())[:400]
         foreign = sorted({f"{node.domain}.{node.op_type}" for node in _foreign(model)})
         if foreign:
