@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from exporters import records
-from exporters.benchmark import Latency
+from exporters.benchmark import Benchmark, Latency
 from exporters.checks import Check, Status
 from exporters.errors import ModelFileError
 from exporters.mesh import MeshFacts
 from exporters.parity import ParityResult
 from exporters.report.chain import Hop, Measurements
 from exporters.report.compression import Pruning, Quantization
+from exporters.signature import Precision
 
 Comparison = Literal["<=", "<", ">=", ">"]
 Kind = Literal["teacher", "student", "baseline"]
@@ -39,6 +40,12 @@ class RigFacts:
     """Who says it: ARKit's names, or the rig file's own name."""
     closed_lips: str | None
     """When its lips are closed, or null where that is not known and closures are not judged."""
+    aperture: dict[str, float]
+    """Control to its weight in how far the lips are apart; empty where that is not known."""
+    closed_below: float | None
+    """The aperture below which lips are closed."""
+    scale: float
+    """The power of ten nearest to how far its controls move."""
     labels: dict[str, str]
     """What people call a control, where it is not its name."""
 
@@ -97,9 +104,50 @@ class Speech:
     """Languages spoken."""
     skipped: tuple[SkippedClip, ...]
     """Audio that was left out, with the reason."""
+    train_key: str
+    """Hash of the clips to learn from."""
+    held_out_key: str
+    """Hash of the held-out clips: figures of two reports with the same one are of the same speech."""
 
 
 Parts = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a model file was made of, and for what."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    tier: str
+    """Student and precision: the folder of the file. Rows of one tier differ in their target."""
+    student: str
+    """Its student."""
+    precision: Precision
+    """fp32, fp16 or int8."""
+    target: str
+    """The format: onnx, tflite, coreml."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one second of animation takes, teacher and files in turns in one process with one thread.
+
+    At the teacher's frame rate: of a file so many windows, of the teacher its share of a clip.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    ms_per_second: float
+    """Milliseconds of computing for one second of animation, median."""
+    faster: float
+    """The teacher's time by this; 1 for the teacher itself."""
+    faster_low: float
+    """The lowest such ratio among all turns."""
+    faster_high: float
+    """The highest."""
+    smaller: float | None
+    """The teacher's bytes by this file's, or null where the teacher is no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +170,12 @@ class Tier:
     """Hash of the file, or null."""
     path: str | None
     """The file, relative to the folder of the run, or null."""
-    latency: Latency | None
-    """Time for one window, or null if not timed."""
+    made: Made | None
+    """Of a file: its student, precision and target."""
+    benchmark: Benchmark | None
+    """What the file costs; null where there is none."""
+    cost: Cost | None
+    """What it costs beside the teacher, or null where that was not measured."""
     future_ms: float | None
     """Milliseconds of audio after the moment that it needs, or null."""
     smoothing: tuple[float, ...] | None
@@ -140,6 +192,12 @@ class Tier:
     """Region of the face to mse and correlation against the teacher; empty if not measured."""
     by_control: Parts
     """Control to the same."""
+
+    @property
+    def latency(self) -> Latency | None:
+        """Time for one window with one thread, or None if not timed."""
+        pace = None if self.benchmark is None else self.benchmark.single
+        return None if pace is None else pace.latency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,59 +279,21 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """A labelled piece of time."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
-
-    label: str
-    """A phone, for example b."""
-    start_s: float
-    """Start in seconds."""
-    end_s: float
-    """End in seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipCurves:
-    """One held-out clip as teacher and student animate it."""
+class ShownClip:
+    """A held-out clip that the report shows; its curves are in ``clips.json`` beside it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     clip: str
     """Name of the clip."""
     text: str
-    """What is said."""
-    student: str
-    """Which student."""
-    times_s: tuple[float, ...]
-    """Time of each frame in seconds."""
-    teacher_values: dict[str, tuple[float, ...]]
-    """Control name to one value a frame; one panel a control, in this order."""
-    student_values: dict[str, tuple[float, ...]]
-    """The same controls as the student predicts them."""
-    sealed: tuple[Span, ...]
-    """Where the lips should be closed (/p b m/); empty if not known."""
-    phones: tuple[Span, ...]
-    """All phones; empty if not known."""
+    """What is said, or the clip's name where that is not known."""
+    audio: str
+    """FLAC, relative to the report's folder."""
     image: str
-    """PNG made of this, relative to the report's folder."""
-
-    def __post_init__(self) -> None:
-        if set(self.teacher_values) != set(self.student_values) or not self.teacher_values:
-            raise ValueError(
-                f"clip {self.clip!r}: teacher has {sorted(self.teacher_values)}, student has "
-                f"{sorted(self.student_values)}; expected the same controls, at least one"
-            )
-        if len(self.times_s) < 2:
-            raise ValueError(f"clip {self.clip!r} has {len(self.times_s)} frames; a curve needs 2")
-        for values in (self.teacher_values, self.student_values):
-            for control, series in values.items():
-                if len(series) != len(self.times_s):
-                    raise ValueError(
-                        f"clip {self.clip!r}: {control} has {len(series)} values for "
-                        f"{len(self.times_s)} times"
-                    )
+    """PNG of the curves, relative to the report's folder."""
+    tier: str
+    """The tier that the picture shows beside the teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +316,8 @@ class ReportDocument:
     """What the figures were taken on."""
     versions: dict[str, str]
     """Versions of the tools."""
+    commits: dict[str, str]
+    """Git commits of lipstill and of the recipe, of what lies in a checkout."""
     tiers: tuple[Tier, ...]
     """The rows of the main table."""
     parity: tuple[FileParity, ...]
@@ -312,18 +334,19 @@ class ReportDocument:
     """How channels left students; empty if none did."""
     quantization: tuple[Quantization, ...]
     """How students became int8 ones; empty if none did."""
-    curves: tuple[ClipCurves, ...]
-    """Held-out clips to look at."""
+    clips: tuple[ShownClip, ...]
+    """Held-out clips to look at and to listen to."""
 
     def __post_init__(self) -> None:
         if datetime.fromisoformat(self.created).utcoffset() != timedelta(0):
             raise ValueError(f"created is {self.created!r}, expected a time in UTC (+00:00)")
-        images = [item.image for item in self.training] + [item.image for item in self.curves]
-        for image in images:
-            if not _is_plain_png(image):
-                raise ValueError(f"image {image!r} must be a .png inside the report's folder")
-        if len(set(images)) != len(images):
-            raise ValueError(f"two pictures share a name: {', '.join(images)}")
+        images = [item.image for item in (*self.training, *self.clips)]
+        for suffix, names in ((".png", images), (".flac", [item.audio for item in self.clips])):
+            for name in names:
+                if not _is_inside(name, suffix):
+                    raise ValueError(f"{name!r} must be a {suffix} inside the report's folder")
+            if len(set(names)) != len(names):
+                raise ValueError(f"two files of the report share a name: {', '.join(names)}")
 
 
 def read_report(path: Path) -> ReportDocument:
@@ -336,7 +359,7 @@ def read_report(path: Path) -> ReportDocument:
         raise ModelFileError(f"{path} is not a report that this version reads:\n{error}") from error
 
 
-def _is_plain_png(image: str) -> bool:
-    path = PurePosixPath(image)
-    inside = not path.is_absolute() and ".." not in path.parts and "\\" not in image
-    return inside and path.suffix == ".png"
+def _is_inside(name: str, suffix: str) -> bool:
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    return inside and path.suffix == suffix

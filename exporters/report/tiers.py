@@ -1,0 +1,106 @@
+"""A report's tiers: what somebody picks, where the document has a row for each file.
+
+The files of one tier are the same student at the same precision. What they lose is the same to
+rounding, so that a tier is judged by its first file; what they weigh and take is not.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporters.report.chain import Proportion
+from exporters.report.document import Made, ReportDocument, Tier
+
+
+@dataclass(frozen=True)
+class TierView:
+    """One student at one precision: its files' rows as they ship, in the document's order."""
+
+    name: str
+    files: tuple[Tier, ...]
+
+    @property
+    def lead(self) -> Tier:
+        """The row by which the tier is judged."""
+        return self.files[0]
+
+    @property
+    def made(self) -> Made:
+        """Of the lead; student and precision are those of all."""
+        assert self.lead.made is not None
+        return self.lead.made
+
+    def of(self, target: str) -> Tier | None:
+        """The row of the file for a target, if there is one."""
+        return next((row for row in self.files if row.made and row.made.target == target), None)
+
+
+def tiers_of(document: ReportDocument) -> tuple[TierView, ...]:
+    """All tiers, nearest to the teacher first; those that were not judged last.
+
+    Where a file is judged with and without smoothing, its first row counts, with it: as it ships.
+    """
+    files: dict[str, dict[str, Tier]] = {}
+    for row in document.tiers:
+        if row.made is not None:
+            files.setdefault(row.made.tier, {}).setdefault(row.made.target, row)
+    views = [TierView(name, tuple(rows.values())) for name, rows in files.items()]
+    return tuple(sorted(views, key=_distance))
+
+
+def teacher_of(document: ReportDocument) -> Tier:
+    """The teacher's row. Raises ValueError for a report without one."""
+    for row in document.tiers:
+        if row.kind == "teacher":
+            return row
+    raise ValueError(f"the report {document.name!r} has no row for its teacher")
+
+
+def figure_of(row: Tier, metric: str) -> float | None:
+    """A metric as a number, a share without its interval; None where it was not measured.
+
+    Of the teacher's curves where it has that, else of known truth.
+    """
+    for measured in (row.against_teacher, row.against_truth):
+        value = measured.get(metric)
+        if isinstance(value, Proportion):
+            return value.value
+        if value is not None:
+            return value
+    return None
+
+
+def closures_kept(row: Tier, teacher: Tier) -> float | None:
+    """Lips closed on /p b m/ by the share in which the teacher's are; None where not measured."""
+    own, best = figure_of(row, "pbm"), figure_of(teacher, "pbm")
+    return None if own is None or not best else own / best
+
+
+def pareto(views: Iterable[TierView]) -> frozenset[str]:
+    """Names of the tiers that no other beats: in bytes, in what a pose waits for, and in MSE.
+
+    One beats another if it is as good in all three and better in one. A tier of which one of them
+    is not known neither beats nor is beaten, and is not among them.
+    """
+    known = {view.name: point for view in views if (point := _point(view)) is not None}
+    return frozenset(
+        name
+        for name, point in known.items()
+        if not any(_beats(other, point) for other in known.values())
+    )
+
+
+def _distance(view: TierView) -> tuple[bool, float]:
+    mse = figure_of(view.lead, "mse")
+    return mse is None, mse or 0.0
+
+
+def _point(view: TierView) -> tuple[float, float, float] | None:
+    row = view.lead
+    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
+    if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
+        return None
+    return float(row.bytes), row.algorithmic_latency_ms, mse
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
