@@ -13,9 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from compress.errors import RecipeError
+from compress.recipe_gates import GateSettings
 from compress.recipe_mistakes import (
     blanks,
     distinct,
@@ -42,6 +50,7 @@ from compress.store import canonical_json
 from exporters.signature import Precision
 
 __all__ = [
+    "GateSettings",
     "LayerSettings",
     "Recipe",
     "StudentSettings",
@@ -92,6 +101,14 @@ class LabelSettings(Section):
     shard_clips: Count = Field(64, description="clips in one shard file")
 
 
+def known_targets(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of targets, each once. Raises `ValueError` that lists those that exist."""
+    for target in value:
+        one_of(target, modules_defining(_EXPORTERS, "export"))
+    distinct(value)
+    return value
+
+
 class OnnxSettings(Section):
     opset: int = Field(
         18, ge=18, description="ONNX operator set; torch's exporter writes 18 and newer"
@@ -125,10 +142,7 @@ class ExportSettings(Section):
     @field_validator("targets")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for target in value:
-            one_of(target, modules_defining(_EXPORTERS, "export"))
-        distinct(value)
-        return value
+        return known_targets(value)
 
     @field_validator("precisions")
     @classmethod
@@ -169,19 +183,16 @@ class ParitySettings(Section):
 
 class ReportSettings(Section):
     clips: int = Field(3, ge=0, description="held-out clips shown in the report")
-
-
-class GateSettings(Section):
-    """Limits that fail a run; null is no gate."""
-
-    min_r2: float | None = Field(
-        None, le=1, description="lowest R² against the teacher on held-out speech"
+    reference_targets: tuple[str, ...] = Field(
+        ("onnx", "tflite"),
+        description="of the export's targets, those for which the students that ship get rows too, "
+        "where they learned from the same teacher; [] shows none",
     )
-    min_pbm: Share | None = Field(None, description="lowest PBM accuracy, 0 to 1")
-    min_r2_over_ridge: float | None = Field(
-        None, description="least by which R² exceeds that of a ridge regression"
-    )
-    max_bytes: Count | None = Field(None, description="largest model file, in bytes")
+
+    @field_validator("reference_targets")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return known_targets(value)
 
 
 class Recipe(Section):
@@ -222,6 +233,20 @@ class Recipe(Section):
     @classmethod
     def _named_apart(cls, value: tuple[StudentSettings, ...]) -> tuple[StudentSettings, ...]:
         distinct([student.name for student in value])
+        return value
+
+    @field_validator("gates")
+    @classmethod
+    def _of_what_is_made(cls, value: GateSettings, info: ValidationInfo) -> GateSettings:
+        students, export = info.data.get("students"), info.data.get("export")
+        if students is not None and export is not None:  # right by themselves
+            tiers = [
+                f"{student.name}-{precision}"
+                for student in students
+                for precision in export.precisions
+                if precision != "int8" or student.quantization or student.start
+            ]
+            value.check_names(export.targets, tiers)
         return value
 
     @model_validator(mode="after")

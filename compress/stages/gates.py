@@ -1,49 +1,60 @@
 """What a recipe asks of a file, and whether it is met. What was not measured is not met."""
 
+import math
 from typing import TYPE_CHECKING
 
-from compress.evaluation import Quality
-from compress.metrics import Share
 from exporters.checks import Status
+from exporters.parity import ParityResult
 from exporters.report import ReportDocument
 from exporters.report import document as doc
+from exporters.report.figures import FIGURES, Figure, Subject, only_evaluated
+from exporters.report.gate_words import in_words
 
 if TYPE_CHECKING:
     from compress.recipe import GateSettings
 
 
 def judge(
-    limits: "GateSettings", name: str, quality: Quality, size_bytes: int, ridge: Quality
+    settings: "GateSettings",
+    row: doc.Tier,
+    parity: ParityResult | None,
+    teacher: doc.Tier,
+    ridge: doc.Tier | None,
 ) -> list[doc.Gate]:
-    """One gate for each limit that is set, of the file called `name`."""
-    r2 = _number(quality.against_teacher.get("r2"))
-    ridge_r2 = _number(ridge.against_teacher.get("r2"))
-    above = None if r2 is None or ridge_r2 is None else r2 - ridge_r2
-    pbm = _number(quality.against_truth.get("pbm"))
-    asked: tuple[tuple[str, float | None, float | None, doc.Comparison], ...] = (
-        ("R² against the teacher", r2, limits.min_r2, ">="),
-        ("PBM accuracy", pbm, limits.min_pbm, ">="),
-        ("R² above the ridge", above, limits.min_r2_over_ridge, ">="),
-        ("bytes", float(size_bytes), limits.max_bytes, "<="),
-    )
-    return [
-        _gate(f"{name}: {what}", value, limit, comparison)
-        for what, value, limit, comparison in asked
-        if limit is not None
-    ]
+    """One gate for each limit that is set for the file of a row, and makes sense for it.
+
+    Every limit is judged, whatever came of the others. Raises ValueError for a row that is no file.
+    """
+    if row.made is None:
+        raise ValueError(f"{row.name} is no file of a run, so no limit is set for it")
+    subject = Subject(row, teacher, parity, ridge)
+    gates = []
+    for name, limit in settings.of(row.made.tier, row.made.target).items():
+        figure = FIGURES[name.partition("_")[2]]
+        if figure.asked_of(subject):
+            gates.append(_gate(_name(row.made, figure), figure.read(subject), limit, figure.limit))
+    return gates
 
 
 def broken(report: ReportDocument) -> list[str]:
     """Every gate and parity of a report that did not pass and every check that failed, in words.
 
-    A check that cannot run on this machine, as Core ML itself elsewhere than on macOS, breaks
-    nothing, and passes for nothing.
+    What can never run on this machine breaks nothing, and passes for nothing: a check in Core ML
+    itself elsewhere than on macOS, and a limit on time or memory of a file that is only evaluated
+    here. The report lists both as not run. Other figures that are missing break their gates.
     """
-    lines = []
-    for gate in report.gates:
-        if gate.status != "passed":
-            found = "not measured" if gate.value is None else f"{gate.value:.4g}"
-            lines.append(f"{gate.name}: {found}, expected {gate.comparison} {gate.limit:g}")
+    excused = {
+        _name(row.made, figure)
+        for row in report.tiers
+        if row.made is not None and only_evaluated(row)
+        for figure in FIGURES.values()
+        if figure.runs
+    }
+    lines = [
+        f"{gate.name}: {in_words(gate)}"
+        for gate in report.gates
+        if gate.status == "failed" or (gate.status == "not run" and gate.name not in excused)
+    ]
     for entry in report.parity:
         if entry.result.status != "passed":
             missed = [f"{s.name}: {s.reason}" for s in entry.result.sets if s.status != "passed"]
@@ -56,15 +67,17 @@ def broken(report: ReportDocument) -> list[str]:
     return lines
 
 
+def _name(made: doc.Made, figure: Figure) -> str:
+    return f"{made.tier} {made.target}: {figure.name}"
+
+
 def _gate(name: str, value: float | None, limit: float, comparison: doc.Comparison) -> doc.Gate:
     status: Status = "not run"
-    if value is not None:
+    if value is not None and not math.isfinite(value):
+        value, status = None, "failed"  # no report holds what is no number
+    elif value is not None:
         kept = value >= limit if comparison == ">=" else value <= limit
         status = "passed" if kept else "failed"
     return doc.Gate(
         name=name, value=value, limit=float(limit), comparison=comparison, status=status
     )
-
-
-def _number(value: float | Share | None) -> float | None:
-    return value.value if isinstance(value, Share) else value

@@ -1,0 +1,187 @@
+"""What can be asked of a model file in a report: one table for gates, comparisons and choices.
+
+A figure is read from a file's row, or is None where it was not measured; NaN stands for what was
+measured and gave no number, which is a failure.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from exporters.parity import ParityResult
+from exporters.report.chain import Measurements, Proportion
+from exporters.report.document import Comparison, Tier
+from exporters.report.tiers import closures_kept
+
+Unit = Literal["", "bytes", "ms", "share", "times"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file's row as it ships, and what it is measured by."""
+
+    row: Tier
+    teacher: Tier | None
+    parity: ParityResult | None = None
+    ridge: Tier | None = None
+
+
+def _everywhere(subject: Subject) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One question, and how its answer is read."""
+
+    name: str
+    """For people, with its unit."""
+    better: Literal["less", "more"]
+    """Which way is good."""
+    unit: Unit
+    """Of the value; a share is 0 to 1, times are a ratio."""
+    read: Callable[[Subject], float | None]
+    """None where it was not measured."""
+    runs: bool = False
+    """Whether only a runtime that runs the file can tell, and not one that evaluates it."""
+    asked_of: Callable[[Subject], bool] = _everywhere
+    """Whether the question makes sense for a file."""
+
+    @property
+    def limit(self) -> Comparison:
+        """How a value must stand to a limit."""
+        return "<=" if self.better == "less" else ">="
+
+
+def only_evaluated(row: Tier) -> bool:
+    """Whether the file's runtime on that machine computes it but cannot say what it costs."""
+    return row.benchmark is not None and not row.benchmark.paces
+
+
+def largest_difference(result: ParityResult | None) -> float | None:
+    """The largest difference of a file from its source over all sets, in rig units.
+
+    None if some set did not run or nothing was compared; NaN if one failed without a number.
+    """
+    if result is None or not result.sets:
+        return None
+    if any(item.max_abs is None and item.status == "failed" for item in result.sets):
+        return math.nan
+    known = [item.max_abs for item in result.sets if item.max_abs is not None]
+    return max(known) if len(known) == len(result.sets) else None
+
+
+def _number(measured: Measurements, name: str) -> float | None:
+    value = measured.get(name)
+    return value.value if isinstance(value, Proportion) else value
+
+
+def _copy(name: str) -> Callable[[Subject], float | None]:
+    return lambda subject: _number(subject.row.against_teacher, name)
+
+
+def _lag(subject: Subject) -> float | None:
+    lag = _number(subject.row.against_teacher, "lag_ms")
+    return None if lag is None else abs(lag)
+
+
+def _over_ridge(subject: Subject) -> float | None:
+    own = _number(subject.row.against_teacher, "r2")
+    other = None if subject.ridge is None else _number(subject.ridge.against_teacher, "r2")
+    return None if own is None or other is None else own - other
+
+
+def _kept(subject: Subject) -> float | None:
+    return None if subject.teacher is None else closures_kept(subject.row, subject.teacher)
+
+
+def _bytes(subject: Subject) -> float | None:
+    return None if subject.row.bytes is None else float(subject.row.bytes)
+
+
+def _download(subject: Subject) -> float | None:
+    benchmark = subject.row.benchmark
+    return None if benchmark is None else float(benchmark.size.download_bytes)
+
+
+def _latency_ratio(subject: Subject) -> float | None:
+    pace = None if subject.row.benchmark is None else subject.row.benchmark.single
+    return None if pace is None else pace.ratio
+
+
+def _frame_share(subject: Subject) -> float | None:
+    return None if subject.row.latency is None else subject.row.latency.frame_share
+
+
+def _median(subject: Subject) -> float | None:
+    return None if subject.row.latency is None else subject.row.latency.median_ms
+
+
+def _memory(subject: Subject) -> float | None:
+    memory = None if subject.row.benchmark is None else subject.row.benchmark.memory
+    return None if memory is None else float(memory.peak_bytes)
+
+
+def _arena(subject: Subject) -> float | None:
+    arena = None if subject.row.benchmark is None else subject.row.benchmark.arena
+    return None if arena is None or arena.bytes is None else float(arena.bytes)
+
+
+def _has_arena(subject: Subject) -> bool:
+    # A file without any benchmark may well need one: that it was not measured must show.
+    return subject.row.benchmark is None or subject.row.benchmark.arena is not None
+
+
+def _is_compressed(subject: Subject) -> bool:
+    return subject.row.made is None or subject.row.made.precision != "fp32"
+
+
+def _smaller(subject: Subject) -> float | None:
+    if subject.row.cost is not None:
+        return subject.row.cost.smaller
+    # Files that are only evaluated have no cost; their size is known all the same.
+    teacher = None if subject.teacher is None else subject.teacher.bytes
+    return None if not teacher or not subject.row.bytes else teacher / subject.row.bytes
+
+
+FIGURES: dict[str, Figure] = {
+    "parity": Figure(
+        "largest difference from PyTorch",
+        "less",
+        "",
+        lambda subject: largest_difference(subject.parity),
+    ),
+    "bytes": Figure("bytes", "less", "bytes", _bytes),
+    "download_bytes": Figure("download bytes", "less", "bytes", _download),
+    "latency_ratio": Figure(
+        *("latency by the fp32 file's", "less", "times", _latency_ratio),
+        runs=True,
+        asked_of=_is_compressed,
+    ),
+    "frame_share": Figure("share of a 16 ms frame", "less", "share", _frame_share, runs=True),
+    "ms": Figure("median of one prediction (ms)", "less", "ms", _median, runs=True),
+    "memory_bytes": Figure("memory (bytes)", "less", "bytes", _memory, runs=True),
+    "arena_bytes": Figure("arena (bytes)", "less", "bytes", _arena, asked_of=_has_arena),
+    "r2": Figure("R² against the teacher", "more", "", _copy("r2")),
+    "r2_over_ridge": Figure("R² above the ridge", "more", "", _over_ridge),
+    "mse": Figure("MSE against the teacher", "less", "", _copy("mse")),
+    "pbm": Figure(
+        "PBM accuracy", "more", "share", lambda subject: _number(subject.row.against_truth, "pbm")
+    ),
+    "pbm_of_teacher": Figure("PBM accuracy by the teacher's", "more", "times", _kept),
+    "closure_f1": Figure("closure F1", "more", "share", _copy("closure_f1")),
+    "jitter_ratio": Figure("jitter by the teacher's", "less", "times", _copy("jitter_ratio")),
+    "lag_ms": Figure("lag, late or early (ms)", "less", "ms", _lag),
+    "future_ms": Figure(
+        *("algorithmic latency (ms)", "less", "ms"),
+        lambda subject: subject.row.algorithmic_latency_ms,
+    ),
+    "times_smaller": Figure("times smaller than the teacher", "more", "times", _smaller),
+    "times_faster": Figure(
+        *("times faster than the teacher", "more", "times"),
+        lambda subject: None if subject.row.cost is None else subject.row.cost.faster,
+        runs=True,
+    ),
+}
+"""By the words that recipes and options have for them: ``max_bytes`` and ``--max-...`` ask ``bytes``."""

@@ -1,0 +1,224 @@
+"""Reports made of a few words: rows of a file each, with all that is measured of it."""
+
+from typing import Any
+
+from exporters.benchmark import Arena, Benchmark, Latency, Memory, Pace, Size
+from exporters.checks import Status, overall
+from exporters.parity import ParityResult, SetParity
+from exporters.report.chain import Proportion
+from exporters.report.document import (
+    Cost,
+    FileParity,
+    Made,
+    ReportDocument,
+    Speech,
+    Teacher,
+    Tier,
+)
+
+MACHINE = {"cpu": "Example 9000", "cores": "2", "runtime": "ONNX Runtime 1.31"}
+TEACHER_BYTES = 36_000_000
+
+
+def share(value: float, n: int = 100) -> Proportion:
+    """A share with an interval of no meaning."""
+    return Proportion(value=value, n=n, low=0.0, high=1.0)
+
+
+def latency(median_ms: float) -> Latency:
+    return Latency(
+        median_ms=median_ms,
+        p95_ms=median_ms,
+        p99_ms=median_ms,
+        runs=100,
+        frame_share=median_ms / 16,
+    )
+
+
+def benchmark(
+    *,
+    size: int = 187_201,
+    download: int | None = 150_000,
+    ms: float | None = 0.2,
+    ratio: float | None = 0.8,
+    memory: int | None = 2_000_000,
+    arena: Arena | None = None,
+) -> Benchmark:
+    """What a file costs; `ms` None is a file that its runtime only evaluates."""
+    paces: tuple[Pace, ...] = ()
+    if ms is not None:
+        paces = (
+            Pace(
+                threads=1,
+                latency=latency(ms),
+                reference=None if ratio is None else "the fp32 file",
+                reference_latency=None if ratio is None else latency(ms / ratio),
+                ratio=ratio,
+                ratio_low=ratio,
+                ratio_high=ratio,
+            ),
+        )
+    return Benchmark(
+        file="model",
+        sha256="cd" * 32,
+        size=Size(bytes=size, download_bytes=download or size, weight_bytes=None),
+        paces=paces,
+        memory=None if memory is None else Memory(peak_bytes=memory, how="VmHWM"),
+        arena=arena,
+        machine=MACHINE,
+    )
+
+
+def row(name: str, **given: Any) -> Tier:
+    """Any row; what is not given was not measured."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        (
+            *("parameters", "bytes", "sha256", "path", "made", "benchmark", "cost"),
+            *("future_ms", "smoothing", "algorithmic_latency_ms"),
+        )
+    )
+    kinds = {"kind": "student", "provenance": "trained in this run"}
+    parts: dict[str, Any] = {
+        part: {} for part in ("against_teacher", "against_truth", "by_region", "by_control")
+    }
+    return Tier(name=name, **{**nothing, **kinds, **parts, **given})
+
+
+def teacher_row(*, pbm: float | None = 0.9, size: int | None = TEACHER_BYTES) -> Tier:
+    return row(
+        "demo teacher",
+        kind="teacher",
+        provenance="the teacher itself",
+        bytes=size,
+        against_truth={"pbm": None if pbm is None else share(pbm)},
+    )
+
+
+def ridge_row(r2: float = 0.35) -> Tier:
+    return row(
+        "ridge",
+        kind="baseline",
+        provenance="baseline, fitted in this run",
+        against_teacher={"r2": r2, "mse": 0.01},
+        against_truth={"pbm": share(0.05)},
+    )
+
+
+def file_row(
+    student: str = "tiny",
+    precision: Any = "int8",
+    target: str = "onnx",
+    *,
+    size: int | None = 187_201,
+    costs: Benchmark | str | None = "as the size says",
+    faster: float | None = 40.0,
+    future_ms: float | None = 80.0,
+    **measured: float | None,
+) -> Tier:
+    """A file as it ships. Metrics are keywords: r2, mse, jitter_ratio, closure_f1, lag_ms and pbm."""
+    copies: dict[str, Any] = {
+        "r2": 0.65,
+        "mse": 0.004,
+        "jitter_ratio": 1.5,
+        "closure_f1": 0.8,
+        "lag_ms": -2.0,
+        **{name: value for name, value in measured.items() if name != "pbm"},
+    }
+    pbm = measured.get("pbm", 0.81)
+    if isinstance(costs, str):
+        costs = None if size is None else benchmark(size=size, download=size * 4 // 5)
+    cost = None
+    if faster is not None:
+        cost = Cost(
+            ms_per_second=12.0,
+            faster=faster,
+            faster_low=faster,
+            faster_high=faster,
+            smaller=None if size is None else TEACHER_BYTES / size,
+        )
+    tier = f"{student}-{precision}"
+    suffix = {"onnx": "onnx", "tflite": "tflite", "coreml": "mlpackage"}[target]
+    return row(
+        f"student {student}, {precision}, {target}",
+        parameters=171_610,
+        bytes=size,
+        sha256=None if size is None else "cd" * 32,
+        path=f"models/{tier}/model.{suffix}",
+        made=Made(tier=tier, student=student, precision=precision, target=target),
+        benchmark=costs,
+        cost=cost,
+        future_ms=None if future_ms is None else future_ms,
+        smoothing=(1.0,),
+        algorithmic_latency_ms=future_ms,
+        against_teacher=copies,
+        against_truth={"pbm": None if pbm is None else share(pbm)},
+    )
+
+
+def parity_of(
+    *sets: float | None, limit: float = 2e-3, status: Status | None = None
+) -> ParityResult:
+    """Of sets that have such largest differences; `status` is that of each, where it is no number."""
+    made = tuple(
+        SetParity(
+            name=f"set {index}",
+            windows=4,
+            status=("passed" if value <= limit else "failed")
+            if value is not None
+            else status or "not run",
+            max_abs=value,
+            mse=value,
+            max_lsb=None,
+            worst_control=None,
+            worst_window=None,
+            reason="" if value is not None and value <= limit else "for a test",
+        )
+        for index, value in enumerate(sets)
+    )
+    return ParityResult(
+        student="tiny",
+        precision="int8",
+        runtime={"runtime": "ONNX Runtime"},
+        max_abs_limit=limit,
+        max_lsb_limit=None,
+        sets=made,
+        status=overall(item.status for item in made),
+    )
+
+
+def document(*tiers: Tier, **given: Any) -> ReportDocument:
+    """A report of these rows, each file in parity with its source."""
+    fields: dict[str, Any] = {
+        "name": "demo",
+        "recipe_hash": "c0ffee",
+        "created": "2025-11-22T08:00:00+00:00",
+        "teacher": Teacher(
+            name="demo teacher",
+            sha256="ab" * 32,
+            description="Small.",
+            controls=52,
+            driven=26,
+            parameters=None,
+            frame_rate_hz=60.0,
+        ),
+        "speech": Speech(
+            train_minutes=20.0,
+            held_out_minutes=3.0,
+            clips=30,
+            languages=("en",),
+            skipped=(),
+            train_key="11" * 32,
+            held_out_key="22" * 32,
+        ),
+        "machine": MACHINE,
+        "versions": {"torch": "2.13.0"},
+        "commits": {},
+        "tiers": tiers,
+        "parity": tuple(
+            FileParity(file=tier.path, result=parity_of(5e-4))
+            for tier in tiers
+            if tier.path is not None
+        ),
+    }
+    empty = ("checks", "chain", "gates", "training", "pruning", "quantization", "clips")
+    return ReportDocument(**{**dict.fromkeys(empty, ()), **fields, **given})
