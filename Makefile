@@ -5,7 +5,7 @@
 # PYTHON chooses the interpreter (3.11 or newer): make demo PYTHON=python3.12
 
 .DEFAULT_GOAL := check
-.PHONY: demo test check lint clean
+.PHONY: demo test check lint browser clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
@@ -18,7 +18,7 @@ TFLITE_PACKAGES := tflite-runtime==2.14.0 numpy==1.26.4 pydantic==2.11.10
 demo: $(READY)
 	$(BIN)/lipstill compress demo --out artifacts/demo
 
-test: lint $(TFLITE_READY)
+test: lint $(TFLITE_READY) browser
 	$(BIN)/pytest
 
 check: lint
@@ -28,6 +28,19 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+# The page is tested in a real browser. Playwright drives one of the system's; it brings none.
+BROWSERS := chromium chromium-browser google-chrome
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	if command -v apt-get >/dev/null; then \
+		echo 'installing Chromium, for the tests of the page'; \
+		$(SUDO) apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	else echo 'no Chromium, and no apt-get to install it with: the tests of the page are skipped'; fi
 
 # The stamp is younger than what it was made from, so a second call installs nothing.
 $(READY): pyproject.toml constraints.txt
