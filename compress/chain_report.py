@@ -10,7 +10,7 @@ from exporters.checks import Check
 from exporters.report import chain
 
 if TYPE_CHECKING:
-    from compress.planning import TierJobs
+    from compress.jobs import TierJobs
     from compress.stages.checking import Verified
 
 

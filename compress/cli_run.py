@@ -10,7 +10,7 @@ from compress.cli_options import AsJson, DryRun, Out, RecipeName, Set, Student, 
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
-    from compress.planning import Plan
+    from compress.jobs import Plan
 
 run_app = typer.Typer()
 
@@ -116,7 +116,8 @@ def _run(
     dry: bool,
     as_json: bool,
 ) -> None:
-    from compress.planning import STAGES, find_inputs, plan
+    from compress.jobs import STAGES
+    from compress.planning import find_inputs, plan
     from compress.recipe import load_recipe
 
     if until not in STAGES:
@@ -145,7 +146,8 @@ def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
     folder = planned.report_folder if until == "report" else None
     if as_json:
         report = None if folder is None else str(folder / "report.json")
-        typer.echo(json.dumps({"run": str(planned.folder), "report": report}))
+        page = None if folder is None else str(folder / "report.html")
+        typer.echo(json.dumps({"run": str(planned.folder), "report": report, "page": page}))
     else:
         if folder is None:
             typer.echo(f"{until} is done: {planned.folder}")
@@ -154,7 +156,7 @@ def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
         from exporters.report.markdown import summary
 
         typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))
-        typer.echo(f"\nreport: {folder / 'report.md'}")
+        typer.echo(f"\nreport: {folder / 'report.md'}\npage:   {folder / 'report.html'}")
 
 
 def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from compress.planning import StudentJobs
+from compress.jobs import StudentJobs
 from compress.stages.shrinking import Shrunk
 from exporters.report import compression as doc
 

@@ -6,13 +6,14 @@ from functools import cache
 from compress import reporting
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
-from compress.planning import STAGES, Inputs, Plan
+from compress.jobs import STAGES, Inputs, Plan
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
-from compress.reporting import Facts, StudentResult, TierResult
+from compress.results import Facts, StudentResult, TierResult
 from compress.stages import (
     bundling,
     checking,
+    costing,
     exporting,
     gates,
     judging,
@@ -106,6 +107,7 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
         tier.name: {target: checking.benchmark(job) for target, job in tier.benchmark.items()}
         for tier in plan.tiers
     }
+    costs = costing.run(plan.cost)
     if until == "benchmark":
         return None
     rows = [
@@ -122,5 +124,7 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
         )
         for jobs in plan.students
     ]
-    facts = Facts(recipe.name, plan, inputs, labels, baselines, recipe.report.clips, recipe.gates)
+    facts = Facts(
+        recipe.name, plan, inputs, labels, baselines, costs, recipe.report.clips, recipe.gates
+    )
     return reporting.run(facts, rows, heldout)

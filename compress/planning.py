@@ -3,145 +3,32 @@
 Every stage's job, and whether its result is there already.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from compress.alignments import Alignment, read_alignments
+from compress.alignments import read_alignments
+from compress.commits import commits
 from compress.errors import UsageError
+from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
 from compress.recipe import Recipe, StudentSettings, recipe_hash
-from compress.rig_file import RigFile, find_rig
+from compress.reference_students import float_twin, reference_students, reference_targets
+from compress.rig_file import find_rig
 from compress.stages.checking import BenchmarkJob, VerifyJob
+from compress.stages.costing import CostJob
 from compress.stages.exporting import ExportJob
 from compress.stages.judging import BaselineJob, SourceJob
 from compress.stages.labelling import LabelJob
 from compress.stages.shrinking import ShrinkJob, Step
-from compress.stages.speech import Speech, gather
+from compress.stages.speech import gather
 from compress.stages.training import DistillJob, KnownStudent, find_student
-from compress.store import content_key, stage, storage_errors
-from compress.teachers.loading import TeacherFile, find_teacher
+from compress.store import content_key, storage_errors
+from compress.teachers.loading import find_teacher
 from exporters.signature import Precision
 
-STAGES = ("label", "distill", "prune", "quantize", "export", "verify", "benchmark", "report")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a recipe's names stand for on this machine, found and hashed."""
-
-    teacher: TeacherFile
-    speech: Speech
-    alignments: dict[str, Alignment]
-    rig: RigFile | None = None
-
-
-@dataclass(frozen=True)
-class TierJobs:
-    """The jobs of one student at one precision; verify and benchmark have one for each target.
-
-    Its files are made of the student as it is after `step`: `source` judges that in PyTorch.
-    """
-
-    student: str
-    step: str
-    source: SourceJob
-    export: ExportJob
-    verify: dict[str, VerifyJob]
-    benchmark: dict[str, BenchmarkJob]
-
-    @property
-    def name(self) -> str:
-        """Of its folder too: student and precision."""
-        return f"{self.student}-{self.export.precision}"
-
-
-@dataclass(frozen=True)
-class StudentJobs:
-    """The jobs of one student: trained, made smaller where the recipe wants it, in its tiers.
-
-    `sources` are its steps in PyTorch by name, in the order in which they are made.
-    """
-
-    name: str
-    distill: DistillJob
-    prune: ShrinkJob | None
-    quantize: ShrinkJob | None
-    sources: dict[str, SourceJob]
-    tiers: tuple[TierJobs, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All jobs of a run.
-
-    `distills` are in the recipe's order and may hold guides, trained for others' sake, that go no
-    further; `shown` is what the report depends on beside their results.
-    """
-
-    folder: Path
-    recipe_hash: str
-    label: LabelJob
-    distills: tuple[DistillJob, ...]
-    students: tuple[StudentJobs, ...]
-    baselines: BaselineJob
-    shown: Mapping[str, object]
-
-    @property
-    def tiers(self) -> Iterator[TierJobs]:
-        """Of all students, in their order."""
-        for student in self.students:
-            yield from student.tiers
-
-    @property
-    def report_folder(self) -> Path:
-        return self.folder / "report"
-
-    @property
-    def report_key(self) -> str:
-        """Key of the report: of every check, as the files are now, and of what is shown."""
-        checks: list[SourceJob | VerifyJob | BenchmarkJob] = []
-        for student in self.students:
-            checks += student.sources.values()
-        for tier in self.tiers:
-            checks += [*tier.verify.values(), *tier.benchmark.values()]
-        return content_key(
-            checks=[job.key for job in checks], baselines=self.baselines.key, **self.shown
-        )
-
-    def steps(self) -> Iterator[tuple[str, str, Path, str]]:
-        """Each step in order: stage, what it is about, folder, key."""
-        yield "label", "", self.label.folder, self.label.key
-        for job in self.distills:
-            yield "distill", job.settings.name, job.folder, job.key
-        for student in self.students:
-            if student.prune is not None:
-                yield "prune", student.name, student.prune.folder, student.prune.key
-            if student.quantize is not None:
-                yield "quantize", student.name, student.quantize.folder, student.quantize.key
-        for tier in self.tiers:
-            yield "export", tier.name, tier.export.folder, tier.export.key
-            for target, verify in tier.verify.items():
-                yield "verify", f"{tier.name} {target}", verify.folder, verify.key
-            for target, benchmark in tier.benchmark.items():
-                yield "benchmark", f"{tier.name} {target}", benchmark.folder, benchmark.key
-        for student in self.students:
-            for step, source in student.sources.items():
-                yield "verify", f"{student.name} {step}", source.folder, source.key
-        yield "verify", "baselines", self.baselines.folder, self.baselines.key
-        yield "report", "", self.report_folder, self.report_key
-
-    def outlook(self, until: str) -> list[tuple[str, str, str]]:
-        """For each step up to a stage: stage, what it is about, and why it would run.
-
-        The reason is empty when its result is there.
-        """
-        last = STAGES.index(until)
-        return [
-            (name, what, stage(folder, key).reason)
-            for name, what, folder, key in self.steps()
-            if STAGES.index(name) <= last
-        ]
+# Of the held-out clip that teacher and files are timed on, in seconds.
+COST_CLIP_S = 4.0
 
 
 def find_inputs(recipe: Recipe) -> Inputs:
@@ -152,7 +39,8 @@ def find_inputs(recipe: Recipe) -> Inputs:
     teacher = find_teacher(recipe.teacher.checkpoint, recipe.folder, recipe.teacher.depends_on)
     speech = gather(recipe.speech, recipe.folder)
     rig = find_rig(recipe.teacher.rig, recipe.folder)
-    return Inputs(teacher, speech, read_alignments(speech.folders), rig)
+    alignments = read_alignments(speech.folders)
+    return Inputs(teacher, speech, alignments, rig, commits(recipe.folder))
 
 
 def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] = ()) -> Plan:
@@ -161,6 +49,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     Raises `UsageError` for a name that the recipe lacks, and for a folder of other things: stages
     replace what stands in their place.
     """
+    references = reference_students(recipe, inputs.teacher)
     known = {student.name: student for student in recipe.students}
     if unknown := [name for name in students if name not in known]:
         raise UsageError(
@@ -168,6 +57,14 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             f"--student."
         )
     _check_folder(folder)
+    if taken := sorted(known.keys() & {student.name for student in references}):
+        raise UsageError(
+            f"The recipe's {', '.join(taken)} has the name of a reference student that the report "
+            f"shows beside it. Choose another name, or show none: --set report.reference_targets=[]."
+        )
+    chosen = tuple(name for name in known if not students or name in students)
+    if not students:
+        known |= {student.name: student for student in references}
     label = LabelJob(
         folder / "labels",
         inputs.teacher,
@@ -231,14 +128,22 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             guide=guide_of(known[name]),
         )
 
-    def tier(name: str, precision: Precision, step: str, source: SourceJob) -> TierJobs:
-        tier_name = f"{name}-{precision}"
+    own_files = recipe.export
+    shown_files = recipe.export.model_copy(
+        update={"targets": reference_targets(recipe), "precisions": ("fp32", "int8")}
+    )
+
+    def tier(
+        name: str, precision: Precision, step: str, source: SourceJob, twin: str | None
+    ) -> TierJobs:
+        """`twin` is the float tier whose files take turns with these when they are timed."""
+        tier_name = tier_name_of(name, precision)
         export = ExportJob(
             folder=folder / "models" / tier_name,
             precision=precision,
             student_folder=source.student_folder,
             student_key=source.student_key,
-            settings=recipe.export,
+            settings=own_files if name in chosen else shown_files,
             limits=recipe.parity,
             smoothing=known[name].smoothing,
             recipe_hash=recipe_hash(recipe),
@@ -262,10 +167,15 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             for target, file in files.items()
         }
         benchmark = {
-            target: BenchmarkJob(checks / f"{target}-benchmark", file, export.key)
+            target: BenchmarkJob(
+                folder=checks / f"{target}-benchmark",
+                file=file,
+                export_key=export.key,
+                reference=None if twin is None else folder / "models" / twin / file.name,
+            )
             for target, file in files.items()
         }
-        return TierJobs(name, step, source, export, verify, benchmark)
+        return TierJobs(known[name], step, source, export, verify, benchmark)
 
     def jobs(name: str) -> StudentJobs:
         """The float tiers are of the student as it was made last, pruned or not.
@@ -295,9 +205,18 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             made_of = {"int8": first}
         elif quantize is not None:
             made_of["int8"] = "int8"
+        precisions = (own_files if name in chosen else shown_files).precisions
+        in_float = name if name in chosen else float_twin(name)
+        known_float = in_float != name or {"fp32"} <= made_of.keys() & set(precisions)
         tiers = tuple(
-            tier(name, precision, made_of[precision], sources[made_of[precision]])
-            for precision in recipe.export.precisions
+            tier(
+                name,
+                precision,
+                made_of[precision],
+                sources[made_of[precision]],
+                tier_name_of(in_float, "fp32") if known_float and precision != "fp32" else None,
+            )
+            for precision in precisions
             if precision in made_of
         )
         if not tiers:
@@ -306,23 +225,53 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 f"{name} can be had in {', '.join(made_of)}. Add one of these to export.precisions"
                 f"{'' if 'int8' in made_of else ', or a quantization to the student'}."
             )
-        return StudentJobs(name, distill, prune, quantize, sources, tiers)
+        return StudentJobs(
+            name, distill, prune, quantize, sources, tiers, reference=name not in chosen
+        )
 
-    # In the recipe's order, where a guide stands before its students.
-    chosen = tuple(name for name in known if not students or name in students)
+    def cost(students: Sequence[StudentJobs]) -> CostJob:
+        heldout = [spoken.clip for spoken in inputs.speech.spoken if spoken.side == "heldout"]
+        clip = min(heldout, key=lambda clip: (abs(clip.seconds - COST_CLIP_S), clip.id))
+        files = [job.file for s in students for t in s.tiers for job in t.benchmark.values()]
+        return CostJob(
+            folder=folder / "checks" / "teacher-cost",
+            teacher=inputs.teacher,
+            settings=recipe.teacher,
+            base=recipe.folder,
+            clip=clip.path,
+            clip_key=clip.sha256,
+            files={file.relative_to(folder).as_posix(): file for file in files},
+        )
+
+    # In the recipe's order, where a guide stands before its students; then what ships.
+    shown = (*chosen, *(student.name for student in references if student.name in known))
+    students_jobs = tuple(jobs(name) for name in shown)
+    names = [tier.name for student in students_jobs for tier in student.tiers]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(
+            f"Two students would write the folder models/{twice[0]}. Rename one of them: files lie in "
+            f"a folder of student and precision."
+        )
     return Plan(
         folder=folder,
         recipe_hash=recipe_hash(recipe),
         label=label,
-        distills=tuple(distilled(name) for name in _with_guides(known, chosen)),
-        students=tuple(jobs(name) for name in chosen),
+        distills=tuple(distilled(name) for name in _with_guides(known, shown)),
+        students=students_jobs,
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),
+        cost=cost(students_jobs),
         shown={
             "gates": recipe.gates.model_dump(mode="json"),
             "clips": recipe.report.clips,
             "skipped": inputs.speech.left_out,
+            "commits": inputs.commits,
         },
     )
+
+
+def tier_name_of(student: str, precision: Precision) -> str:
+    """Of a tier and its folder: student and precision, which is not said twice."""
+    return student if student.endswith(f"-{precision}") else f"{student}-{precision}"
 
 
 def _with_guides(known: Mapping[str, StudentSettings], chosen: Sequence[str]) -> list[str]:

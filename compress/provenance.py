@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from compress.planning import Inputs, Plan
+from compress.jobs import Inputs, Plan
 from compress.recipe import Recipe
 from compress.reporting import TOOLS
 from compress.store import atomic_write, tool_versions
@@ -27,6 +27,8 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
             for spoken in inputs.speech.spoken
         },
         "skipped": [{"file": name, "reason": why} for name, why in inputs.speech.left_out],
+        "commits": inputs.commits,
+        "seed": recipe.seed,
         "versions": tool_versions(*TOOLS),
         "keys": {
             " ".join(filter(None, (stage, what))): key for stage, what, _, key in plan.steps()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from compress.metrics import Share
 
 if TYPE_CHECKING:
-    from compress.planning import Inputs, TierJobs
+    from compress.jobs import Inputs, TierJobs
     from compress.recipe import Recipe
     from compress.stages.checking import Verified
     from exporters.bundle.card import MetricRow
@@ -50,15 +50,17 @@ def run(
 
 
 def _trained_on(recipe: "Recipe", inputs: "Inputs", tier: "TierJobs") -> str:
-    (settings,) = (student for student in recipe.students if student.name == tier.student)
     minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "train") / 60
     speech = (
         f"{minutes:.3g} minutes of speech ({', '.join(recipe.speech.train)}), on curves of the teacher "
         f"{inputs.teacher.name}"
     )
+    settings = tier.settings
     if settings.start is None:
         return speech
-    return f"starts from {settings.start}; made smaller, if at all, on {speech}"
+    if settings.pruning or settings.quantization:
+        return f"starts from {settings.start}; made smaller on {speech}"
+    return f"{settings.start} as it is: nothing was trained here"
 
 
 def _rows(

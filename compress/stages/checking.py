@@ -6,7 +6,7 @@ file as it lies there: its hash is in the key, so a file that was changed is che
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from compress.stages.exporting import largest_difference, window_form
 from compress.stages.judging import animated, quality_to_text, read_quality
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from exporters import records
-from exporters.benchmark import Benchmark, measure
+from exporters.benchmark import Benchmark
 from exporters.checks import Check, Status, overall
 from exporters.files import describe_file
+from exporters.measuring import measure
 from exporters.parity import ParityResult, check_parity, probe_windows
 from exporters.signature import Precision
 from exporters.structure import judge_structure
@@ -201,7 +202,7 @@ def _elsewhere(
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What a file's size and latency depend on.
+    """What a file's size, latency and memory depend on.
 
     They are of this machine and this moment, and live apart from results.
     """
@@ -209,6 +210,7 @@ class BenchmarkJob:
     folder: Path
     file: Path
     export_key: str
+    reference: Path | None
 
     @property
     def key(self) -> str:
@@ -216,6 +218,7 @@ class BenchmarkJob:
             format=FORMAT,
             export=self.export_key,
             file=_hash(self.file),
+            reference=None if self.reference is None else _hash(self.reference),
             versions=_versions(self.file),
         )
 
@@ -228,10 +231,21 @@ def _versions(file: Path) -> dict[str, str | None]:
     return tool_versions("numpy", "torch", *load_target(target_of(file)).RUNTIMES)
 
 
+def _in_run(file: Path) -> str:
+    """``models/tiny-int8/model.onnx``: files of one run are all called model."""
+    return "/".join(file.parts[-3:])
+
+
 def benchmark(job: BenchmarkJob) -> Benchmark:
-    """Size and latency of a file, one thread, in a fresh process; measured once for each file."""
+    """Size, latency and memory of a file, in fresh processes; measured once for each file.
+
+    Its `reference` takes turns with it, or where there is none a second one of itself.
+    """
     if not stage(job.folder, job.key).hit:
-        result = measure(job.file)
+        measured = measure(job.file, reference=job.reference)
+        beside = _in_run(job.reference or job.file)
+        paces = tuple(replace(pace, reference=beside) for pace in measured.paces)
+        result = replace(measured, file=_in_run(job.file), paces=paces)
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "benchmark.json", records.to_json(result))
             seal(folder, job.key)

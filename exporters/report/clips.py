@@ -89,7 +89,10 @@ class Clip:
         frames = len(next(iter(self.teacher.values()), ()))
         if frames < 2:
             raise ValueError(f"clip {self.clip!r} has {frames} frames; a curve needs 2")
-        for who, curves in [("the teacher", self.teacher), *((t.tier, t.values) for t in self.tiers)]:
+        for who, curves in [
+            ("the teacher", self.teacher),
+            *((t.tier, t.values) for t in self.tiers),
+        ]:
             if set(curves) != set(self.teacher):
                 raise ValueError(
                     f"clip {self.clip!r}: {who} has the controls {sorted(curves)}, expected "

@@ -1,14 +1,17 @@
 """The report as Markdown: numbers and order here, wording in ``report.md.j2``."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
-from exporters.benchmark import Latency
+from exporters.benchmark import Arena, Latency, Pace
 from exporters.checks import Check, Status
 from exporters.parity import ParityResult
 from exporters.report.chain import Measurements, Proportion
 from exporters.report.compression import Choice, KeptLimit
-from exporters.report.document import Gate, ReportDocument, Tier
+from exporters.report.document import FileParity, Gate, ReportDocument, Tier
+from exporters.report.tiers import TierView, tiers_of
 
 NOT_RUN = "not run"
 
@@ -41,8 +44,22 @@ _LIMITS = {
 _COMPARISON = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
 
-def to_markdown(document: ReportDocument) -> str:
-    """Render the whole report; what is null reads ``not run``."""
+@dataclass(frozen=True)
+class SummaryRow:
+    """A row of the first table: a tier by all its files, or what it is compared with."""
+
+    name: str
+    tier: Tier
+    sizes: dict[str, str]
+    pace: str
+    gain: str
+
+
+def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
+    """Render the whole report: one screen, and the rest folded; what is null reads ``not run``.
+
+    Without `pictures` none is shown: what they would be drawn of is not there.
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -68,13 +85,21 @@ def to_markdown(document: ReportDocument) -> str:
         "choice": _CHOICES.__getitem__,
         "limit_row": _limit_row,
         "loud": _loud,
+        "times": _times,
+        "arena": _arena,
     }
     template = environment.from_string(
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
     )
     tiers = best_first(document.tiers)
+    targets = list(dict.fromkeys(tier.made.target for tier in document.tiers if tier.made))
     return template.render(
         report=document,
+        pictures=pictures,
+        targets=targets,
+        summary=_summary_rows(document, targets),
+        passed_gates=sum(gate.status == "passed" for gate in document.gates),
+        parity_summary=_parity_summary(document.parity),
         tiers=tiers,
         files=list({tier.path: tier for tier in tiers if tier.path is not None}.values()),
         verdict=_verdict(document.gates),
@@ -90,14 +115,86 @@ def to_markdown(document: ReportDocument) -> str:
 
 def summary(document: ReportDocument) -> list[str]:
     """The main table in a few columns of plain text, best first, for a terminal."""
-    tiers = best_first(document.tiers)
-    width = max(len(tier.name) for tier in tiers)
+    rows = _summary_rows(document, [])
+    width = max(len(row.name) for row in rows)
     lines = []
-    for tier in tiers:
-        r2 = _asked_of(figure(tier.against_teacher.get("r2")), tier, "student", "baseline")
-        lips = figure(tier.against_truth.get("pbm"))
-        lines.append(f"{tier.name:<{width}}  R² to teacher {r2:<9}  lips closed on /p b m/ {lips}")
+    for row in rows:
+        r2 = _asked_of(figure(row.tier.against_teacher.get("r2")), row.tier, "student", "baseline")
+        lips = figure(row.tier.against_truth.get("pbm"))
+        size = "–" if row.tier.bytes is None else human_size(row.tier.bytes)
+        lines.append(
+            f"{row.name:<{width}}  {size:>7}  R² to teacher {r2:<9}  lips closed on /p b m/ {lips}"
+        )
     return lines
+
+
+def _summary_rows(document: ReportDocument, targets: Sequence[str]) -> list[SummaryRow]:
+    """One row a tier and smoothing, best first; files of a tier differ in what they cost alone."""
+    views = {view.name: view for view in tiers_of(document)}
+    rows, seen = [], set()
+    for tier in best_first(document.tiers):
+        if tier.made is None:
+            sizes = dict.fromkeys(targets, "–" if tier.bytes is None else human_size(tier.bytes))
+            rows.append(SummaryRow(tier.name, tier, sizes, "–", "–"))
+            continue
+        view = views[tier.made.tier]
+        ships = tier in view.files
+        if (view.name, tier.smoothing) in seen:
+            continue
+        seen.add((view.name, tier.smoothing))
+        name = view.name if ships else f"{view.name}, without smoothing"
+        sizes = {target: _size_for(view, target) for target in targets}
+        rows.append(
+            SummaryRow(name, view.lead if ships else tier, sizes, _paces(view), _gain(view))
+        )
+    return rows
+
+
+def _size_for(view: TierView, target: str) -> str:
+    row = view.of(target)
+    return "–" if row is None else human_size(row.bytes)
+
+
+def _paces(view: TierView) -> str:
+    """``0.12 / 0.11``: the median of each file, in the order of the columns."""
+    if all(row.latency is None for row in view.files):
+        return NOT_RUN
+    return " / ".join(
+        NOT_RUN if row.latency is None else number(row.latency.median_ms) for row in view.files
+    )
+
+
+def _gain(view: TierView) -> str:
+    """``× 26, × 40``: by the file that takes the least beside the teacher."""
+    costs = [row.cost for row in view.files if row.cost is not None]
+    if not costs:
+        return NOT_RUN
+    best = max(costs, key=lambda cost: cost.faster)
+    smaller = NOT_RUN if best.smaller is None else f"× {number(best.smaller)}"
+    return f"{smaller}, × {number(best.faster)}"
+
+
+def _times(pace: Pace) -> str:
+    """``0.63 (0.6–0.66)``: a ratio and its range."""
+    if pace.ratio is None or pace.ratio_low is None or pace.ratio_high is None:
+        return NOT_RUN
+    span = f"{pace.ratio_low:.2f}\N{EN DASH}{pace.ratio_high:.2f}"
+    return f"{pace.ratio:.2f} ({span})"
+
+
+def _arena(arena: Arena | None) -> str:
+    if arena is None:
+        return "–"
+    return f"{NOT_RUN}: {_cell(arena.detail)}" if arena.bytes is None else human_size(arena.bytes)
+
+
+def _parity_summary(parity: tuple[FileParity, ...]) -> str:
+    if not parity:
+        return "**not run**"
+    passed = [entry for entry in parity if entry.result.status == "passed"]
+    known = [item.max_abs or 0.0 for entry in passed for item in entry.result.sets]
+    worst = f", at most {number(max(known))} apart" if known else ""
+    return f"{len(passed)} of {len(parity)} files agree with their PyTorch source{worst}."
 
 
 def _asked_of(text: str, tier: Tier, *kinds: str) -> str:

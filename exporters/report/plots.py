@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from exporters.report.document import ClipCurves, Training
+from exporters.report.clips import Clip
+from exporters.report.document import Training
 from exporters.report.drawing import (
     FAINT,
     LINES,
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_clip(curves: ClipCurves) -> bytes:
-    """Teacher under student over time in seconds, one panel a control, as PNG.
+def plot_clip(curves: Clip) -> bytes:
+    """Teacher under the first tier over time in seconds, one panel a control, as PNG.
 
     Sealed-lip intervals are shaded, and phones named above the first panel, where known.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    controls = list(curves.teacher_values)
+    controls = list(curves.shown)
     # The picture is titled by name where its font lacks the script; the Markdown has the text.
     quoted = textwrap.fill(f"“{curves.text}”", 90)
     title = quoted if curves.text and drawable(quoted) == quoted else drawable(curves.clip)
@@ -91,8 +92,8 @@ def plot_training(training: Training) -> bytes:
         return png(figure)
 
 
-def _draw_control(axes: "Axes", curves: ClipCurves, control: str) -> None:
-    teacher, student = curves.teacher_values[control], curves.student_values[control]
+def _draw_control(axes: "Axes", curves: Clip, control: str) -> None:
+    teacher, student = curves.teacher[control], curves.tiers[0].values[control]
     for index, span in enumerate(curves.sealed):
         label = "lips should be shut" if index == 0 else None
         axes.axvspan(span.start_s, span.end_s, color=SEALED, alpha=0.22, lw=0, label=label)
@@ -102,13 +103,13 @@ def _draw_control(axes: "Axes", curves: ClipCurves, control: str) -> None:
         student,
         color=STUDENT,
         lw=1.4,
-        label=drawable(f"student: {curves.student}"),
+        label=drawable(f"student: {curves.tiers[0].tier}"),
     )
     name_panel(axes, control)
     fit_panel(axes, *teacher, *student)
 
 
-def _label_phones(axes: "Axes", curves: ClipCurves) -> None:
+def _label_phones(axes: "Axes", curves: Clip) -> None:
     """Name phones above the panel: all if they have room, else only the sealed ones."""
     seconds = curves.times_s[-1] - curves.times_s[0]
     crowded = len(curves.phones) > 9 * WIDTH_INCHES or seconds <= 0

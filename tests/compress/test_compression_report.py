@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from compress.compression_report import pruning_of, quantization_of
-from compress.planning import StudentJobs, find_inputs, plan
+from compress.jobs import StudentJobs
+from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import labelling, pruning, quantizing
 from compress.stages.shrinking import Shrunk

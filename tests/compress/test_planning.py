@@ -7,7 +7,8 @@ import pytest
 
 from compress.alignments import Alignment
 from compress.errors import UsageError
-from compress.planning import STAGES, Inputs, Plan, find_inputs, plan
+from compress.jobs import STAGES, Inputs, Plan
+from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.rig_file import read_rig
 from compress.visemes import segments_of

@@ -351,10 +351,17 @@ def empty_report() -> ReportDocument:
             frame_rate_hz=60.0,
         ),
         speech=Speech(
-            train_minutes=1.0, held_out_minutes=1.0, clips=2, languages=("en",), skipped=()
+            train_minutes=1.0,
+            held_out_minutes=1.0,
+            clips=2,
+            languages=("en",),
+            skipped=(),
+            train_key="0" * 16,
+            held_out_key="1" * 16,
         ),
         machine={},
         versions={"torch": "2.13.0"},
+        commits={},
         tiers=(),
         parity=(),
         checks=(),
@@ -363,5 +370,5 @@ def empty_report() -> ReportDocument:
         training=(),
         pruning=(),
         quantization=(),
-        curves=(),
+        clips=(),
     )

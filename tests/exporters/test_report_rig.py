@@ -15,14 +15,23 @@ def markdown(document: ReportDocument, rig: RigFacts | None, folder: Path) -> st
 
 
 def test_a_rig_whose_lips_are_known(empty_report: ReportDocument, tmp_path: Path) -> None:
-    rig = RigFacts(name="slider", closed_lips="lip_gap < 0.1", labels={"lip_gap": "Gap"})
+    rig = RigFacts(
+        name="slider",
+        closed_lips="lip_gap < 0.1",
+        aperture={"lip_gap": 1.0},
+        closed_below=0.1,
+        scale=1.0,
+        labels={"lip_gap": "Gap"},
+    )
     assert "- **Rig**: slider; lips are closed where lip_gap < 0.1\n" in markdown(
         empty_report, rig, tmp_path / "report"
     )
 
 
 def test_a_rig_whose_lips_are_not_known(empty_report: ReportDocument, tmp_path: Path) -> None:
-    rig = RigFacts(name="skin PCA", closed_lips=None, labels={})
+    rig = RigFacts(
+        name="skin PCA", closed_lips=None, aperture={}, closed_below=None, scale=1.0, labels={}
+    )
     said = markdown(empty_report, rig, tmp_path / "report")
     assert "closures and /p b m/ are not run" in said
 

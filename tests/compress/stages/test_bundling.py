@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.planning import Inputs, Plan, find_inputs, plan
+from compress.jobs import Inputs, Plan
+from compress.planning import find_inputs, plan
 from compress.recipe import Recipe, load_recipe
 from compress.stages import bundling, checking, judging
 from exporters.bundle.folder import check_bundle

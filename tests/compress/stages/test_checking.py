@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from compress.evaluation import HeldOut, load_heldout
-from compress.planning import Plan, find_inputs, plan
+from compress.jobs import Plan
+from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import checking, judging, labelling
 from compress.store import stage

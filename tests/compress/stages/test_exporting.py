@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from compress.evaluation import HeldOut, load_heldout
-from compress.planning import Plan, find_inputs, plan
+from compress.jobs import Plan
+from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import exporting, labelling
 from compress.store import file_hash

@@ -7,7 +7,8 @@ import pytest
 
 from compress.evaluation import HeldOut, Quality
 from compress.metrics import Share
-from compress.planning import Plan, find_inputs, plan
+from compress.jobs import Plan
+from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import judging
 

@@ -1,0 +1,118 @@
+"""The report's rows: the teacher, every file of every student, and what they are compared with."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.chain_report import measurements
+from compress.smoothing import NONE
+from exporters.report import document as doc
+from exporters.signature import Signature
+
+if TYPE_CHECKING:
+    from compress.evaluation import Quality
+    from compress.results import Facts, StudentResult, TierResult
+    from compress.stages.judging import Baseline
+
+
+def teacher_row(facts: "Facts") -> doc.Tier:
+    """The teacher against the truth; against itself there is nothing to measure."""
+    teacher, costs = facts.inputs.teacher, facts.costs
+    return doc.Tier(
+        name=teacher.name,
+        kind="teacher",
+        provenance="the teacher itself",
+        parameters=facts.labels.teacher_parameters,
+        bytes=teacher.bytes,
+        sha256=teacher.hash,
+        path=None,
+        made=None,
+        benchmark=None,
+        cost=costs.costs.get("teacher"),
+        future_ms=None,
+        smoothing=None,
+        algorithmic_latency_ms=None,
+        against_teacher={},
+        against_truth=measurements(facts.baselines[0].quality.against_truth),
+        by_region={},
+        by_control={},
+    )
+
+
+def student_rows(facts: "Facts", student: "StudentResult") -> Iterator[doc.Tier]:
+    """A student's files as `lipstill animate` runs them.
+
+    Where that smooths, a file's bare predictions follow it.
+    """
+    for tier in student.tiers:
+        for target, path in tier.exported.files.items():
+            yield from _file_rows(facts, student, tier, target, path)
+
+
+def _file_rows(
+    facts: "Facts", student: "StudentResult", tier: "TierResult", target: str, path: Path
+) -> Iterator[doc.Tier]:
+    signature = Signature.read(tier.exported.folder / "signature.json")
+    verified, benchmark = tier.verified[target], tier.benchmarks[target]
+    settings = student.jobs.distill.settings
+    # Ranges that are found on speech train nothing.
+    integers = settings.quantization if signature.precision == "int8" else None
+    trained = settings.start is None or settings.pruning or (integers and integers.method == "qat")
+    file = facts.relative(path)
+    name = f"student {student.name}, {signature.precision}, {target}"
+
+    def row(name: str, signature: Signature, judged: "Quality") -> doc.Tier:
+        return doc.Tier(
+            name=name,
+            kind="student",
+            provenance="trained in this run" if trained else "reference weights",
+            parameters=(student.pruned or student.distilled).parameters,
+            bytes=benchmark.size.bytes,
+            sha256=benchmark.sha256,
+            path=file,
+            made=doc.Made(
+                tier=tier.name,
+                student=student.name,
+                precision=signature.precision,
+                target=target,
+            ),
+            benchmark=benchmark,
+            cost=facts.costs.costs.get(file),
+            future_ms=signature.future_ms,
+            smoothing=signature.smoothing,
+            algorithmic_latency_ms=signature.latency_ms,
+            against_teacher=measurements(judged.against_teacher),
+            against_truth=measurements(judged.against_truth),
+            by_region=judged.by_region,
+            by_control=judged.by_control,
+        )
+
+    if verified.unsmoothed is None:
+        yield row(name, signature, verified.quality)
+        return
+    yield row(f"{name}, with smoothing", signature, verified.quality)
+    yield row(f"{name}, without smoothing", replace(signature, smoothing=NONE), verified.unsmoothed)
+
+
+def baseline_row(baseline: "Baseline") -> doc.Tier:
+    """A simple predictor that every student should beat."""
+    return doc.Tier(
+        name=baseline.name,
+        kind="baseline",
+        provenance="baseline, fitted in this run",
+        parameters=baseline.parameters,
+        bytes=None,
+        sha256=None,
+        path=None,
+        made=None,
+        benchmark=None,
+        cost=None,
+        future_ms=None,
+        smoothing=None,
+        algorithmic_latency_ms=None,
+        against_teacher=measurements(baseline.quality.against_teacher),
+        against_truth=measurements(baseline.quality.against_truth),
+        by_region=baseline.quality.by_region,
+        by_control=baseline.quality.by_control,
+    )

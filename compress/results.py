@@ -1,0 +1,67 @@
+"""What the stages of a run found, as the report takes it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.evaluation import Quality
+from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
+from compress.labels import Labels
+from compress.stages.checking import Verified
+from compress.stages.costing import Costs
+from compress.stages.exporting import Exported
+from compress.stages.judging import Baseline
+from compress.stages.shrinking import Shrunk
+from compress.stages.training import Distilled
+from exporters.benchmark import Benchmark
+
+if TYPE_CHECKING:
+    from compress.recipe import GateSettings
+
+
+@dataclass(frozen=True)
+class TierResult:
+    """All that the run knows of one student at one precision."""
+
+    jobs: TierJobs
+    exported: Exported
+    verified: dict[str, Verified]
+    benchmarks: dict[str, Benchmark]
+
+    @property
+    def name(self) -> str:
+        return self.jobs.name
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """All that the run knows of one student."""
+
+    jobs: StudentJobs
+    distilled: Distilled
+    pruned: Shrunk | None
+    integers: Shrunk | None
+    sources: dict[str, Quality]
+    tiers: tuple[TierResult, ...]
+
+    @property
+    def name(self) -> str:
+        return self.jobs.name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the run knows beside its students."""
+
+    name: str
+    plan: Plan
+    inputs: Inputs
+    labels: Labels
+    baselines: tuple[Baseline, ...]
+    costs: Costs
+    clips: int
+    gates: "GateSettings"
+
+    def relative(self, path: Path) -> str:
+        """A file's name in the report."""
+        return path.relative_to(self.plan.folder).as_posix()
