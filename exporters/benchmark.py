@@ -120,5 +120,3 @@ class Benchmark:
     def single(self) -> Pace | None:
         """Its pace with one thread."""
         return next((pace for pace in self.paces if pace.threads == 1), None)
-
-

@@ -4,6 +4,7 @@ The converter works on any system, Core ML itself on Apple's only: ``open_runtim
 saved package (``exporters.mil``), ``further_runtimes`` run it where there is a Mac.
 """
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.mil import Operation, Program, evaluate, evaluate_to, read_program
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, Runtime, check_audio
-from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
+from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.source import frozen_copy
 from exporters.structure import Convolution, Storage, Structure
 
@@ -224,6 +225,15 @@ def _signature_of(path: Path) -> Signature:
     return signature
 
 
+def import_runtime() -> None:
+    """Import all that ``open_runtime`` needs. Raises MissingToolError."""
+    require("torch", "coremltools", purpose="read Core ML packages")
+    with quiet():
+        import coremltools  # noqa: F401
+
+    import_schema()
+
+
 def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, Runtime | str]:
     """The package as a device that takes subnormal numbers for 0 evaluates it, and in Core ML on
     each choice of compute units; threads are Core ML's affair.
@@ -251,6 +261,18 @@ def structure(path: Path) -> Structure:
         operations=dict(counts),
         layout_changes=counts["transpose"],
         convolutions=tuple(_convolutions(program)),
+        weight_bytes=_weight_bytes(program),
+    )
+
+
+def _weight_bytes(program: Program) -> int:
+    """Bytes of constants as they are stored; whole numbers of 32 bits are settings of operations."""
+    made = {value.name for each in program.operations for value in each.outputs}
+    sizes = {"fp32": 4, "fp16": 2, "int8": 1, "uint8": 1}
+    return sum(
+        math.prod(value.shape) * sizes.get(value.dtype, 0)
+        for name, value in program.values.items()
+        if name not in made and name != program.audio.name
     )
 
 

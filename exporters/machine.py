@@ -1,5 +1,6 @@
 """What a reader must know of the machine to judge a latency."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def machine_facts() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may run on: in a container often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:

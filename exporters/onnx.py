@@ -25,7 +25,7 @@ from exporters.onnx_graph import (
 )
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
-from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
+from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.source import frozen_copy
 from exporters.structure import Structure
 
@@ -288,6 +288,14 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
     return OnnxRuntime(path, session, signature, threads)
 
 
+def import_runtime() -> None:
+    """Import all that ``open_runtime`` needs. Raises MissingToolError."""
+    require("onnxruntime", purpose="run ONNX files")
+    import onnxruntime  # noqa: F401
+
+    import_schema()
+
+
 def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, OnnxRuntime | str]:
     """None: ONNX Runtime is where these files run."""
     return {}
@@ -328,6 +336,9 @@ def _session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Else the threads of a pool go round in circles for milliseconds after a call, on the cores that
+    # the rest of the frame needs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

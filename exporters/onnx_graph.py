@@ -8,7 +8,7 @@ from exporters.structure import Convolution, Storage, Structure
 from exporters.upstream import upstream
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 
 def with_half_weights(model: "ModelProto") -> "ModelProto":
@@ -44,13 +44,27 @@ def _before_logarithms(graph: "GraphProto") -> "Iterator[NodeProto]":
 
 def structure_of(model: "ModelProto") -> Structure:
     """What the graph of a model is made of."""
+    from onnx import TensorProto, numpy_helper
+
     nodes = model.graph.node
     counts = Counter(node.op_type for node in nodes)
     return Structure(
         operations=dict(counts),
         layout_changes=counts["Transpose"],
         convolutions=tuple(_convolutions(model.graph)),
+        weight_bytes=sum(
+            numpy_helper.to_array(tensor).nbytes
+            for tensor in _constants(model.graph)
+            if tensor.data_type != TensorProto.INT64  # shapes and axes
+        ),
     )
+
+
+def _constants(graph: "GraphProto") -> "Iterator[TensorProto]":
+    yield from graph.initializer
+    for node in graph.node:
+        if node.op_type == "Constant":
+            yield from (attribute.t for attribute in node.attribute if attribute.name == "value")
 
 
 def _convolutions(graph: "GraphProto") -> Iterator[Convolution]:

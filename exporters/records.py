@@ -1,11 +1,15 @@
 """The JSON form of this package's frozen dataclasses, written exactly and read strictly."""
 
 import dataclasses
+import functools
 import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Record = TypeVar("Record")
 
@@ -44,16 +48,28 @@ def to_json(record: Any) -> str:
 
 def from_json(kind: type[Record], text: str | bytes) -> Record:
     """Read what ``to_json`` wrote. Raises ValueError, one line a mistake, each with its place."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        return cast(Record, _adapter(cast(Any, kind)).validate_json(text, strict=True))
     except ValidationError as error:
         mistakes = []
         for mistake in error.errors(include_url=False):
             place = ".".join(str(step) for step in mistake["loc"])
             mistakes.append(f"{place}: {mistake['msg']}" if place else mistake["msg"])
         raise ValueError("\n".join(mistakes)) from error
+
+
+def prepare(kind: Any) -> None:
+    """Have ready what ``from_json`` needs for such a record: Pydantic, and its rules."""
+    _adapter(kind)
+
+
+@functools.cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _not_finite(value: object, place: str) -> Iterator[str]:

@@ -126,6 +126,11 @@ class Signature:
         return cls.from_json(text, source=str(path))
 
 
+def import_schema() -> None:
+    """Have ready whatever ``Signature.from_json`` needs, and would import and build when called."""
+    records.prepare(Signature)
+
+
 def hops_awaited(smoothing: Sequence[float]) -> int:
     """Hops after a moment whose predictions its pose needs: as far as weights above 0 reach."""
     reach = len(smoothing) // 2

@@ -35,6 +35,8 @@ class Structure:
     """Operations that only move axes: transposes."""
     convolutions: tuple[Convolution, ...]
     """In the order in which they run, as many as the student has layers."""
+    weight_bytes: int
+    """What its constants take as they are stored: weights and biases, scales and zero points."""
 
 
 def structural_faults(structure: Structure, signature: Signature) -> list[str]:

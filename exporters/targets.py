@@ -49,6 +49,13 @@ class Target(Protocol):
         """Open such a file. Raises ModelFileError, MissingToolError."""
         ...
 
+    def import_runtime(self) -> None:
+        """Import all that `open_runtime` needs, so that what is measured after it is the file's.
+
+        Raises MissingToolError.
+        """
+        ...
+
     def further_runtimes(self, path: Path, *, threads: int = 1) -> Mapping[str, Runtime | str]:
         """The same file in more runtimes, by their names; a text says why one cannot run here.
 

@@ -13,11 +13,11 @@ from exporters.lifting import lifted
 from exporters.metadata import SIGNATURE_KEY
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
-from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
+from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.silence import silence
 from exporters.source import IntegerSource, frozen_copy
 from exporters.structure import Structure
-from exporters.tflite_file import read, with_output
+from exporters.tflite_file import constant_bytes, read, with_output
 from exporters.tflite_graph import finished
 from exporters.tflite_interpreter import computed, library, opened, outputs, structure_of
 
@@ -208,6 +208,12 @@ def open_runtime(path: Path, *, threads: int = 1) -> LiteRT:
     return runtime
 
 
+def import_runtime() -> None:
+    """Import all that ``open_runtime`` needs. Raises MissingToolError."""
+    library()
+    import_schema()
+
+
 def further_runtimes(path: Path, *, threads: int = 1) -> dict[str, LiteRT | str]:
     """None: TensorFlow Lite needs an environment of its own."""
     return {}
@@ -218,7 +224,7 @@ def structure(path: Path) -> Structure:
     library()
     content, _ = read(path)
     try:
-        return structure_of(opened(content, plain=True))
+        return structure_of(opened(content, plain=True), constant_bytes(content))
     except (ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} cannot be opened: {error}") from error
 

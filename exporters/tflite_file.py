@@ -19,6 +19,8 @@ DIGEST_KEY = "lipstill.sha256"
 # What stands for the digest while it is taken.
 NO_DIGEST = b"0" * 64
 
+_PIECE = 1 << 16
+
 # Fields by their numbers in the schema, github.com/google-ai-edge/LiteRT, tflite/schema/schema.fbs
 _MODEL_SUBGRAPHS, _MODEL_BUFFERS, _MODEL_METADATA = 2, 4, 6
 _SUBGRAPH_TENSORS, _SUBGRAPH_OUTPUTS = 0, 2
@@ -41,7 +43,7 @@ def read(path: Path) -> tuple[bytes, dict[str, str]]:
                 f"{path} is a TFLite model, but none that lipstill wrote: its metadata lacks "
                 f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
             )
-        if content != sealed(content):
+        if content[_place_of_digest(content)] != _digest(content):
             raise ValueError("all but its weights does not give the SHA-256 that it carries")
         ours = {key: place for key, place in places.items() if key.startswith("lipstill.")}
         return content, {key: content[place].decode() for key, place in ours.items()}
@@ -55,15 +57,46 @@ def read(path: Path) -> tuple[bytes, dict[str, str]]:
 
 def sealed(content: bytes) -> bytes:
     """The same file with the SHA-256 of all but its weights in its metadata. Raises ValueError."""
+    place = _place_of_digest(content)
+    return content[: place.start] + _digest(content) + content[place.stop :]
+
+
+def _place_of_digest(content: bytes) -> slice:
     place = _metadata(content).get(DIGEST_KEY)
     if place is None or place.stop - place.start != len(NO_DIGEST):
         raise ValueError(f"it has no room for {DIGEST_KEY!r} in its metadata")
-    fixed = bytearray(content)
-    for weights in _weights(content):
-        fixed[weights] = bytes(weights.stop - weights.start)
-    fixed[place] = NO_DIGEST
-    digest = hashlib.sha256(fixed).hexdigest()
-    return content[: place.start] + digest.encode() + content[place.stop :]
+    return place
+
+
+def _digest(content: bytes) -> bytes:
+    """The SHA-256 of a file, zeros for its weights and for the digest.
+
+    Piece by piece: whoever opens a file should not need room for it twice.
+    """
+    blanks = {(part.start, part.stop): b"\0" for part in _weights(content)}
+    place = _place_of_digest(content)
+    blanks[place.start, place.stop] = b"0"
+    digest, done, whole = hashlib.sha256(), 0, memoryview(content)
+    for (start, stop), blank in sorted(blanks.items()):
+        digest.update(whole[done:start])
+        start = max(start, done)  # buffers may overlap in a file that is not ours
+        for at in range(start, stop, _PIECE):
+            digest.update(blank * (min(stop, at + _PIECE) - at))
+        done = max(done, stop)
+    digest.update(whole[done:])
+    return digest.hexdigest().encode()
+
+
+def constant_bytes(content: bytes) -> int:
+    """Bytes of all constants of a file, each counted once. Raises ValueError."""
+    model = _Table.root(content)
+    buffers = list(model.tables(_MODEL_BUFFERS))
+    used = {
+        tensor.number(_TENSOR_BUFFER)
+        for graph in model.tables(_MODEL_SUBGRAPHS)
+        for tensor in graph.tables(_SUBGRAPH_TENSORS)
+    }
+    return sum(buffers[number].vector(_BUFFER_DATA)[1] for number in used)
 
 
 def with_output(content: bytes, tensor: int) -> bytes:

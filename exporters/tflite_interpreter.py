@@ -70,13 +70,14 @@ def computed(interpreter: Any) -> list[dict[str, Any]]:
     return [tensors[index] for index in order]
 
 
-def structure_of(interpreter: Any) -> Structure:
-    """What the graph of a plain interpreter is made of."""
+def structure_of(interpreter: Any, weight_bytes: int) -> Structure:
+    """What the graph of a plain interpreter is made of; ``weight_bytes`` only its file tells."""
     counts = Counter(operator["op_name"] for operator in interpreter._get_ops_details())
     return Structure(
         operations=dict(counts),
         layout_changes=counts["TRANSPOSE"],
         convolutions=tuple(_convolutions(interpreter)),
+        weight_bytes=weight_bytes,
     )
 
 

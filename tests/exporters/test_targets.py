@@ -20,7 +20,7 @@ def test_onnx_is_found() -> None:
 def test_a_new_file_is_a_new_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "abacus.py").write_text(
         "SUFFIX = '.abacus'\nPRECISIONS, TOOLS, RUNTIMES, EVALUATED = (), (), (), 0\n"
-        "export = open_runtime = further_runtimes = structure = print\n"
+        "export = open_runtime = import_runtime = further_runtimes = structure = print\n"
     )
     (tmp_path / "beads.py").write_text("SUFFIX = '.beads'\n")
     monkeypatch.setattr(exporters, "__path__", [*exporters.__path__, str(tmp_path)])
