@@ -8,28 +8,22 @@ from importlib.resources import files
 from exporters.benchmark import Arena, Latency, Pace
 from exporters.checks import Check, Status
 from exporters.parity import ParityResult
-from exporters.report.chain import Measurements, Proportion
+from exporters.report.chain import Measurements
 from exporters.report.compression import Choice, KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.tiers import TierView, tiers_of
+from exporters.report.wording import (
+    HEADERS,
+    header,
+    ratio_text,
+)
+from exporters.report.wording import NOT_RUN as NOT_RUN
+from exporters.report.wording import figure as figure
+from exporters.report.wording import human_count as human_count
+from exporters.report.wording import human_size as human_size
+from exporters.report.wording import number as number
+from exporters.report.wording import percent as percent
 
-NOT_RUN = "not run"
-
-_HEADERS = {
-    "mse": "MSE",
-    "r2": "R²",
-    "correlation": "correlation",
-    "jitter_ratio": "jitter ratio",
-    "closure_f1": "closure F1",
-    "closure_precision": "closure precision",
-    "closure_recall": "closure recall",
-    "lag_ms": "lag (ms)",
-    "vertex_error": "vertices off (RMS, mesh units)",
-    "lip_vertex_error": "farthest lip vertex off (mean, mesh units)",
-    "pbm": "lips closed on /p b m/",
-    "false_closures": "lips shut on vowels",
-    "stillness": "movement on silence (1/s)",
-}
 _CHOICES: dict[Choice, str] = {
     "int8": "int8 weights and activations",
     "int8_weights": "int8 weights, computed in float",
@@ -78,10 +72,10 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         "pace": _pace,
         "wait": _wait,
         "part": _part,
-        "header": _header,
+        "header": header,
         "asked_of": _asked_of,
         "percent": percent,
-        "ratio": _ratio,
+        "ratio": ratio_text,
         "choice": _CHOICES.__getitem__,
         "limit_row": _limit_row,
         "loud": _loud,
@@ -216,49 +210,6 @@ def best_first(tiers: tuple[Tier, ...]) -> list[Tier]:
     return sorted(tiers, key=key)
 
 
-def human_size(count: int | None) -> str:
-    """Bytes as 950 B, 177 kB or 3.4 MB; thousands, not 1024, as on a download page."""
-    return _scaled(count, (("B", 0), ("kB", 0), ("MB", 1), ("GB", 1)))
-
-
-def human_count(count: int | None) -> str:
-    """A number of parameters as 900, 160 k or 2.5 M."""
-    return _scaled(count, (("", 0), ("k", 0), ("M", 1), ("G", 1))).strip()
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, or whole above a thousand."""
-    if value is None:
-        return NOT_RUN
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def figure(value: Proportion | float | None) -> str:
-    """A metric: a number, or a share with what it stands on: ``93.1 % (n = 212, 95 % CI ...)``."""
-    if isinstance(value, Proportion):
-        interval = f"{100 * value.low:.1f}\N{EN DASH}{100 * value.high:.1f}"
-        return f"{100 * value.value:.1f} % (n = {value.n}, 95 % CI {interval})"
-    return number(value)
-
-
-def percent(share: float | None) -> str:
-    """A share of 0 to 1 as 51.2 %."""
-    return NOT_RUN if share is None else f"{100 * share:.1f} %"
-
-
-def _scaled(count: int | None, units: tuple[tuple[str, int], ...]) -> str:
-    if count is None:
-        return NOT_RUN
-    value = float(count)
-    for unit, digits in units[:-1]:
-        # Compare what will be shown, or 999 999 would read as 1000 kB.
-        if round(value, digits) < 1000:
-            return f"{value:.{digits}f} {unit}"
-        value /= 1000
-    unit, digits = units[-1]
-    return f"{value:.{digits}f} {unit}"
-
-
 def _pace(latency: Latency | None) -> str:
     if latency is None:
         return NOT_RUN
@@ -281,26 +232,15 @@ def _part(measured: dict[str, float | None] | None) -> str:
     return f"{number(measured.get('mse'))} ({number(measured.get('correlation'))})"
 
 
-def _ratio(value: float | None) -> str:
-    """Near 1, where limits lie, to the third decimal; far off, in three digits."""
-    if value is None:
-        return NOT_RUN
-    return f"{value:.3f}" if value < 10 else number(value)
-
-
 def _limit_row(name: str, kept: KeptLimit) -> str:
     """A limit of the int8 gate as cells: ``MSE, × float | 1.021 | at most 1.050 | yes``."""
     words = {True: "yes", False: "NO", None: NOT_RUN}
     if name == "pbm_loss":  # a share in the document
         value, limit = (None if v is None else f"{100 * v:.1f}" for v in (kept.value, kept.limit))
     else:
-        value, limit = (None if v is None else _ratio(v) for v in (kept.value, kept.limit))
+        value, limit = (None if v is None else ratio_text(v) for v in (kept.value, kept.limit))
     cells = (_LIMITS.get(name, _cell(name)), value or NOT_RUN, f"at most {limit}", words[kept.held])
     return " | ".join(cells)
-
-
-def _header(metric: str) -> str:
-    return _HEADERS.get(metric, metric.replace("_", " "))
 
 
 def _cell(text: object) -> str:
@@ -311,7 +251,7 @@ def _cell(text: object) -> str:
 def _metrics(rows: list[Measurements]) -> list[str]:
     """Every metric that some row has, well-known ones first, then as they come."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return sorted(names, key=lambda name: [*_HEADERS, name].index(name))
+    return sorted(names, key=lambda name: [*HEADERS, name].index(name))
 
 
 def _verdict(gates: tuple[Gate, ...]) -> str:
