@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TeacherFile:
     """A checkpoint: what the recipe calls it, where it lies, the hash and size of its files, and
-    the name of the format's module. The size is None where they do not hold its weights.
+    the name of the format's module. The size is None where they do not hold its weights. `files`
+    are those that the size is of.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TeacherFile:
     hash: str
     bytes: int | None
     format: str
+    files: tuple[Path, ...] = ()
 
 
 def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) -> TeacherFile:
@@ -117,4 +119,5 @@ def _hashed(checkpoint: str, found: Found, more: Sequence[Path], name: str) -> T
         content_key(files=hashes, depends_on=others),
         size if found.weights else None,
         name,
+        (*found.files, *more) if found.weights else (),
     )

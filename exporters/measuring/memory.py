@@ -62,7 +62,7 @@ def grown_by(use: Callable[[], object], *, least: int = 0) -> Memory:
     return Memory(
         peak_bytes=max(0, second),
         how=f"VmHWM, set back before, less VmRSS then, for a second time in one process; the first "
-        f"time was {megabytes}, code and tables of the runtime with it",
+        f"time was {megabytes}, code and tables of libraries with it",
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import exporters
@@ -16,7 +17,8 @@ def in_fresh_process(mode: str, *files: Path, **options: int) -> str:
 
     Raises MissingToolError, and ModelFileError for everything else that ends it.
     """
-    done = start(mode, *files, **options)
+    given = [f"--{name}={number}" for name, number in options.items()]
+    done = run_module("exporters.measuring", [mode, *given, "--", *(str(file) for file in files)])
     if done.returncode == MissingToolError.exit_code:
         raise MissingToolError(done.stderr.strip())
     if done.returncode != 0:
@@ -27,21 +29,29 @@ def in_fresh_process(mode: str, *files: Path, **options: int) -> str:
     return done.stdout
 
 
-def start(mode: str, *files: Path, **options: int) -> "subprocess.CompletedProcess[str]":
-    """Run it to its end, however that is."""
-    command = [sys.executable, "-P", "-m", "exporters.measuring", mode]
-    command += [f"--{name}={number}" for name, number in options.items()]
-    command += ["--", *(str(file) for file in files)]
+def run_module(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+    limit_s: float | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m MODULE`` to its end, ``given`` on its standard input.
+
+    Raises subprocess.TimeoutExpired when it took longer than ``limit_s`` and was killed.
+    """
     # Only this package's folder is added: from a checkout nothing else says where it lies, and the
     # working folder could hold an onnx.py.
     home = str(Path(exporters.__path__[0]).resolve().parent)
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-P", "-m", module, *arguments],
+        env={**os.environ, **(environment or {}), "PYTHONPATH": paths},
+        input=given,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
+        timeout=limit_s,
         check=False,
     )

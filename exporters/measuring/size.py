@@ -13,10 +13,11 @@ def download_bytes(path: Path) -> int:
     Names and checksums that an archive adds are left out: some hundred bytes a file.
     """
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return sum(_deflated(file) for file in files if file.is_file())
+    return sum(deflated_bytes(file) for file in files if file.is_file())
 
 
-def _deflated(path: Path) -> int:
+def deflated_bytes(path: Path) -> int:
+    """One file, compressed."""
     squeezing = zlib.compressobj(9, zlib.DEFLATED, _NO_HEADER)
     total = 0
     with path.open("rb") as file:
