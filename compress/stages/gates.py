@@ -7,7 +7,7 @@ from exporters.checks import Status
 from exporters.parity import ParityResult
 from exporters.report import ReportDocument
 from exporters.report import document as doc
-from exporters.report.figures import FIGURES, Figure, Subject, only_evaluated
+from exporters.report.figures import FIGURES, Subject, excused, gate_name
 from exporters.report.gate_words import in_words
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def judge(
     for name, limit in settings.of(row.made.tier, row.made.target).items():
         figure = FIGURES[name.partition("_")[2]]
         if figure.asked_of(subject):
-            gates.append(_gate(_name(row.made, figure), figure.read(subject), limit, figure.limit))
+            gates.append(
+                _gate(gate_name(row.made, figure), figure.read(subject), limit, figure.limit)
+            )
     return gates
 
 
@@ -43,17 +45,11 @@ def broken(report: ReportDocument) -> list[str]:
     itself elsewhere than on macOS, and a limit on time or memory of a file that is only evaluated
     here. The report lists both as not run. Other figures that are missing break their gates.
     """
-    excused = {
-        _name(row.made, figure)
-        for row in report.tiers
-        if row.made is not None and only_evaluated(row)
-        for figure in FIGURES.values()
-        if figure.runs
-    }
+    never = excused(report)
     lines = [
         f"{gate.name}: {in_words(gate)}"
         for gate in report.gates
-        if gate.status == "failed" or (gate.status == "not run" and gate.name not in excused)
+        if gate.status == "failed" or (gate.status == "not run" and gate.name not in never)
     ]
     for entry in report.parity:
         if entry.result.status != "passed":
@@ -65,10 +61,6 @@ def broken(report: ReportDocument) -> list[str]:
         if check.status == "failed"
     ]
     return lines
-
-
-def _name(made: doc.Made, figure: Figure) -> str:
-    return f"{made.tier} {made.target}: {figure.name}"
 
 
 def _gate(name: str, value: float | None, limit: float, comparison: doc.Comparison) -> doc.Gate:

@@ -11,10 +11,10 @@ from typing import Literal
 
 from exporters.parity import ParityResult
 from exporters.report.chain import Measurements, Proportion
-from exporters.report.document import Comparison, Tier
+from exporters.report.document import Comparison, Made, ReportDocument, Tier
 from exporters.report.tiers import closures_kept
 
-Unit = Literal["", "bytes", "ms", "share", "times"]
+Unit = Literal["", "bytes", "ms", "rig", "share", "times"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Figure:
     better: Literal["less", "more"]
     """Which way is good."""
     unit: Unit
-    """Of the value; a share is 0 to 1, times are a ratio."""
+    """Of the value; a share is 0 to 1, times are a ratio, rig is in units of the rig or their square."""
     read: Callable[[Subject], float | None]
     """None where it was not measured."""
     runs: bool = False
@@ -57,6 +57,26 @@ class Figure:
 def only_evaluated(row: Tier) -> bool:
     """Whether the file's runtime on that machine computes it but cannot say what it costs."""
     return row.benchmark is not None and not row.benchmark.paces
+
+
+def gate_name(made: Made, figure: Figure) -> str:
+    """What the gate on a figure of a file is called in the report."""
+    return f"{made.tier} {made.target}: {figure.name}"
+
+
+def excused(report: ReportDocument) -> frozenset[str]:
+    """Names of gates that can never run on the report's machine.
+
+    These are the gates on time and memory of files that are only evaluated there, as Core ML
+    packages are elsewhere than on macOS.
+    """
+    return frozenset(
+        gate_name(row.made, figure)
+        for row in report.tiers
+        if row.made is not None and only_evaluated(row)
+        for figure in FIGURES.values()
+        if figure.runs
+    )
 
 
 def largest_difference(result: ParityResult | None) -> float | None:
@@ -149,7 +169,7 @@ FIGURES: dict[str, Figure] = {
     "parity": Figure(
         "largest difference from PyTorch",
         "less",
-        "",
+        "rig",
         lambda subject: largest_difference(subject.parity),
     ),
     "bytes": Figure("bytes", "less", "bytes", _bytes),
@@ -165,12 +185,12 @@ FIGURES: dict[str, Figure] = {
     "arena_bytes": Figure("arena (bytes)", "less", "bytes", _arena, asked_of=_has_arena),
     "r2": Figure("R² against the teacher", "more", "", _copy("r2")),
     "r2_over_ridge": Figure("R² above the ridge", "more", "", _over_ridge),
-    "mse": Figure("MSE against the teacher", "less", "", _copy("mse")),
+    "mse": Figure("MSE against the teacher", "less", "rig", _copy("mse")),
     "pbm": Figure(
         "PBM accuracy", "more", "share", lambda subject: _number(subject.row.against_truth, "pbm")
     ),
     "pbm_of_teacher": Figure("PBM accuracy by the teacher's", "more", "times", _kept),
-    "closure_f1": Figure("closure F1", "more", "share", _copy("closure_f1")),
+    "closure_f1": Figure("closure F1", "more", "", _copy("closure_f1")),
     "jitter_ratio": Figure("jitter by the teacher's", "less", "times", _copy("jitter_ratio")),
     "lag_ms": Figure("lag, late or early (ms)", "less", "ms", _lag),
     "future_ms": Figure(

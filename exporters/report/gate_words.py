@@ -7,12 +7,18 @@ from exporters.report.document import Comparison, Gate
 
 def in_words(gate: Gate) -> str:
     """``187,201, expected <= 100,000 (87 % over)``, or why there is no value."""
-    if gate.value is None:
-        found = "no number" if gate.status == "failed" else "not measured"
-        return f"{found}, expected {gate.comparison} {_plain(gate.limit, 4)}"
-    found, limit = apart(gate.value, gate.limit)
-    off = off_by(gate.value, gate.limit, gate.comparison)
-    return f"{found}, expected {gate.comparison} {limit}" + (f" ({off})" if off else "")
+    if gate.value is None and gate.status == "failed":
+        return f"no number, expected {gate.comparison} {plain(gate.limit)}"
+    return found_and_asked(gate.value, gate.limit, gate.comparison)
+
+
+def found_and_asked(value: float | None, limit: float, comparison: Comparison) -> str:
+    """The same of a value and a limit; None was not measured."""
+    if value is None:
+        return f"not measured, expected {comparison} {plain(limit)}"
+    found, asked = apart(value, limit)
+    off = off_by(value, limit, comparison)
+    return f"{found}, expected {comparison} {asked}" + (f" ({off})" if off else "")
 
 
 def off_by(value: float, limit: float, comparison: Comparison) -> str:
@@ -41,13 +47,13 @@ def apart(value: float, other: float) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to tell them apart, 4 at least."""
     texts = ("", "")
     for digits in range(4, 18):
-        texts = (_plain(value, digits), _plain(other, digits))
+        texts = (plain(value, digits), plain(other, digits))
         if value == other or texts[0] != texts[1]:
             break
     return texts
 
 
-def _plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int = 4) -> str:
     """187,201 or 0.6123: whole numbers whole, others to so many significant digits."""
     if math.isfinite(value) and abs(value) >= 1000:
         return f"{value:,.{0 if value == round(value) else max(0, digits - 4)}f}"
