@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from compress.cli_files import files_app
 from compress.cli_recipe import recipe_app
+from compress.cli_report import report_app
 from compress.cli_run import run_app
 from compress.cli_teacher import teacher_app
 from compress.errors import LipstillError, MissingError
@@ -67,7 +68,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (run_app, files_app):  # without a name: their commands are ours
+for commands in (run_app, files_app, report_app):  # without a name: their commands are ours
     app.add_typer(commands)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(teacher_app, name="teacher")

@@ -1,4 +1,4 @@
-"""The commands of ``lipstill`` about files that are there: to run, look at, check and report."""
+"""The commands of ``lipstill`` about files that are there: to run, look at and check."""
 
 import json
 from pathlib import Path
@@ -76,24 +76,6 @@ def _mesh_beside(model: Path, signature: "Signature") -> "Mesh":
     if (outcome := check_mesh(path, signature)).status == "failed":
         raise ModelFileError(f"{path} is not the mesh of {model}: {outcome.detail}.")
     return read_mesh(path)
-
-
-@files_app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
-    """Make a run's Markdown and pictures again from its report.json."""
-    from compress.provenance import write_sums
-    from compress.store import run_lock, storage_errors
-    from exporters.report import render
-
-    if not (run / "report" / "report.json").is_file():
-        raise UsageError(
-            f"{run} holds no report/report.json. Give a run folder that `lipstill compress` "
-            f"finished."
-        )
-    with run_lock(run), storage_errors(run):
-        files = render(run / "report")
-        write_sums(run)
-    typer.echo(f"report: {files.markdown}")
 
 
 @files_app.command()
