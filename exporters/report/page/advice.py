@@ -1,0 +1,150 @@
+"""For whom a tier is, in one sentence that follows from its figures beside those of the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporters.report.document import Tier
+from exporters.report.markdown import human_size
+from exporters.report.tiers import TierView, closures_kept, figure_of, pareto
+
+NOT_JUDGED = "Not all of its figures were taken, so nothing can be advised."
+ALONE = "There is nothing else to choose from in this run."
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is said of a tier, and the tier that beats it, if one does."""
+
+    sentence: str
+    beaten_by: str | None
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What a tier is judged by. Lower is better in all three."""
+
+    size: int
+    wait_ms: float
+    mse: float
+
+    def beats(self, other: "_Point") -> bool:
+        pairs = [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
+        return self != other and all(own <= found for own, found in pairs)
+
+
+def title_of(view: TierView) -> str:
+    """What a tier is called: ``tiny, int8``."""
+    return f"{view.made.student}, {view.made.precision}"
+
+
+def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]:
+    """One piece of advice for each tier, by its name.
+
+    A tier that nothing beats in size, waiting and distance from the teacher is for somebody; of
+    another it is said which one beats it, and in what.
+    """
+    points = {view.name: point for view in views if (point := _point(view)) is not None}
+    titles = {view.name: title_of(view) for view in views}
+    best = pareto(views)
+    lips = _closes_most(views, teacher)
+    found = {}
+    for view in views:
+        own = points.get(view.name)
+        if own is None:
+            found[view.name] = Advice(NOT_JUDGED, None)
+        elif view.name in best:
+            found[view.name] = Advice(_choose_if(view.name, own, points, lips == view.name), None)
+        else:
+            # What beats a tier is itself beaten at most by another that beats it too.
+            winner = next(name for name in points if name in best and points[name].beats(own))
+            found[view.name] = Advice(_beaten(titles[winner], points[winner], own), winner)
+    return found
+
+
+def _point(view: TierView) -> _Point | None:
+    row = view.lead
+    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
+    if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
+        return None
+    return _Point(row.bytes, row.algorithmic_latency_ms, mse)
+
+
+def _choose_if(name: str, own: _Point, points: dict[str, _Point], closes_most: bool) -> str:
+    others = [point for other, point in points.items() if other != name]
+    if not others:
+        return ALONE
+    reasons: list[tuple[str, str]] = []
+    if all(own.mse <= point.mse for point in others):
+        reasons.append(("likeness comes first", "nothing is nearer to the teacher"))
+    if all(own.size < point.size for point in others):
+        reasons.append(("every kilobyte counts", "it is the smallest"))
+    reasons += _soonest(own, others)
+    if closes_most:
+        reasons.append(("closed lips matter", "it closes them most often on p, b and m"))
+    if not reasons:
+        reasons.append((_budget(own, others), "nothing that fits is nearer to the teacher"))
+    wishes, claims = zip(*reasons, strict=True)
+    return f"Choose this if {join(wishes)}: {join(claims)}."
+
+
+def _soonest(own: _Point, others: list[_Point]) -> list[tuple[str, str]]:
+    """Why it is chosen by somebody who cannot wait, if it is."""
+    if own.wait_ms > min(point.wait_ms for point in others):
+        return []
+    if all(point.wait_ms <= own.wait_ms for point in others):
+        return []  # all wait alike, so that this tells none from another
+    wish = "the face must answer soon"
+    equals = [point for point in others if point.wait_ms == own.wait_ms]
+    if not equals:
+        return [(wish, "nothing waits less")]
+    among = f"of those that wait only {own.wait_ms:g} ms it is the"
+    if all(own.mse <= point.mse for point in equals):
+        return [(wish, f"{among} nearest to the teacher")]
+    if all(own.size < point.size for point in equals):
+        return [(wish, f"{among} smallest")]
+    return []
+
+
+def _budget(own: _Point, others: list[_Point]) -> str:
+    """What somebody can spend for whom nothing is better: nearer ones are larger or wait longer."""
+    nearer = [point for point in others if point.mse < own.mse]
+    limits = []
+    if any(point.size > own.size for point in nearer if point.wait_ms <= own.wait_ms):
+        limits.append(f"{human_size(own.size)} is what you can spend")
+    if any(point.wait_ms > own.wait_ms for point in nearer if point.size <= own.size):
+        limits.append(f"you can wait no longer than {own.wait_ms:g} ms")
+    if not limits:  # whatever is nearer is both larger and slower to answer
+        limits = [
+            f"{human_size(own.size)} is what you can spend",
+            f"you can wait no longer than {own.wait_ms:g} ms",
+        ]
+    return join(limits)
+
+
+def _beaten(title: str, winner: _Point, own: _Point) -> str:
+    size = "smaller" if winner.size < own.size else "no larger"
+    near = "nearer to the teacher" if winner.mse < own.mse else "as near to the teacher"
+    wait = "waits less" if winner.wait_ms < own.wait_ms else "waits no longer"
+    everything = winner.size < own.size and winner.mse < own.mse and winner.wait_ms < own.wait_ms
+    said = "beats it in everything: it" if everything else "beats it: it"
+    return f"{title} {said} is {size} and {near}, and {wait}."
+
+
+def _closes_most(views: Sequence[TierView], teacher: Tier | None) -> str | None:
+    """The tier that closes its lips most often, if one stands out by a percent as it is shown."""
+    if teacher is None:
+        return None
+    shares = {
+        view.name: round(share, 2)
+        for view in views
+        if (share := closures_kept(view.lead, teacher)) is not None
+    }
+    most = [name for name, share in shares.items() if share == max(shares.values())]
+    return most[0] if len(most) == 1 and len(shares) > 1 else None
+
+
+def join(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

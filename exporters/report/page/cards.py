@@ -1,0 +1,133 @@
+"""Tiers as an artist reads them: a name, what it costs, what it gives, and for whom it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporters.report.document import ReportDocument, Tier
+from exporters.report.markdown import NOT_RUN, human_size, number
+from exporters.report.page.advice import advise, title_of
+from exporters.report.tiers import TierView, closures_kept, figure_of, pareto, teacher_of
+from exporters.signature import Precision
+
+_PRECISIONS: dict[Precision, str] = {
+    "fp32": "full precision",
+    "fp16": "half precision",
+    "int8": "8-bit integers",
+}
+
+
+@dataclass(frozen=True)
+class Meter:
+    """A figure in words, and as a share of a bar: empty where it is none."""
+
+    words: str
+    value: str
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """One tier. `place` is where it stands among all; the page's scripts know it by that."""
+
+    place: int
+    name: str
+    title: str
+    kind: str
+    provenance: str
+    size: str
+    wait: str
+    gain: str
+    meters: tuple["Meter", ...]
+    advice: str
+    beaten: bool
+
+
+def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
+    """A card for each tier, nearest to the teacher first."""
+    teacher = known_teacher(document)
+    advice = advise(views, teacher)
+    return [
+        Card(
+            place=place,
+            name=view.name,
+            title=title_of(view),
+            kind=_PRECISIONS[view.made.precision],
+            provenance=view.lead.provenance,
+            size=human_size(view.lead.bytes),
+            wait=_wait(view.lead),
+            gain=_gain(view.lead),
+            meters=(_likeness(view.lead), _lips(view.lead, teacher)),
+            advice=advice[view.name].sentence,
+            beaten=advice[view.name].beaten_by is not None,
+        )
+        for place, view in enumerate(views)
+    ]
+
+
+def first_chosen(views: Sequence[TierView]) -> list[int]:
+    """The tiers that the page begins with: the nearest to the teacher and the smallest.
+
+    Of those that nothing beats, where that is known.
+    """
+    best = pareto(views)
+    places = [i for i, view in enumerate(views) if view.name in best] or list(range(len(views)))
+    sizes = {i: size for i in places if (size := views[i].lead.bytes) is not None}
+    smallest = [min(sizes, key=lambda i: sizes[i])] if sizes else []
+    return list(dict.fromkeys([*places[:1], *smallest]))
+
+
+def known_teacher(document: ReportDocument) -> Tier | None:
+    """The teacher's row, or None in a report without one."""
+    try:
+        return teacher_of(document)
+    except ValueError:
+        return None
+
+
+def wait_of(row: Tier) -> str:
+    """``80 ms``, or ``not run``."""
+    wait = row.algorithmic_latency_ms
+    return NOT_RUN if wait is None else f"{wait:g} ms"
+
+
+def _wait(row: Tier) -> str:
+    wait = row.algorithmic_latency_ms
+    return f"waits {wait:g} ms" if wait is not None else f"what it waits: {NOT_RUN}"
+
+
+def _likeness(row: Tier) -> Meter:
+    words = "likeness to the teacher (R²)"
+    r2 = row.against_teacher.get("r2")
+    if not isinstance(r2, float):
+        return Meter(words, NOT_RUN, None)
+    return Meter(words, f"{r2:.2f}", max(r2, 0.0))
+
+
+def _lips(row: Tier, teacher: Tier | None) -> Meter:
+    kept = None if teacher is None else closures_kept(row, teacher)
+    if kept is not None:
+        words = "lips close as often as the teacher's"
+        return Meter(words, f"{100 * kept:.0f} %", min(kept, 1.0))
+    if (own := figure_of(row, "pbm")) is not None:
+        return Meter("lips close on p, b and m", f"{100 * own:.0f} %", own)
+    if (off := figure_of(row, "lip_vertex_error")) is not None:
+        return Meter("farthest lip vertex off (mesh units)", number(off), None)
+    if (off := figure_of(row, "vertex_error")) is not None:
+        return Meter("vertices off (mesh units)", number(off), None)
+    return Meter("lip closures", NOT_RUN, None)
+
+
+def _gain(row: Tier) -> str:
+    cost = row.cost
+    if cost is None:
+        return f"size and speed beside the teacher: {NOT_RUN}"
+    if cost.faster < 1:
+        return f"{_times(1 / cost.faster)} slower than the teacher" + (
+            f", {_times(cost.smaller)} smaller" if cost.smaller else ""
+        )
+    faster = f"{_times(cost.faster)} faster than the teacher"
+    return faster if cost.smaller is None else f"{_times(cost.smaller)} smaller, {faster}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"

@@ -1,0 +1,139 @@
+"""What files weigh, take and need: every target of every tier."""
+
+from collections.abc import Iterator, Sequence
+
+from exporters.benchmark import Pace
+from exporters.report.document import ReportDocument, Tier
+from exporters.report.markdown import NOT_RUN, human_count, human_size, number, percent
+from exporters.report.page.advice import title_of
+from exporters.report.page.tables import Cell, Section, Table
+from exporters.report.tiers import TierView
+
+NONE = "–"
+WAIT_OR_TAKE = (
+    "What a pose waits for is another thing than what it takes to compute: the first is audio "
+    "after its moment, the same on every machine, the second depends on this one ({})."
+)
+PAPER = (
+    "File + arena stands beside the paper's 3.4 MB; the paper's definition is not at hand, "
+    "so it is not the same measure."
+)
+
+
+def files_section(document: ReportDocument, views: Sequence[TierView]) -> Section:
+    """Sizes, computing, and the cost beside the teacher of each file."""
+    count = sum(len(view.files) for view in views)
+    return Section(
+        anchor="files",
+        title="Files: size, speed, memory",
+        summary=f"{count} files" if count != 1 else "1 file",
+        tables=tuple(_tables(views)),
+        paragraphs=(WAIT_OR_TAKE.format(document.machine.get("cpu", "CPU not named")),),
+    )
+
+
+def _tables(views: Sequence[TierView]) -> Iterator[Table]:
+    files = [(view, row) for view in views for row in view.files]
+    yield Table(
+        caption="Size and memory",
+        headers=(
+            *("Tier", "Target", "Parameters", "File", "As a download", "Of that file, weights"),
+            *("Memory when it runs", "Arena (TFLite Micro)", "File + arena"),
+        ),
+        rows=tuple(_size(view, row) for view, row in files),
+        words=2,
+        note=(
+            "Download: compressed as a .zip is. Memory: what a fresh process grows by when it "
+            f"loads the file and runs it. Arena: of int8 TFLite files only. {PAPER}"
+        ),
+    )
+    yield Table(
+        caption="Computing one prediction, in milliseconds",
+        headers=(
+            *("Tier", "Target", "Threads", "Median", "95 in 100 below", "99 in 100 below"),
+            *("Share of a 16 ms frame", "× its reference", "Waits for audio (ms)"),
+        ),
+        rows=tuple(line for view, row in files for line in _speed(view, row)),
+        words=2,
+        note=(
+            "× its reference: median by that of a file that took turns with it, with the range "
+            "among ten stretches of the run; below 1 it is faster. Not run: its runtime only "
+            "evaluates the file here, which says nothing of a device."
+        ),
+    )
+    yield Table(
+        caption="Beside the teacher",
+        headers=(
+            *("Tier", "Target", "Computing for 1 s of animation (ms)", "× faster", "Range"),
+            "× smaller",
+        ),
+        rows=tuple(_beside(view, row) for view, row in files),
+        words=2,
+        note="Teacher and file took turns in one process with one thread.",
+    )
+
+
+def _name(view: TierView, row: Tier) -> tuple[str, str]:
+    return title_of(view), row.made.target if row.made else NONE
+
+
+def _size(view: TierView, row: Tier) -> tuple[Cell, ...]:
+    taken = row.benchmark
+    arena = taken.arena if taken else None
+    both = None
+    if arena is None:
+        shown = NONE
+    else:
+        shown = human_size(arena.bytes)
+        both = None if arena.bytes is None or row.bytes is None else arena.bytes + row.bytes
+    return (
+        *_name(view, row),
+        NOT_RUN if row.parameters is None else human_count(row.parameters),
+        human_size(row.bytes),
+        human_size(taken.size.download_bytes if taken else None),
+        human_size(taken.size.weight_bytes if taken else None),
+        human_size(taken.memory.peak_bytes if taken and taken.memory else None),
+        shown,
+        NONE if arena is None else human_size(both),
+    )
+
+
+def _speed(view: TierView, row: Tier) -> Iterator[tuple[Cell, ...]]:
+    wait = number(row.algorithmic_latency_ms)
+    paces = row.benchmark.paces if row.benchmark else ()
+    for pace in paces:
+        latency = pace.latency
+        yield (
+            *_name(view, row),
+            str(pace.threads),
+            number(latency.median_ms),
+            number(latency.p95_ms),
+            number(latency.p99_ms),
+            percent(latency.frame_share),
+            _ratio(pace),
+            wait,
+        )
+    if not paces:
+        yield (*_name(view, row), *(NOT_RUN,) * 6, wait)
+
+
+def _ratio(pace: Pace) -> str:
+    if pace.ratio is None:
+        return NONE
+    said = f"{number(pace.ratio)} × {pace.reference}" if pace.reference else number(pace.ratio)
+    if pace.ratio_low is None or pace.ratio_high is None:
+        return said
+    return f"{said} ({number(pace.ratio_low)}\N{EN DASH}{number(pace.ratio_high)})"
+
+
+def _beside(view: TierView, row: Tier) -> tuple[Cell, ...]:
+    cost = row.cost
+    if cost is None:
+        return (*_name(view, row), *(NOT_RUN,) * 4)
+    return (
+        *_name(view, row),
+        number(cost.ms_per_second),
+        number(cost.faster),
+        f"{number(cost.faster_low)}\N{EN DASH}{number(cost.faster_high)}",
+        NONE if cost.smaller is None else number(cost.smaller),
+    )

@@ -1,0 +1,188 @@
+// Size against quality, a point a tier, and the same as a table whose rows choose.
+
+const DECADE_TICKS = new Set([1, 2, 5]);
+
+const tierName = (place) => report.tiers[place].title;
+
+// Names beside points: where they cover nothing yet, first to the right, then left, above, below.
+const pointNames = {
+  id: "pointNames",
+  afterDatasetsDraw(chart) {
+    const { ctx, chartArea } = chart;
+    const taken = chart.getDatasetMeta(0).data.map((point) => ({ x: point.x - 7, y: point.y - 7, w: 14, h: 14 }));
+    const free = (box) =>
+      box.x >= chartArea.left && box.x + box.w <= chartArea.right && box.y >= chartArea.top - 8 &&
+      box.y + box.h <= chartArea.bottom &&
+      !taken.some((other) => box.x < other.x + other.w && other.x < box.x + box.w && box.y < other.y + other.h && other.y < box.y + box.h);
+    ctx.save();
+    ctx.textBaseline = "middle";
+    chart.getDatasetMeta(0).data.forEach((point, index) => {
+      const raw = chart.data.datasets[0].data[index];
+      const slot = slotOf(raw.tier);
+      if (!report.tiers[raw.tier].best && slot < 0) return;
+      ctx.font = `${slot >= 0 ? "600 " : ""}12px ${Chart.defaults.font.family}`;
+      const name = tierName(raw.tier);
+      const w = ctx.measureText(name).width;
+      const spots = [
+        [point.x + 12, point.y - 7], [point.x - 12 - w, point.y - 7], [point.x - w / 2, point.y - 25], [point.x - w / 2, point.y + 11],
+        [point.x + 10, point.y - 20], [point.x + 10, point.y + 6], [point.x - 10 - w, point.y - 20], [point.x - 10 - w, point.y + 6],
+      ].map(([x, y]) => ({ x, y, w, h: 14 }));
+      const spot = spots.find(free);
+      if (!spot) return;
+      taken.push(spot);
+      ctx.fillStyle = slot >= 0 ? slotColour(slot) : ink("--ink");
+      ctx.fillText(name, spot.x, spot.y + 7);
+    });
+    ctx.restore();
+  },
+};
+
+// The teacher and the baselines as lines across, each with its name at the edge.
+const references = {
+  id: "references",
+  beforeDatasetsDraw(chart) {
+    const { ctx, chartArea, scales } = chart;
+    ctx.save();
+    ctx.font = `12px ${Chart.defaults.font.family}`;
+    ctx.textBaseline = "bottom";
+    for (const { value, name, dash } of referenceLines(byId("quality").value)) {
+      const y = scales.y.getPixelForValue(value);
+      if (y < chartArea.top - 1 || y > chartArea.bottom + 1) continue;
+      ctx.strokeStyle = ctx.fillStyle = ink("--teacher");
+      ctx.setLineDash(dash);
+      ctx.beginPath();
+      ctx.moveTo(chartArea.left, y);
+      ctx.lineTo(chartArea.right, y);
+      ctx.stroke();
+      ctx.fillText(name, chartArea.left + 6, y - 3, chartArea.right - chartArea.left - 12);
+    }
+    ctx.restore();
+  },
+};
+
+function referenceLines(quality) {
+  // Of the baselines the one to beat; a lower one would only squeeze the tiers together.
+  const { lower } = report.qualities.find((item) => item.key === quality);
+  const known = report.baselines.filter((row) => row.figures[quality].value !== null);
+  known.sort((a, b) => (b.figures[quality].value - a.figures[quality].value) * (lower ? -1 : 1));
+  const lines = known.slice(0, 1).map((row) => ({ value: row.figures[quality].value, name: `baseline: ${row.name}`, dash: [2, 4] }));
+  const teacher = report.teacher;
+  if (teacher) {
+    // A copy of the teacher would have this; of its own curves the teacher has no such figure.
+    const own = { r2: 1, closure_f1: 100 }[quality] ?? teacher.figures[quality].value;
+    lines.push({ value: own, name: `the teacher, ${teacher.size === "not run" ? "no file" : teacher.size}`, dash: [6, 4] });
+  }
+  return lines.filter((line) => line.value !== null);
+}
+
+function drawOverview() {
+  const select = byId("quality");
+  if (!report.tiers.length) return;
+  select.replaceChildren(...report.qualities.map((item) => new Option(item.label, item.key)));
+  const canvas = byId("plot");
+  const drawn = report.qualities.length ? drawChart(canvas, () => overviewSettings(select.value)) : null;
+  if (!drawn) canvas.parentElement.hidden = true;
+  select.addEventListener("change", () => {
+    redraw(drawn);
+    fillList(select.value);
+  });
+  fillList(select.value);
+  fillWaits();
+  onChoice(() => drawn && redraw(drawn));
+}
+
+function overviewSettings(quality) {
+  const { label, lower } = report.qualities.find((item) => item.key === quality);
+  const points = report.tiers.flatMap((tier, place) => {
+    const value = tier.figures[quality].value;
+    return tier.bytes === null || value === null ? [] : [{ x: tier.bytes, y: value, tier: place }];
+  });
+  // The best in front, the chosen before all.
+  points.sort((a, b) => rank(a.tier) - rank(b.tier));
+  const values = [...points.map((point) => point.y), ...referenceLines(quality).map((line) => line.value)];
+  const margin = 0.08 * (Math.max(...values) - Math.min(...values)) || 0.1;
+  const sizes = points.map((point) => point.x);
+  const colours = points.map((point) => (slotOf(point.tier) >= 0 ? slotColour(slotOf(point.tier)) : ink("--ink")));
+  return {
+    type: "scatter",
+    plugins: [references, pointNames],
+    data: {
+      datasets: [{
+        label,
+        data: points,
+        pointStyle: points.map((point) => shapeOf(report.tiers[point.tier].wait)),
+        radius: points.map((point) => (slotOf(point.tier) >= 0 ? 9 : 7)),
+        hoverRadius: 10,
+        hitRadius: 12,
+        borderWidth: 2,
+        borderColor: colours,
+        backgroundColor: points.map((point, index) => (report.tiers[point.tier].best || slotOf(point.tier) >= 0 ? colours[index] : ink("--paper"))),
+      }],
+    },
+    options: {
+      onClick: (_, found) => found.length && toggleTier(points[found[0].index].tier),
+      onHover: (event, found) => { event.native.target.style.cursor = found.length ? "pointer" : "default"; },
+      layout: { padding: { top: 6, right: 10 } },
+      scales: {
+        x: {
+          type: "logarithmic",
+          min: Math.min(...sizes) * 0.6,
+          max: Math.max(...sizes) * 1.8,
+          title: { display: true, text: "size of the file" },
+          ticks: { callback: (value) => (DECADE_TICKS.has(Number(String(value)[0])) && /^[125]0*$/.test(String(value)) ? bytesTick(value) : null), maxRotation: 0 },
+        },
+        y: {
+          min: Math.min(...values) - margin,
+          max: Math.max(...values) + margin,
+          reverse: lower,
+          title: { display: true, text: label },
+          ticks: { maxTicksLimit: 7, includeBounds: false },
+        },
+      },
+      plugins: { tooltip: { displayColors: false, callbacks: { label: (item) => pointWords(item.raw.tier, quality) } } },
+    },
+  };
+}
+
+const rank = (place) => (slotOf(place) >= 0 ? 2 : report.tiers[place].best ? 1 : 0);
+
+function pointWords(place, quality) {
+  const tier = report.tiers[place];
+  return [tier.title, `${tier.size}, waits ${tier.waits}`, `${report.qualities.find((q) => q.key === quality).label}: ${tier.figures[quality].text}`];
+}
+
+function fillList(quality) {
+  const head = element("tr", {}, ...["Tier", "Size", "Waits", report.qualities.find((item) => item.key === quality)?.label ?? ""]
+    .map((text, column) => element("th", { scope: "col", textContent: text, className: column ? "number" : "" })));
+  const rows = report.tiers.map((tier, place) => {
+    const button = element("button", { type: "button", textContent: tier.title });
+    button.dataset.tier = place;
+    const row = element("tr", { className: tier.best ? "best" : "" }, element("th", { scope: "row" }, button), ...cells(tier.size, tier.waits, tier.figures[quality]?.text ?? ""));
+    row.addEventListener("click", () => toggleTier(place));
+    return row;
+  });
+  const others = [...(report.teacher ? [report.teacher] : []), ...report.baselines].map((row) =>
+    element("tr", { className: "reference" }, element("th", { scope: "row", textContent: row.name }),
+      ...cells(row.bytes === null ? "–" : row.size, "–", row.figures[quality]?.value == null ? "–" : row.figures[quality].text)));
+  byId("list").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows, ...others));
+  markTiers();
+}
+
+const cells = (...texts) => texts.map((text) => element("td", { className: "number", textContent: text }));
+
+function fillWaits() {
+  const outlines = {
+    circle: ["circle", { cx: 14, cy: 7, r: 5 }],
+    triangle: ["polygon", { points: "14,1 20,12 8,12" }],
+    rect: ["rect", { x: 9, y: 2, width: 10, height: 10 }],
+    rectRot: ["polygon", { points: "14,0 21,7 14,14 7,7" }],
+  };
+  byId("waits").replaceChildren(
+    ...report.waits.slice(0, 4).map((wait) => {
+      const [shape, as] = outlines[shapeOf(wait)];
+      return element("li", {}, sample(ink("--soft"), { shape, as }), `waits ${wait} ms`);
+    }),
+    ...(report.waits.length > 4 ? [element("li", { textContent: "others wait longer" })] : []),
+    ...(report.tiers.some((tier) => !tier.best) ? [element("li", { textContent: "hollow: another tier beats it" })] : []),
+  );
+}
