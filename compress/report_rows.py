@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from compress.chain_report import measurements
 from compress.smoothing import NONE
+from compress.stages.costing import TEACHER
+from exporters.benchmark import Benchmark
 from exporters.report import document as doc
 from exporters.signature import Signature
 
@@ -28,8 +30,8 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         sha256=teacher.hash,
         path=None,
         made=None,
-        benchmark=None,
-        cost=costs.costs.get("teacher"),
+        benchmark=_cost_of_teacher(facts),
+        cost=costs.costs.get(TEACHER),
         future_ms=None,
         smoothing=None,
         algorithmic_latency_ms=None,
@@ -37,6 +39,22 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         against_truth=measurements(facts.baselines[0].quality.against_truth),
         by_region={},
         by_control={},
+    )
+
+
+def _cost_of_teacher(facts: "Facts") -> Benchmark | None:
+    """Its size and memory; its time stands beside the files', since it makes curves and no window."""
+    teacher, costs = facts.inputs.teacher, facts.costs
+    if costs.size is None:
+        return None
+    return Benchmark(
+        file=teacher.name,
+        sha256=teacher.hash,
+        size=costs.size,
+        paces=(),
+        memory=costs.memory,
+        arena=None,
+        machine=costs.machine,
     )
 
 

@@ -88,7 +88,7 @@ def build_document(
             for tier in _tiers(students)
             for target, v in tier.verified.items()
         ),
-        checks=tuple(_checks(students)),
+        checks=tuple(_checks(facts, students)),
         chain=tuple(_chain(students)),
         gates=tuple(_gates(facts, own, rows)),
         training=tuple(_training(s) for s in own if s.distilled.log),
@@ -128,7 +128,14 @@ def _chain(students: list[StudentResult]) -> Iterator[Hop]:
         yield from hops(student.name, student.sources, files)
 
 
-def _checks(students: list[StudentResult]) -> Iterator[Check]:
+def _checks(facts: Facts, students: list[StudentResult]) -> Iterator[Check]:
+    if facts.costs.not_run:
+        yield Check(
+            file=facts.inputs.teacher.name,
+            what="time and memory beside the files",
+            status="not run",
+            detail=facts.costs.not_run,
+        )
     for tier in _tiers(students):
         yield from unsupported(tier.jobs)
         for verified in tier.verified.values():
