@@ -1,7 +1,7 @@
 """The processes in which model files are measured: ``python -m exporters.measuring MODE FILE...``.
 
-Each writes one record as JSON: ``pace`` how fast a file is in turns with a second one, ``memory``
-what the process grows by.
+``pace`` writes as JSON how fast a file is in turns with a second one, ``memory`` what the process
+grows by; in ``arena`` TensorFlow Lite Micro says in its own words what it needs.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import Any
 
 from exporters import records
 from exporters.errors import ExporterError
+from exporters.measuring.arena import record_here
 from exporters.measuring.memory import memory_here
 from exporters.measuring.pace import pace_here
 
@@ -19,6 +20,9 @@ from exporters.measuring.pace import pace_here
 def _main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
+        if given.mode == "arena":
+            record_here(given.file)
+            return 0
         result: Any
         if given.mode == "pace":
             result = pace_here(
@@ -46,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     pace.add_argument("--runs", type=int, required=True)
     pace.add_argument("--warmup", type=int, required=True)
     pace.add_argument("--threads", type=int, required=True)
-    modes.add_parser("memory").add_argument("file", type=Path)
+    for mode in ("memory", "arena"):
+        modes.add_parser(mode).add_argument("file", type=Path)
     return parser
 
 

@@ -1,0 +1,104 @@
+"""Memory: a process grows by what it holds, and by a file's weights at least."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from exporters import onnx as onnx_target
+from exporters.benchmark import Memory
+from exporters.measuring import memory
+from exporters.measuring.memory import grown_by
+from exporters.measuring.process import in_fresh_process
+from exporters.records import from_json
+from exporters.signature import Signature
+from tests.exporters.conftest import WINDOW
+
+MB = 1 << 20
+WIDTH = 2048
+
+on_linux = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be set back here"
+)
+
+
+@pytest.fixture(scope="module")
+def heavy(signature: Signature, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 2048 · 2048 weights and some more, 17 MB."""
+    module = nn.Sequential(
+        nn.Conv1d(1, WIDTH, WINDOW),
+        nn.Conv1d(WIDTH, WIDTH, 1),
+        nn.Conv1d(WIDTH, 3, 1),
+        nn.Flatten(),
+    )
+    with torch.no_grad():
+        for weights in module.parameters():
+            weights.copy_(torch.arange(weights.numel()).reshape(weights.shape) % 7 / WIDTH)
+    path = tmp_path_factory.mktemp("heavy") / "model.onnx"
+    return onnx_target.export(module, replace(signature, student="heavy"), path).path
+
+
+@on_linux
+def test_a_file_takes_its_weights_at_least(heavy: Path, model_file: Path) -> None:
+    weights = 4 * WIDTH * WIDTH
+    grown = from_json(Memory, in_fresh_process("memory", heavy))
+    light = from_json(Memory, in_fresh_process("memory", model_file))
+    assert weights <= grown.peak_bytes < 6 * weights
+    assert 0 <= light.peak_bytes < weights / 8
+    assert "VmHWM" in grown.how
+
+
+@on_linux
+def test_a_peak_counts_though_it_is_gone_at_the_end() -> None:
+    def use() -> int:
+        np.ones(40 * MB, np.uint8)
+        return np.ones(10 * MB, np.uint8).size
+
+    # The kernel counts pages in batches, and others of this process run meanwhile.
+    assert 39 * MB <= grown_by(use).peak_bytes <= 60 * MB
+
+
+@on_linux
+def test_what_was_held_before_counts_for_nothing() -> None:
+    held = np.ones(60 * MB, np.uint8)
+    assert grown_by(lambda: held.sum()).peak_bytes < 10 * MB
+
+
+@on_linux
+def test_what_stays_from_the_first_time_is_not_missed() -> None:
+    def keeping() -> Iterator[object]:
+        kept = np.ones(30 * MB, np.uint8)
+        while True:
+            yield kept
+
+    calls = keeping()
+    assert grown_by(lambda: next(calls)).peak_bytes < 10 * MB, "touched once, by libraries"
+    calls = keeping()
+    grown = grown_by(lambda: next(calls), least=30 * MB)
+    assert 29 * MB <= grown.peak_bytes <= 50 * MB
+    assert "second" not in grown.how
+
+
+def test_where_a_peak_cannot_be_set_back_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = [3_000_000, 5_000_000]
+    monkeypatch.setattr(memory, "_RESET", Path("/nowhere/clear_refs"))
+    monkeypatch.setattr(memory, "_peak_of_process", lambda: peaks.pop(0))
+    called = []
+    grown = grown_by(lambda: called.append(1))
+    assert grown.peak_bytes == 2_000_000
+    assert "ru_maxrss" in grown.how
+    assert called == [1], "it would not see a second time"
+
+
+def test_the_unit_of_the_peak_is_the_system_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        ru_maxrss = 7
+
+    monkeypatch.setattr("resource.getrusage", lambda who: Usage)
+    for system, expected in {"darwin": 7, "linux": 7 * 1024}.items():
+        monkeypatch.setattr("sys.platform", system)
+        assert memory._peak_of_process() == expected
