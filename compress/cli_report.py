@@ -173,7 +173,6 @@ def choose(
     as_json: AsJson = False,
 ) -> None:
     """Choose the best tier that keeps all limits; ends with 1 and the nearest miss if none does."""
-    from math import isfinite
     from typing import cast, get_args
 
     from exporters.report import choice, choice_text
@@ -194,10 +193,6 @@ def choose(
         "closure_f1": min_closure_f1,
         "jitter_ratio": max_jitter,
     }
-    if endless := [
-        name for name, value in asked.items() if value is not None and not isfinite(value)
-    ]:
-        raise UsageError(f"The limits on {', '.join(endless)} are no numbers; leave them out.")
     limits: list[Limit] = [
         choice.Limit(name, value) for name, value in asked.items() if value is not None
     ]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from exporters.benchmark import Arena, Benchmark, Latency, Memory, Pace, Size
 from exporters.checks import Status, overall
 from exporters.parity import ParityResult, SetParity
@@ -222,3 +224,56 @@ def document(*tiers: Tier, **given: Any) -> ReportDocument:
     }
     empty = ("checks", "chain", "gates", "training", "pruning", "quantization", "clips")
     return ReportDocument(**{**dict.fromkeys(empty, ()), **fields, **given})
+
+
+TARGETS = ("onnx", "tflite", "coreml")
+
+
+def measured(low: float, high: float) -> st.SearchStrategy[float | None]:
+    return st.one_of(st.none(), st.floats(low, high))
+
+
+@st.composite
+def file_rows(draw: st.DrawFn, student: str, precision: str, target: str) -> Tier:
+    """A file of which anything may be missing."""
+    evaluated = target == "coreml"
+    size = draw(st.integers(1, 10_000_000))
+    ms, memory = (None if evaluated else draw(st.floats(0.01, 50)), draw(st.integers(1, 10**8)))
+    return file_row(
+        student,
+        precision,
+        target,
+        size=size,
+        costs=draw(
+            st.sampled_from(
+                (
+                    None,
+                    benchmark(
+                        size=size,
+                        download=draw(st.integers(1, size)),
+                        ms=ms,
+                        ratio=draw(measured(0.1, 3)),
+                        memory=None if evaluated else memory,
+                    ),
+                )
+            )
+        ),
+        faster=None if evaluated else draw(measured(0.1, 500)),
+        future_ms=draw(st.sampled_from((None, 32.0, 80.0, 256.0))),
+        r2=draw(measured(-1, 1)),
+        mse=draw(measured(1e-6, 1)),
+        jitter_ratio=draw(measured(0.1, 10)),
+        closure_f1=draw(measured(0, 1)),
+        lag_ms=draw(measured(-50, 50)),
+        pbm=draw(measured(0, 1)),
+    )
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> ReportDocument:
+    """A report of one to five files of two students, in any order."""
+    names = [(s, p, t) for s in ("small", "tiny") for p in ("fp32", "int8") for t in TARGETS]
+    chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=5, unique=True))
+    rows = [draw(file_rows(*name)) for name in chosen]
+    teacher = teacher_row(pbm=draw(measured(0, 1)))
+    return document(teacher, *rows)
