@@ -74,12 +74,13 @@ def _why(ranking: Ranking) -> str:
         else:
             said = "not run" if value is None else apart(value, own)[0]
             beaten.append(f"{other.tier} ({said})")
-    said = f"{figure.name} {plain(own)}, by which {len(others) + 1} that fit were ordered"
+    said = f"best of {len(others) + 1} that fit by {figure.name}, {plain(own)}"
     if beaten:
         said += f"; beats {_few(beaten)}"
     if tied:
-        next_one = FIGURES[ORDERS[ranking.by][1]].name
-        said += f"; {_few(tied)} within {METRICS[name].noise} of it, where {next_one} decided"
+        noise = METRICS[name].noise
+        alike = f"within {noise}" if noise.of(own, own) else "as good"
+        said += f"; {_few(tied)}: {alike}, so that {FIGURES[ORDERS[ranking.by][1]].name} decided"
     return said
 
 
