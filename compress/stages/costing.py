@@ -185,7 +185,8 @@ def _costs(timed: Timed) -> dict[str, Cost]:
 
 
 def _size(teacher: TeacherFile) -> Size | None:
-    if teacher.bytes is None:
+    """Of its checkpoint; None where that holds no weights, or is gone since it was found."""
+    if teacher.bytes is None or not all(file.exists() for file in teacher.files):
         return None
     return Size(
         bytes=teacher.bytes,
