@@ -12,6 +12,7 @@ import pytest
 
 COMMANDS = (
     *("compress", "label", "distill", "prune", "quantize", "export", "animate", "report"),
+    *("compare", "choose"),
     *(
         "inspect",
         "verify",
