@@ -4,7 +4,8 @@ ExporterError                an error with an exit code; everything below is one
 ├── ModelFileError     3     a file cannot be read, is not there, or contradicts itself
 │   └── ForeignFileError 3   a file of the right format that lipstill did not write
 ├── ExportFailed       3     a module could not be turned into a file
-└── MissingToolError   4     a package that the work needs is not installed
+├── MissingToolError   4     a package that the work needs is not installed
+└── DeviceError        4     a device is not attached, or went away
 
 A mistake of the calling code (an array of the wrong shape, an impossible signature) is a plain
 ``ValueError``. Each message is one readable paragraph: what was found, what was expected, where,
@@ -38,5 +39,11 @@ class ExportFailed(ExporterError):
 
 class MissingToolError(ExporterError):
     """A package is not installed; the message ends with the line that installs it."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class DeviceError(ExporterError):
+    """A device that was asked for is not attached, cannot be used, or went away meanwhile."""
 
     exit_code: ClassVar[int] = 4
