@@ -255,8 +255,10 @@ def test_without_adb_or_its_program(
     [
         # Of 2020: no percentiles. Large numbers are in powers of ten.
         (
-            "count=2 first=9 curr=8 min=8 max=9 avg=8.5 std=1\n\n"
-            "count=50 first=120000 curr=130000 min=120000 max=130000 avg=1.25e+05 std=99",
+            (
+                "count=2 first=9 curr=8 min=8 max=9 avg=8.5 std=1\n\n"
+                "count=50 first=120000 curr=130000 min=120000 max=130000 avg=1.25e+05 std=99"
+            ),
             (50, 125.0, None, None),
         ),
         ("INFO: count=1 curr=70500", (1, 70.5, 70.5, 70.5)),
