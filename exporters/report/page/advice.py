@@ -28,8 +28,14 @@ class _Point:
     mse: float
 
     def beats(self, other: "_Point") -> bool:
-        pairs = [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
-        return self != other and all(own <= found for own, found in pairs)
+        return self != other and all(own <= found for own, found in self._beside(other))
+
+    def better_in(self, other: "_Point") -> int:
+        """In how many of the three it is better."""
+        return sum(own < found for own, found in self._beside(other))
+
+    def _beside(self, other: "_Point") -> list[tuple[float, float]]:
+        return [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
 
 
 def title_of(view: TierView) -> str:
@@ -55,8 +61,10 @@ def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]
         elif view.name in best:
             found[view.name] = Advice(_choose_if(view.name, own, points, lips == view.name), None)
         else:
-            # What beats a tier is itself beaten at most by another that beats it too.
-            winner = next(name for name in points if name in best and points[name].beats(own))
+            # What beats a tier is itself beaten at most by another that beats it too. Of several
+            # the one that is better in most, and then the nearest to the teacher.
+            winners = [name for name in points if name in best and points[name].beats(own)]
+            winner = max(winners, key=lambda name: points[name].better_in(own))
             found[view.name] = Advice(_beaten(titles[winner], points[winner], own), winner)
     return found
 
@@ -108,16 +116,12 @@ def _soonest(own: _Point, others: list[_Point]) -> list[tuple[str, str]]:
 def _budget(own: _Point, others: list[_Point]) -> str:
     """What somebody can spend for whom nothing is better: nearer ones are larger or wait longer."""
     nearer = [point for point in others if point.mse < own.mse]
+    only_slower = any(point.size <= own.size for point in nearer)
     limits = []
-    if any(point.size > own.size for point in nearer if point.wait_ms <= own.wait_ms):
+    if not only_slower or any(point.wait_ms <= own.wait_ms for point in nearer):
         limits.append(f"{human_size(own.size)} is what you can spend")
-    if any(point.wait_ms > own.wait_ms for point in nearer if point.size <= own.size):
+    if only_slower:
         limits.append(f"you can wait no longer than {own.wait_ms:g} ms")
-    if not limits:  # whatever is nearer is both larger and slower to answer
-        limits = [
-            f"{human_size(own.size)} is what you can spend",
-            f"you can wait no longer than {own.wait_ms:g} ms",
-        ]
     return join(limits)
 
 
@@ -125,8 +129,7 @@ def _beaten(title: str, winner: _Point, own: _Point) -> str:
     size = "smaller" if winner.size < own.size else "no larger"
     near = "nearer to the teacher" if winner.mse < own.mse else "as near to the teacher"
     wait = "waits less" if winner.wait_ms < own.wait_ms else "waits no longer"
-    everything = winner.size < own.size and winner.mse < own.mse and winner.wait_ms < own.wait_ms
-    said = "beats it in everything: it" if everything else "beats it: it"
+    said = "beats it in everything: it" if winner.better_in(own) == 3 else "beats it: it"
     return f"{title} {said} is {size} and {near}, and {wait}."
 
 

@@ -18,10 +18,11 @@ _PRECISIONS: dict[Precision, str] = {
 
 @dataclass(frozen=True)
 class Meter:
-    """A figure in words, and as a share of a bar: empty where it is none."""
+    """A figure in a few words, and as a share of a bar, or None where it is none."""
 
-    words: str
+    before: str
     value: str
+    after: str
     share: float | None
 
 
@@ -96,25 +97,24 @@ def _wait(row: Tier) -> str:
 
 
 def _likeness(row: Tier) -> Meter:
-    words = "likeness to the teacher (R²)"
     r2 = row.against_teacher.get("r2")
     if not isinstance(r2, float):
-        return Meter(words, NOT_RUN, None)
-    return Meter(words, f"{r2:.2f}", max(r2, 0.0))
+        return Meter("likeness to the teacher:", NOT_RUN, "", None)
+    return Meter("likeness to the teacher: R²", f"{r2:.2f}", "", max(r2, 0.0))
 
 
 def _lips(row: Tier, teacher: Tier | None) -> Meter:
     kept = None if teacher is None else closures_kept(row, teacher)
     if kept is not None:
-        words = "lips close as often as the teacher's"
-        return Meter(words, f"{100 * kept:.0f} %", min(kept, 1.0))
+        shown = f"{100 * kept:.0f} %"
+        return Meter("lips close", shown, "as often as the teacher's", min(kept, 1.0))
     if (own := figure_of(row, "pbm")) is not None:
-        return Meter("lips close on p, b and m", f"{100 * own:.0f} %", own)
+        return Meter("lips close on", f"{100 * own:.0f} %", "of p, b and m", own)
     if (off := figure_of(row, "lip_vertex_error")) is not None:
-        return Meter("farthest lip vertex off (mesh units)", number(off), None)
+        return Meter("farthest lip vertex", number(off), "mesh units off", None)
     if (off := figure_of(row, "vertex_error")) is not None:
-        return Meter("vertices off (mesh units)", number(off), None)
-    return Meter("lip closures", NOT_RUN, None)
+        return Meter("vertices", number(off), "mesh units off", None)
+    return Meter("lip closures:", NOT_RUN, "", None)
 
 
 def _gain(row: Tier) -> str:

@@ -6,17 +6,17 @@ from typing import Any
 from exporters.report.clips import Clips
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.markdown import human_size, number
-from exporters.report.page.advice import title_of
+from exporters.report.page.advice import advise, title_of
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
-from exporters.report.tiers import TierView, figure_of, pareto
+from exporters.report.tiers import TierView, figure_of
 
-# Metric, what people call it, and whether lower is better; the first that was measured is shown.
-_QUALITIES: tuple[tuple[str, str, bool], ...] = (
-    ("r2", "closeness to the teacher (R²)", False),
-    ("pbm", "lips closed on p, b and m (%)", False),
-    ("closure_f1", "lips close when the teacher's do (F1, %)", False),
-    ("lip_vertex_error", "farthest lip vertex off (mesh units)", True),
-    ("vertex_error", "vertices off (RMS, mesh units)", True),
+# Metric, what people call it, in short, and whether lower is better; in the order of the choice.
+_QUALITIES: tuple[tuple[str, str, str, bool], ...] = (
+    ("r2", "closeness to the teacher (R²)", "R²", False),
+    ("pbm", "lips closed on p, b and m (%)", "closed", False),
+    ("closure_f1", "lips close when the teacher's do (F1, %)", "F1", False),
+    ("lip_vertex_error", "farthest lip vertex off (mesh units)", "off", True),
+    ("vertex_error", "vertices off (RMS, mesh units)", "off", True),
 )
 _SHARES = frozenset({"pbm", "closure_f1"})
 # Without these a face is no face: it would open its jaw and nothing else.
@@ -28,16 +28,16 @@ def view_of(
 ) -> dict[str, Any]:
     """Everything but the clips' curves and sounds, as JSON holds it."""
     teacher = known_teacher(document)
-    best = pareto(views)
+    beaten = {name for name, said in advise(views, teacher).items() if said.beaten_by}
     regions = list(dict.fromkeys(name for view in views for name in view.lead.by_region))
     return {
-        "tiers": [_tier(view, view.name in best, regions) for view in views],
+        "tiers": [_tier(view, view.name in beaten, regions) for view in views],
         "chosen": first_chosen(views),
         "teacher": None if teacher is None else _reference(teacher),
         "baselines": [_reference(row) for row in document.tiers if row.kind == "baseline"],
         "qualities": [
-            {"key": key, "label": label, "lower": lower}
-            for key, label, lower in _QUALITIES
+            {"key": key, "label": label, "short": short, "lower": lower}
+            for key, label, short, lower in _QUALITIES
             if any(_known(view.lead, key) is not None for view in views)
         ],
         "waits": sorted(
@@ -60,7 +60,7 @@ def view_of(
     }
 
 
-def _tier(view: TierView, best: bool, regions: Sequence[str]) -> dict[str, Any]:
+def _tier(view: TierView, beaten: bool, regions: Sequence[str]) -> dict[str, Any]:
     row = view.lead
     return {
         "name": view.name,
@@ -69,7 +69,7 @@ def _tier(view: TierView, best: bool, regions: Sequence[str]) -> dict[str, Any]:
         "size": human_size(row.bytes),
         "wait": row.algorithmic_latency_ms,
         "waits": wait_of(row),
-        "best": best,
+        "beaten": beaten,
         "figures": _figures(row),
         "regions": [_root_mean_square(row, region) for region in regions],
     }
@@ -86,10 +86,12 @@ def _reference(row: Tier) -> dict[str, Any]:
 
 def _figures(row: Tier) -> dict[str, dict[str, Any]]:
     found = {}
-    for key, _, _ in _QUALITIES:
+    for key, *_ in _QUALITIES:
         value = _known(row, key)
         shown = number(value)
-        if value is not None and key in _SHARES:
+        if value is not None and key == "r2":
+            shown = f"{value:.2f}"
+        elif value is not None and key in _SHARES:
             shown = f"{value:.1f} %"
         found[key] = {"value": value, "text": shown}
     return found

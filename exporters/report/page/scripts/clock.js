@@ -1,7 +1,7 @@
 // What time it is in the clip: that of its sound, or of a silent clock where no sound can be played.
 
 const clock = {
-  audio: new Audio(),
+  audio: byId("audio"),
   silent: true,
   playing: false,
   loop: false,
@@ -13,7 +13,6 @@ const clock = {
   changed: () => {},
 };
 
-clock.audio.preload = "auto";
 clock.audio.addEventListener("ended", () => stopClock());
 clock.audio.addEventListener("error", () => {
   if (!clock.address) return;

@@ -16,17 +16,18 @@ function mouthOf(pose) {
   const press = both(pose, "mouthPress");
   const upper = both(pose, "mouthUpperUp");
   const jaw = amount(pose, "jawOpen");
+  const gap = apart < limit ? 0 : Math.min(1.4 + UNITS_OPEN * (apart - limit), 62);
   return {
-    gap: apart < limit ? 0 : Math.min(1.4 + UNITS_OPEN * (apart - limit), 62),
+    gap,
     upShare: 0.14 + 0.3 * Math.min(upper, 1),
     round: Math.min(1, 0.9 * pucker + 0.8 * funnel),
-    half: 39 * Math.max(0.42, 1 + 0.26 * smile + 0.24 * spread - 0.5 * pucker - 0.26 * funnel - 0.06 * jaw),
+    half: 39 * Math.max(0.5, 1 + 0.26 * smile + 0.24 * spread - 0.44 * pucker - 0.26 * funnel - 0.06 * jaw),
     upperLip: Math.max(2, 10.5 * (1 + 0.3 * pucker + 0.35 * funnel - 0.75 * amount(pose, "mouthRollUpper") - 0.4 * press - 0.15 * smile)),
     lowerLip: Math.max(2.5, 14 * (1 + 0.3 * pucker + 0.35 * funnel - 0.75 * amount(pose, "mouthRollLower") - 0.35 * press + 0.15 * amount(pose, "mouthShrugLower"))),
     x: 150 + 9 * (amount(pose, "mouthLeft") - amount(pose, "mouthRight")),
     y: 229 + 7 * jaw - 3 * amount(pose, "mouthShrugLower") - 2 * amount(pose, "mouthShrugUpper"),
-    left: corner(pose, "Left"),
-    right: corner(pose, "Right"),
+    left: corner(pose, "Left") + 0.26 * gap,
+    right: corner(pose, "Right") + 0.26 * gap,
     press,
     smile,
     tongue: amount(pose, "tongueOut"),
@@ -60,34 +61,29 @@ function drawFolds(ctx, mouth) {
   ctx.globalAlpha = 1;
 }
 
-// A line from the right corner over the middle to the left one. `bow` is how far its middle is
-// below that of the seam, `at` how near to the corners it is at its full height.
-function across(path, m, bow, at, begin) {
-  const [xr, yr, xl, yl] = [m.x - m.half, m.y + m.right, m.x + m.half, m.y + m.left];
+// Adds a line from the right corner of the mouth over its middle to the left corner, or the same
+// `back`. `bow` is how far its middle is below that of the seam. A round mouth leaves its corners
+// upright and is a near ellipse, a spread one leaves them flat.
+function lipLine(path, m, bow, back) {
+  const spread = 1 - Math.max(m.round, m.gap / 70);
+  const [out, rise, flat] = [0.28 * spread, 0.58 + 0.17 * spread, 0.55 - 0.1 * spread];
   const y = m.y + bow;
-  if (begin) path.moveTo(xr, yr);
-  path.bezierCurveTo(xr + m.half * at * 0.5, yr + (y - yr) * 0.75, m.x - m.half * (1 - at), y, m.x, y);
-  path.bezierCurveTo(m.x + m.half * (1 - at), y, xl - m.half * at * 0.5, yl + (y - yl) * 0.75, xl, yl);
-}
-
-// The same from the left corner back to the right one.
-function back(path, m, bow, at) {
-  const [xr, yr, xl, yl] = [m.x - m.half, m.y + m.right, m.x + m.half, m.y + m.left];
-  const y = m.y + bow;
-  path.bezierCurveTo(xl - m.half * at * 0.5, yl + (y - yl) * 0.75, m.x + m.half * (1 - at), y, m.x, y);
-  path.bezierCurveTo(m.x - m.half * (1 - at), y, xr + m.half * at * 0.5, yr + (y - yr) * 0.75, xr, yr);
+  const ends = [[m.x - m.half, m.y + m.right, 1], [m.x + m.half, m.y + m.left, -1]];
+  const [[x0, y0, to0], [x1, y1, to1]] = back ? ends.reverse() : ends;
+  if (!back) path.moveTo(x0, y0);
+  path.bezierCurveTo(x0 + to0 * m.half * out, y0 + (y - y0) * rise, m.x - to0 * m.half * flat, y, m.x, y);
+  path.bezierCurveTo(m.x - to1 * m.half * flat, y, x1 + to1 * m.half * out, y1 + (y - y1) * rise, x1, y1);
 }
 
 function drawMouth(ctx, m) {
   const up = m.gap * m.upShare;
   const down = m.gap - up;
-  const at = 0.55 - 0.25 * m.round;
   softFill(ctx, m.x, m.y + down + m.lowerLip + 7, 20, CLAY.dark, 0.34);
-  if (m.gap > 0) drawInside(ctx, m, up, down, at);
+  if (m.gap > 0) drawInside(ctx, m, up, down);
 
   const lower = new Path2D();
-  across(lower, m, down, at, true);
-  back(lower, m, down + m.lowerLip, at - 0.08);
+  lipLine(lower, m, down, false);
+  lipLine(lower, m, down + m.lowerLip, true);
   const wet = ctx.createLinearGradient(0, m.y + down, 0, m.y + down + m.lowerLip);
   wet.addColorStop(0, "#b0655d");
   wet.addColorStop(0.5, "#c98278");
@@ -96,7 +92,7 @@ function drawMouth(ctx, m) {
   ctx.fill(lower);
 
   const upper = new Path2D();
-  across(upper, m, -up, at, true);
+  lipLine(upper, m, -up, false);
   const [xl, yl, xr, yr] = [m.x + m.half, m.y + m.left, m.x - m.half, m.y + m.right];
   const top = m.y - up - m.upperLip;
   const peak = 7 + 0.12 * m.half - 3 * m.round;
@@ -111,7 +107,7 @@ function drawMouth(ctx, m) {
 
   if (m.gap === 0) {
     const seam = new Path2D();
-    across(seam, m, 0, at, true);
+    lipLine(seam, m, 0, false);
     ctx.strokeStyle = "#6f3531";
     ctx.lineWidth = 1.8 + 1.2 * m.press;
     ctx.lineCap = "round";
@@ -119,10 +115,10 @@ function drawMouth(ctx, m) {
   }
 }
 
-function drawInside(ctx, m, up, down, at) {
+function drawInside(ctx, m, up, down) {
   const inside = new Path2D();
-  across(inside, m, -up, at, true);
-  back(inside, m, down, at);
+  lipLine(inside, m, -up, false);
+  lipLine(inside, m, down, true);
   ctx.save();
   ctx.fillStyle = INSIDE;
   ctx.fill(inside);
@@ -133,7 +129,7 @@ function drawInside(ctx, m, up, down, at) {
     ctx.ellipse(m.x, m.y + down + 5 - 8 * m.tongue, m.half * 0.6, Math.min(0.42 * m.gap, 14) + 10 * m.tongue, 0, 0, 7);
     ctx.fill();
   }
-  const teeth = Math.min(1.5 + 0.24 * m.gap, 9) * (1 - 0.5 * m.round);
+  const teeth = Math.min(1.5 + 0.24 * m.gap, 9) * (1 - 0.6 * m.round);
   if (m.gap > 4) {
     ctx.fillStyle = "#f4eee6";
     rounded(ctx, m.x - 0.66 * m.half, m.y - up - 6, 1.32 * m.half, 6 + teeth, 3.5);

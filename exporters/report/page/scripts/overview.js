@@ -1,7 +1,5 @@
 // Size against quality, a point a tier, and the same as a table whose rows choose.
 
-const DECADE_TICKS = new Set([1, 2, 5]);
-
 const tierName = (place) => report.tiers[place].title;
 
 // Names beside points: where they cover nothing yet, first to the right, then left, above, below.
@@ -16,16 +14,17 @@ const pointNames = {
       !taken.some((other) => box.x < other.x + other.w && other.x < box.x + box.w && box.y < other.y + other.h && other.y < box.y + box.h);
     ctx.save();
     ctx.textBaseline = "middle";
-    chart.getDatasetMeta(0).data.forEach((point, index) => {
+    // Those in front, the chosen, have the first pick.
+    [...chart.getDatasetMeta(0).data.entries()].reverse().forEach(([index, point]) => {
       const raw = chart.data.datasets[0].data[index];
       const slot = slotOf(raw.tier);
-      if (!report.tiers[raw.tier].best && slot < 0) return;
+      if (report.tiers[raw.tier].beaten && slot < 0) return;
       ctx.font = `${slot >= 0 ? "600 " : ""}12px ${Chart.defaults.font.family}`;
       const name = tierName(raw.tier);
       const w = ctx.measureText(name).width;
       const spots = [
         [point.x + 12, point.y - 7], [point.x - 12 - w, point.y - 7], [point.x - w / 2, point.y - 25], [point.x - w / 2, point.y + 11],
-        [point.x + 10, point.y - 20], [point.x + 10, point.y + 6], [point.x - 10 - w, point.y - 20], [point.x - 10 - w, point.y + 6],
+        [point.x - 6, point.y - 25], [point.x - 6, point.y + 11], [point.x + 10, point.y - 20], [point.x + 10, point.y + 6], [point.x - 10 - w, point.y - 20], [point.x - 10 - w, point.y + 6],
       ].map(([x, y]) => ({ x, y, w, h: 14 }));
       const spot = spots.find(free);
       if (!spot) return;
@@ -80,15 +79,17 @@ function drawOverview() {
   if (!report.tiers.length) return;
   select.replaceChildren(...report.qualities.map((item) => new Option(item.label, item.key)));
   const canvas = byId("plot");
-  const drawn = report.qualities.length ? drawChart(canvas, () => overviewSettings(select.value)) : null;
-  if (!drawn) canvas.parentElement.hidden = true;
+  fillList(select.value);
+  fillWaits();
+  const known = report.qualities.length > 0;
+  for (const part of [select.parentElement.parentElement, byId("measured")]) part.hidden = !known;
+  if (!known) return;
+  const drawn = drawChart(canvas, () => overviewSettings(select.value));
   select.addEventListener("change", () => {
     redraw(drawn);
     fillList(select.value);
   });
-  fillList(select.value);
-  fillWaits();
-  onChoice(() => drawn && redraw(drawn));
+  onChoice(() => redraw(drawn));
 }
 
 function overviewSettings(quality) {
@@ -116,7 +117,7 @@ function overviewSettings(quality) {
         hitRadius: 12,
         borderWidth: 2,
         borderColor: colours,
-        backgroundColor: points.map((point, index) => (report.tiers[point.tier].best || slotOf(point.tier) >= 0 ? colours[index] : ink("--paper"))),
+        backgroundColor: points.map((point, index) => (report.tiers[point.tier].beaten && slotOf(point.tier) < 0 ? ink("--paper") : colours[index])),
       }],
     },
     options: {
@@ -126,10 +127,11 @@ function overviewSettings(quality) {
       scales: {
         x: {
           type: "logarithmic",
-          min: Math.min(...sizes) * 0.6,
+          min: Math.min(...sizes) * 0.5,
           max: Math.max(...sizes) * 1.8,
           title: { display: true, text: "size of the file" },
-          ticks: { callback: (value) => (DECADE_TICKS.has(Number(String(value)[0])) && /^[125]0*$/.test(String(value)) ? bytesTick(value) : null), maxRotation: 0 },
+          // Where there is little room only powers of ten.
+          ticks: { callback(value) { return (this.chart.width < 520 ? /^10*$/ : /^[125]0*$/).test(value) ? bytesTick(value) : null; }, maxRotation: 0, autoSkip: false },
         },
         y: {
           min: Math.min(...values) - margin,
@@ -144,7 +146,7 @@ function overviewSettings(quality) {
   };
 }
 
-const rank = (place) => (slotOf(place) >= 0 ? 2 : report.tiers[place].best ? 1 : 0);
+const rank = (place) => (slotOf(place) >= 0 ? 2 : report.tiers[place].beaten ? 0 : 1);
 
 function pointWords(place, quality) {
   const tier = report.tiers[place];
@@ -152,12 +154,12 @@ function pointWords(place, quality) {
 }
 
 function fillList(quality) {
-  const head = element("tr", {}, ...["Tier", "Size", "Waits", report.qualities.find((item) => item.key === quality)?.label ?? ""]
+  const head = element("tr", {}, ...["Tier", "Size", "Waits", report.qualities.find((item) => item.key === quality)?.short ?? ""]
     .map((text, column) => element("th", { scope: "col", textContent: text, className: column ? "number" : "" })));
   const rows = report.tiers.map((tier, place) => {
     const button = element("button", { type: "button", textContent: tier.title });
     button.dataset.tier = place;
-    const row = element("tr", { className: tier.best ? "best" : "" }, element("th", { scope: "row" }, button), ...cells(tier.size, tier.waits, tier.figures[quality]?.text ?? ""));
+    const row = element("tr", { className: tier.beaten ? "beaten" : "" }, element("th", { scope: "row" }, button), ...cells(tier.size, tier.waits, tier.figures[quality]?.text ?? ""));
     row.addEventListener("click", () => toggleTier(place));
     return row;
   });
@@ -183,6 +185,6 @@ function fillWaits() {
       return element("li", {}, sample(ink("--soft"), { shape, as }), `waits ${wait} ms`);
     }),
     ...(report.waits.length > 4 ? [element("li", { textContent: "others wait longer" })] : []),
-    ...(report.tiers.some((tier) => !tier.best) ? [element("li", { textContent: "hollow: another tier beats it" })] : []),
+    ...(report.tiers.some((tier) => tier.beaten) ? [element("li", { textContent: "hollow: another tier beats it" })] : []),
   );
 }

@@ -34,7 +34,10 @@ function headPath(drop, shift, puff) {
 }
 
 function drawHead(ctx, drop, shift, puff) {
-  ctx.fillStyle = CLAY.neck;
+  const fading = ctx.createLinearGradient(0, 290, 0, 324);
+  fading.addColorStop(0, CLAY.neck);
+  fading.addColorStop(1, `${CLAY.neck}00`);
+  ctx.fillStyle = fading;
   ctx.beginPath();
   ctx.moveTo(102, 226);
   ctx.bezierCurveTo(104, 276, 96, 300, 66, 324);

@@ -8,8 +8,10 @@ function drawLips(ctx, pose) {
   const gap = apart < limit ? 0 : Math.min(1.4 + (40 * (apart - limit)) / Math.max(widest - limit, 1e-9), 62);
   const share = gap / 40;
   drawHead(ctx, 26 * Math.min(share, 1), 0, 0);
+  drawEyes(ctx, {});
+  drawNose(ctx, {});
   const mouth = mouthOf({});
-  drawMouth(ctx, { ...mouth, gap, y: 218 + 5 * Math.min(share, 1), half: 39 - 4 * Math.min(share, 1) });
+  drawMouth(ctx, { ...mouth, gap, y: 229 + 5 * Math.min(share, 1), half: 39 - 4 * Math.min(share, 1) });
 }
 
 // The shown controls as bars from zero, in their own ranges.
@@ -36,6 +38,6 @@ const CAPTIONS = {
   arkit: knowsAperture
     ? "Drawn from the rig's own curves. The lips touch exactly when the rig's rule says that they are closed."
     : "Drawn from the rig's own curves. When its lips are closed is not known: they part with the jaw, less what closes the mouth.",
-  aperture: "A plain face: of this rig only the distance of the lips is known, and nothing else is drawn. The widest is the teacher's widest in these clips.",
+  aperture: "A plain face: of this rig only the distance of the lips is known, and the rest keeps still. The widest is the teacher's widest in these clips.",
   bars: "Of this rig it is not known what moves what, so its controls are shown as bars in place of a face.",
 };
