@@ -166,7 +166,7 @@ def _candidate(
     subject, misses = Subject(row, teacher), list(_defects(document, row.path))
     for limit in limits:
         figure = FIGURES[limit.figure]
-        value = figure.read(subject)
+        value = figure.known(subject)
         kept = value is not None and (
             value <= limit.value if figure.better == "less" else value >= limit.value
         )
@@ -178,7 +178,7 @@ def _candidate(
         tier=row.made.tier,
         target=row.made.target,
         path=row.path,
-        figures={name: FIGURES[name].read(subject) for name in HEADLINES},
+        figures={name: FIGURES[name].known(subject) for name in HEADLINES},
         misses=tuple(misses),
         broken=tuple(
             f"{gate.name.removeprefix(gates)}: {in_words(gate)}"

@@ -99,7 +99,7 @@ def _headline(file: Candidate) -> str:
 
     def said(name: str, before: str, after: str, scale: float = 1.0) -> str:
         value = figures[name]
-        return f"{before}{'not run' if value is None else f'{scale * value:.3g}{after}'}"
+        return f"{before}{'not run' if value is None else plain(scale * value, 3) + after}"
 
     sizes = [
         None if (value := figures[name]) is None else round(value)

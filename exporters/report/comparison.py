@@ -4,7 +4,6 @@ Files are matched by tier and target. A figure is the same if it differs by no m
 and a regression if it got worse by more than its limit too.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -187,8 +186,7 @@ class _Judge:
 
 def _read(metric: str, subject: Subject) -> float | None:
     figure = FIGURES[metric]
-    value = figure.read(subject) if figure.asked_of(subject) else None
-    return value if value is None or math.isfinite(value) else None
+    return figure.known(subject) if figure.asked_of(subject) else None
 
 
 def _beyond(old: float | None, new: float | None, allowed: Allowance) -> bool:

@@ -53,6 +53,11 @@ class Figure:
         """How a value must stand to a limit."""
         return "<=" if self.better == "less" else ">="
 
+    def known(self, subject: Subject) -> float | None:
+        """The value where it is a number, else None."""
+        value = self.read(subject)
+        return value if value is not None and math.isfinite(value) else None
+
 
 def only_evaluated(row: Tier) -> bool:
     """Whether the file's runtime on that machine computes it but cannot say what it costs."""

@@ -36,7 +36,7 @@ def off_by(value: float, limit: float, comparison: Comparison) -> str:
         return "just at it"
     if comparison in (">=", ">"):
         return f"{_digits(beyond)} short"
-    if limit <= 0:
+    if limit <= 0 or value > 1e6 * limit:  # a multiple that says nothing any more
         return f"{_digits(beyond)} over"
     if value < 2 * limit:
         return f"{_digits(100 * beyond / limit)} % over"

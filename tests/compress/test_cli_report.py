@@ -9,7 +9,7 @@ import pytest
 
 from exporters import records
 from exporters.report.document import Gate, ReportDocument
-from tests.conftest import Cli
+from tests.conftest import REPOSITORY, Cli
 from tests.exporters.documents import document, file_row, ridge_row, teacher_row
 
 Write = Callable[..., Path]
@@ -229,3 +229,19 @@ def test_a_finished_run(finished: Path, shrunk: Path, cli: Cli) -> None:
         for file in tier["fitting"]:
             assert (shrunk / file["path"]).exists()
     assert cli("choose", shrunk, "--max-kb", 0.001).failed(1, "The nearest is ")
+
+
+# -------------------------------------------------------------------------------------------- docs
+
+
+def test_the_documentation_lists_every_limit_and_every_noise() -> None:
+    from compress.recipe_gates import Limits
+    from exporters.report.noise import METRICS
+
+    text = (REPOSITORY / "docs" / "release.md").read_text("utf-8")
+    gates, _, rest = text.partition("## Compare")
+    for name in Limits.model_fields:
+        assert f"`{name}`" in gates
+    table = [line for line in rest.splitlines() if line.startswith("| `")]
+    for name, metric in METRICS.items():
+        assert f"| `{name}` | {metric.noise} | {metric.why} |" in table

@@ -80,9 +80,14 @@ def only(found: ReportComparison, metric: str) -> Change:
             "worse",
         ),
         (
-            {"costs": benchmark(memory=1_000_000)},
-            {"costs": benchmark(memory=1_100_001)},
+            {"costs": benchmark(memory=10_000_000)},
+            {"costs": benchmark(memory=11_000_001)},  # 10 %
             *("memory_bytes", "worse"),
+        ),
+        (
+            {"costs": benchmark(memory=100_000)},
+            {"costs": benchmark(memory=231_072)},  # 131,072 more, as an allocator takes it
+            *("memory_bytes", "same"),
         ),
         (
             {"costs": benchmark(arena=Arena(bytes=100_000, detail=""))},

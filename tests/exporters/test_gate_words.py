@@ -18,6 +18,7 @@ from exporters.report.gate_words import apart, found_and_asked, in_words, off_by
         (250_000, 100_000, "<=", "2.5 times the limit"),
         (1e-2, 1e-5, "<=", "1,000 times the limit"),
         (0.5, 0.0, "<=", "0.5 over"),
+        (5000, 5e-324, "<=", "5,000 over"),
         (0.65, 0.77, ">=", "0.12 short"),
         (-0.2, 0.5, ">=", "0.7 short"),
         (30.0, 50.0, ">=", "20 short"),

@@ -128,7 +128,7 @@ def test_a_row_that_is_no_file_has_no_limits() -> None:
 
 
 def test_what_can_never_run_here_is_listed_but_breaks_nothing() -> None:
-    limits = GateSettings(max_latency_ratio=1.0, max_memory_bytes=1, min_times_faster=2.0)
+    limits = GateSettings(max_latency_ratio=1.0, max_memory_bytes=1000, min_times_faster=2.0)
     evaluated = file_row(target="coreml", faster=None, costs=benchmark(ms=None, memory=None))
     slow = file_row(target="onnx", costs=benchmark(ratio=None))
     gates = [*judged(limits, evaluated), *judged(limits, slow)]
@@ -136,7 +136,7 @@ def test_what_can_never_run_here_is_listed_but_breaks_nothing() -> None:
     report = document(evaluated, slow, gates=tuple(gates))
     assert broken(report) == [
         "tiny-int8 onnx: latency by the fp32 file's: not measured, expected <= 1",
-        "tiny-int8 onnx: memory (bytes): 2,000,000, expected <= 1 (2,000,000 times the limit)",
+        "tiny-int8 onnx: memory (bytes): 2,000,000, expected <= 1,000 (2,000 times the limit)",
     ]
 
 
