@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from exporters.checks import Check
 from exporters.report.document import ReportDocument
+from exporters.report.gate_words import in_words
 
 
 def cases(document: ReportDocument) -> Iterator[Check]:
@@ -21,10 +22,9 @@ def cases(document: ReportDocument) -> Iterator[Check]:
             )
     yield from document.checks
     for gate in document.gates:
-        found = "not measured" if gate.value is None else f"{gate.value:.4g}"
         yield Check(
             file=document.name,
             what=f"gate, {gate.name}",
             status=gate.status,
-            detail=f"{found}, expected {gate.comparison} {gate.limit:g}",
+            detail=in_words(gate),
         )
