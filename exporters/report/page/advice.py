@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporters.report.document import Tier
-from exporters.report.markdown import human_size
 from exporters.report.tiers import TierView, closures_kept, figure_of, pareto
+from exporters.report.wording import human_size
 
 NOT_JUDGED = "Not all of its figures were taken, so nothing can be advised."
 ALONE = "There is nothing else to choose from in this run."

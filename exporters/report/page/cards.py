@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.markdown import NOT_RUN, human_size, number
 from exporters.report.page.advice import advise, title_of
 from exporters.report.tiers import TierView, closures_kept, figure_of, pareto, teacher_of
+from exporters.report.wording import NOT_RUN, human_size, number
 from exporters.signature import Precision
 
 _PRECISIONS: dict[Precision, str] = {

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from exporters.benchmark import Pace
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.markdown import NOT_RUN, human_count, human_size, number, percent
 from exporters.report.page.advice import title_of
-from exporters.report.page.tables import Cell, Section, Table
+from exporters.report.page.tables import Cell, Code, Section, Table, count_of
 from exporters.report.tiers import TierView
+from exporters.report.wording import NOT_RUN, human_count, human_size, number, percent, ratio_text
 
 NONE = "–"
 WAIT_OR_TAKE = (
@@ -26,7 +26,7 @@ def files_section(document: ReportDocument, views: Sequence[TierView]) -> Sectio
     return Section(
         anchor="files",
         title="Files: size, speed, memory",
-        summary=f"{count} files" if count != 1 else "1 file",
+        summary=count_of(count, "file"),
         tables=tuple(_tables(views)),
         paragraphs=(WAIT_OR_TAKE.format(document.machine.get("cpu", "CPU not named")),),
     )
@@ -50,15 +50,17 @@ def _tables(views: Sequence[TierView]) -> Iterator[Table]:
     yield Table(
         caption="Computing one prediction, in milliseconds",
         headers=(
-            *("Tier", "Target", "Threads", "Median", "95 in 100 below", "99 in 100 below"),
-            *("Share of a 16 ms frame", "× its reference", "Waits for audio (ms)"),
+            *("Tier", "Target", "Took turns with", "Threads", "Median", "95 in 100 below"),
+            *("99 in 100 below", "Share of a 16 ms frame", "Median, × the other's"),
+            "Waits for audio (ms)",
         ),
         rows=tuple(line for view, row in files for line in _speed(view, row)),
-        words=2,
+        words=3,
         note=(
-            "× its reference: median by that of a file that took turns with it, with the range "
-            "among ten stretches of the run; below 1 it is faster. Not run: its runtime only "
-            "evaluates the file here, which says nothing of a device."
+            "× the other's: below 1 it is faster than the file that took turns with it; in brackets "
+            "the range among ten stretches of the run. What took turns with itself shows what this "
+            "machine cannot tell apart. Not run: its runtime only evaluates the file here, which "
+            "says nothing of a device."
         ),
     )
     yield Table(
@@ -105,6 +107,7 @@ def _speed(view: TierView, row: Tier) -> Iterator[tuple[Cell, ...]]:
         latency = pace.latency
         yield (
             *_name(view, row),
+            _other(pace, row),
             str(pace.threads),
             number(latency.median_ms),
             number(latency.p95_ms),
@@ -114,16 +117,22 @@ def _speed(view: TierView, row: Tier) -> Iterator[tuple[Cell, ...]]:
             wait,
         )
     if not paces:
-        yield (*_name(view, row), *(NOT_RUN,) * 6, wait)
+        yield (*_name(view, row), *(NOT_RUN,) * 7, wait)
 
 
 def _ratio(pace: Pace) -> str:
     if pace.ratio is None:
         return NONE
-    said = f"{number(pace.ratio)} × {pace.reference}" if pace.reference else number(pace.ratio)
     if pace.ratio_low is None or pace.ratio_high is None:
-        return said
-    return f"{said} ({number(pace.ratio_low)}\N{EN DASH}{number(pace.ratio_high)})"
+        return ratio_text(pace.ratio)
+    low, high = ratio_text(pace.ratio_low), ratio_text(pace.ratio_high)
+    return f"{ratio_text(pace.ratio)} ({low}\N{EN DASH}{high})"
+
+
+def _other(pace: Pace, row: Tier) -> Cell:
+    if pace.reference is None:
+        return NONE
+    return "itself" if pace.reference == row.path else Code(pace.reference)
 
 
 def _beside(view: TierView, row: Tier) -> tuple[Cell, ...]:

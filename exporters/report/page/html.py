@@ -9,14 +9,14 @@ from typing import Any
 
 from exporters.report.clips import Clips
 from exporters.report.document import ReportDocument
-from exporters.report.markdown import human_size
-from exporters.report.page import costs, making, proofs, provenance
+from exporters.report.page import costs, making, proofs, provenance, quality
 from exporters.report.page.advice import join
 from exporters.report.page.cards import cards_of, known_teacher
 from exporters.report.page.packing import audio_of, fitting, pack_clip
 from exporters.report.page.tables import Code, Mark
 from exporters.report.page.view import view_of
 from exporters.report.tiers import tiers_of
+from exporters.report.wording import human_size
 
 LIMIT_BYTES = 5_000_000
 
@@ -47,6 +47,7 @@ def to_page(document: ReportDocument, clips: Clips | None, audio: Mapping[str, b
             verdict=proofs.verdict_of(document.gates),
             sections=[
                 costs.files_section(document, views),
+                quality.quality_section(document),
                 proofs.chain_section(document),
                 proofs.gates_section(document),
                 proofs.parity_section(document),

@@ -2,9 +2,9 @@
 
 from exporters.report.compression import Choice, Pruning, Quantization
 from exporters.report.document import ReportDocument
-from exporters.report.markdown import NOT_RUN, human_count, human_size, number, percent
 from exporters.report.page.advice import join
 from exporters.report.page.tables import Cell, Code, Section, Table
+from exporters.report.wording import NOT_RUN, human_count, human_size, number, percent, ratio_text
 
 NONE = "–"
 SET_ASIDE = (
@@ -164,9 +164,9 @@ def _integer_tables(made: Quantization) -> list[Table]:
                     (
                         Code(row.what),
                         _CHOICES[row.choice],
-                        number(row.mse_ratio),
-                        number(row.quiet_mse_ratio),
-                        number(row.jitter_ratio),
+                        ratio_text(row.mse_ratio),
+                        ratio_text(row.quiet_mse_ratio),
+                        ratio_text(row.jitter_ratio),
                         NOT_RUN if row.pbm_points is None else f"{row.pbm_points:+.1f}",
                         "yes" if row.chosen else "",
                     )

@@ -1,14 +1,16 @@
 """What was asked of the run and of its files, and what was found: gates, chain, parity, checks."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from exporters.checks import Status, overall
 from exporters.report.chain import TEACHER, Hop
 from exporters.report.document import Comparison, Gate, ReportDocument
-from exporters.report.markdown import NOT_RUN, figure, number
-from exporters.report.page.tables import Code, Section, Table, rows_of, status_cell
+from exporters.report.figures import excused
+from exporters.report.gate_words import apart, in_words, off_by, plain
+from exporters.report.page.tables import Cell, Code, Section, Table, count_of, rows_of, status_cell
+from exporters.report.wording import NOT_RUN, figure, number, ratio_text
 
 NONE = "–"
 _COMPARISON: dict[Comparison, str] = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
@@ -17,11 +19,11 @@ _ORDER: tuple[Status, ...] = ("failed", "not run", "passed")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gates say together; `open_` are those that did not pass, one line each."""
+    """What the gates say together, and the broken ones, one line each."""
 
     status: Status
     text: str
-    open_: tuple[tuple[Status, str], ...]
+    broken: tuple[str, ...]
 
 
 def verdict_of(gates: Sequence[Gate]) -> Verdict:
@@ -33,13 +35,8 @@ def verdict_of(gates: Sequence[Gate]) -> Verdict:
         text = f"All {len(gates)} gates passed" if len(gates) > 1 else "The gate passed"
     else:
         text = f"Of {len(gates)} gates " + counted(gate.status for gate in gates)
-    lines = [
-        (gate.status, f"{gate.name}: {_found(gate)}, asked {_limit(gate)}")
-        for wanted in _ORDER[:2]
-        for gate in gates
-        if gate.status == wanted
-    ]
-    return Verdict(status, text, tuple(lines))
+    broken = [f"{gate.name}: {in_words(gate)}" for gate in gates if gate.status == "failed"]
+    return Verdict(status, text, tuple(broken))
 
 
 def counted(states: Iterable[Status]) -> str:
@@ -57,11 +54,8 @@ def gates_section(document: ReportDocument) -> Section:
         tables=(
             Table(
                 caption="The recipe's limits",
-                headers=("Gate", "Status", "Found", "Asked"),
-                rows=tuple(
-                    (gate.name, status_cell(gate.status), _found(gate), _limit(gate))
-                    for gate in document.gates
-                ),
+                headers=("Gate", "Status", "Found", "Asked", "Missed by"),
+                rows=rows_of([_gate(gate, excused(document)) for gate in document.gates]),
                 words=2,
             ),
         )
@@ -70,12 +64,16 @@ def gates_section(document: ReportDocument) -> Section:
     )
 
 
-def _found(gate: Gate) -> str:
-    return NOT_RUN if gate.value is None else number(gate.value)
-
-
-def _limit(gate: Gate) -> str:
-    return f"{_COMPARISON[gate.comparison]} {number(gate.limit)}"
+def _gate(gate: Gate, cannot_run: Collection[str]) -> tuple[Cell, ...]:
+    sign = _COMPARISON[gate.comparison]
+    name = f"{gate.name} (its file is only evaluated on this machine)"
+    said = name if gate.name in cannot_run else gate.name, status_cell(gate.status)
+    if gate.value is None:
+        found = "no number" if gate.status == "failed" else NOT_RUN
+        return (*said, found, f"{sign} {plain(gate.limit)}", "")
+    found, asked = apart(gate.value, gate.limit)
+    off = off_by(gate.value, gate.limit, gate.comparison)
+    return (*said, found, f"{sign} {asked}", off)
 
 
 def chain_section(document: ReportDocument) -> Section:
@@ -99,7 +97,7 @@ def chain_section(document: ReportDocument) -> Section:
     return Section(
         anchor="chain",
         title="The chain from teacher to file",
-        summary=f"{hops} hops" if hops else NOT_RUN,
+        summary=count_of(hops, "hop") if hops else NOT_RUN,
         tables=(table,) if hops else (),
     )
 
@@ -112,7 +110,7 @@ def _hop(hop: Hop) -> tuple[str | Code, ...]:
         hop.made_of,
         hop.runs_in,
         figure(hop.against_teacher.get("r2")),
-        NONE if hop.made_of == TEACHER else number(hop.mse_ratio),
+        NONE if hop.made_of == TEACHER else ratio_text(hop.mse_ratio),
         number(hop.max_abs) if is_file else NONE,
         figure(hop.against_teacher.get("jitter_ratio")),
         figure(hop.against_truth.get("pbm")),

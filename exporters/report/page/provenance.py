@@ -1,8 +1,8 @@
 """Where a report comes from: commits, hashes, versions, the machine."""
 
 from exporters.report.document import ReportDocument
-from exporters.report.markdown import NOT_RUN, human_count, number
 from exporters.report.page.tables import Cell, Code, Section, Table, rows_of
+from exporters.report.wording import NOT_RUN, human_count, number
 
 
 def provenance_section(document: ReportDocument) -> Section:

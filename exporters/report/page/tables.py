@@ -64,6 +64,11 @@ def status_cell(status: Status) -> Mark:
     return Mark(status, status.upper() if status == "failed" else status)
 
 
+def count_of(count: int, what: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def rows_of(rows: Sequence[Sequence[Cell]]) -> tuple[tuple[Cell, ...], ...]:
     """Rows as a table holds them."""
     return tuple(tuple(row) for row in rows)

@@ -5,10 +5,10 @@ from typing import Any
 
 from exporters.report.clips import Clips
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.markdown import human_size, number
 from exporters.report.page.advice import advise, title_of
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
 from exporters.report.tiers import TierView, figure_of
+from exporters.report.wording import human_size, number
 
 # Metric, what people call it, in short, and whether lower is better; in the order of the choice.
 _QUALITIES: tuple[tuple[str, str, str, bool], ...] = (
@@ -90,7 +90,7 @@ def _figures(row: Tier) -> dict[str, dict[str, Any]]:
         value = _known(row, key)
         shown = number(value)
         if value is not None and key == "r2":
-            shown = f"{value:.2f}"
+            shown = f"{round(value, 2) + 0.0:.2f}"  # no minus before 0.00
         elif value is not None and key in _SHARES:
             shown = f"{value:.1f} %"
         found[key] = {"value": value, "text": shown}

@@ -192,7 +192,7 @@ def test_a_sound_that_cannot_be_played_is_said_to_be_so(visit: Open) -> None:
 def test_the_worst_moment_is_a_click_away(visit: Open, html: str) -> None:
     opened = visit(html)
     opened.page.get_by_text("Worst moments in slow motion").click()  # off
-    opened.page.get_by_role("button", name="Jump to its worst moment").last.click()
+    opened.page.get_by_role("button", name="See its worst moment").last.click()
     time = opened.eval("() => document.getElementById('audio').currentTime")
     assert 0.75 <= time < 1.3  # 0.3 s before the 1.1 s of the second tier
     assert opened.eval("() => !document.getElementById('audio').paused")

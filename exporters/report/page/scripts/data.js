@@ -50,7 +50,7 @@ function apertureOf(pose) {
 
 const knowsAperture = Object.keys(report.rig.aperture).length > 0;
 const labelOf = (control) => report.rig.labels[control] ?? control;
-const seconds = (time) => `${time.toFixed(2)} s`;
+const seconds = (time) => `${time.toFixed(2)}\u00a0s`;
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);

@@ -85,7 +85,10 @@ function faceElement(face) {
   const name = element("div", { className: "who" }, element("span", { textContent: title }));
   const item = element("li", { className: report.rig.kind }, name, canvas);
   item.dataset.slot = slot;
-  if (who === "teacher") return item;
+  if (who === "teacher") {
+    item.append(element("p", { className: "off", textContent: "What every tier imitates." }));
+    return item;
+  }
   const close = element("button", { type: "button", className: "quiet close", textContent: "×", title: `Stop comparing ${title}` });
   close.setAttribute("aria-label", `Stop comparing ${title}`);
   close.addEventListener("click", () => toggleTier(who));
@@ -96,7 +99,7 @@ function faceElement(face) {
     return item;
   }
   const words = `Farthest from the teacher at ${seconds(worst.time)}: ${Number(worst.error.toPrecision(2))} rig units off, most at ${labelOf(worst.control)}.`;
-  const jump = element("button", { type: "button", className: "quiet jump", textContent: "Jump to its worst moment" });
+  const jump = element("button", { type: "button", className: "quiet jump", textContent: "See its worst moment" });
   jump.addEventListener("click", () => jumpTo(worst.time));
   item.append(element("p", { className: "off", textContent: words }), jump);
   return item;
