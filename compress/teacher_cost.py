@@ -109,7 +109,7 @@ def answer(question: Question) -> Timed:
 
     from compress import audio
     from exporters.machine import machine_facts
-    from exporters.measuring.memory import grown_by
+    from exporters.measuring.memory import can_tell, grown_by
 
     torch.set_num_threads(1)
     samples = audio.read(question.clip)[: round(SECONDS * SAMPLE_RATE)]
@@ -121,7 +121,9 @@ def answer(question: Question) -> Timed:
     def opened() -> "Teacher":
         return open_teacher(question.teacher, question.settings, question.base)
 
-    memory = grown_by(lambda: animate(opened()), least=question.teacher.bytes or 0)
+    memory = None
+    if can_tell():
+        memory = grown_by(lambda: animate(opened()), least=question.teacher.bytes or 0)
     teacher = opened()
     seconds = len(samples) / SAMPLE_RATE
     calls: dict[str, tuple[Callable[[], object], float]] = {

@@ -1,7 +1,7 @@
 """Figures from devices that are attached to this machine: one module a kind, found by its name.
 
-Nothing is sent to a device unless somebody asked for it. A device that is not there is no error of
-whoever looks: `obstacle` says in words why it is not asked.
+A device is sent something only where the environment names what it takes: a program for Android, a
+team for an iPhone. One that is not there is no error: `obstacle` says in words why it is not asked.
 """
 
 import importlib

@@ -13,6 +13,7 @@ from exporters.errors import ModelFileError
 from exporters.files import describe_file
 from exporters.machine import machine_facts, usable_cpus
 from exporters.measuring.arena import arena_of
+from exporters.measuring.memory import can_tell
 from exporters.measuring.pace import Paced
 from exporters.measuring.process import in_fresh_process
 from exporters.measuring.size import download_bytes
@@ -34,7 +35,8 @@ def measure(
     takes turns with itself, opened twice: the spread of that ratio is what this machine cannot tell
     apart. ``threads`` are one and all that this process may use, where nothing else is said.
 
-    A file that its runtime only evaluates has a size, and nothing is run. Raises ValueError for
+    A file that its runtime only evaluates has a size, and nothing is run; on Windows nobody is asked
+    for memory. Raises ValueError for
     counts below 1 (``warmup``: 0) and for a reference that is only evaluated; ModelFileError,
     MissingToolError.
     """
@@ -60,7 +62,8 @@ def measure(
             paced = records.from_json(Paced, said)
             paces.append(paced.pace)
             machine |= paced.runtime
-        memory = records.from_json(Memory, in_fresh_process("memory", path))
+        if can_tell():
+            memory = records.from_json(Memory, in_fresh_process("memory", path))
     return Benchmark(
         file=path.name,
         sha256=describe_file(path, target_of(path)).sha256,

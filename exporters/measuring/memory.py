@@ -4,6 +4,7 @@ import ctypes
 import gc
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from exporters.benchmark import Memory
@@ -33,6 +34,11 @@ def memory_here(path: Path) -> Memory:
         return runtime
 
     return grown_by(use)
+
+
+def can_tell() -> bool:
+    """Whether this system says what a process takes: Linux and macOS do, Windows is not asked."""
+    return _RESET.exists() or find_spec("resource") is not None
 
 
 def grown_by(use: Callable[[], object], *, least: int = 0) -> Memory:

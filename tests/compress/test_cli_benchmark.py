@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from compress import benchmarking
-from compress.benchmarking import Benchmarks, Chosen, benchmark, choose
+from compress.benchmark_table import Benchmarks
+from compress.benchmarking import Chosen, benchmark, choose
 from compress.errors import InputError, UsageError
 from exporters import records
 from exporters.benchmark import Arena, Benchmark, Latency, Memory, Pace, Size

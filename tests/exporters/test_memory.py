@@ -11,7 +11,7 @@ from torch import nn
 
 from exporters import onnx as onnx_target
 from exporters.benchmark import Memory
-from exporters.measuring import memory
+from exporters.measuring import measure, memory
 from exporters.measuring.memory import grown_by
 from exporters.measuring.process import in_fresh_process
 from exporters.records import from_json
@@ -92,6 +92,14 @@ def test_where_a_peak_cannot_be_set_back_it_says_so(monkeypatch: pytest.MonkeyPa
     assert grown.peak_bytes == 2_000_000
     assert "ru_maxrss" in grown.how
     assert called == [1], "it would not see a second time"
+
+
+def test_where_nothing_tells_it_is_null(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.can_tell()
+    monkeypatch.setattr(memory, "_RESET", Path("/nowhere/clear_refs"))
+    assert memory.can_tell()
+    monkeypatch.setattr(memory, "find_spec", lambda name: None)
+    assert measure(model_file, runs=1, warmup=0, threads=(1,)).memory is None
 
 
 def test_the_unit_of_the_peak_is_the_system_s(monkeypatch: pytest.MonkeyPatch) -> None:
