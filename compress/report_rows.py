@@ -78,7 +78,9 @@ def _file_rows(
     integers = settings.quantization if signature.precision == "int8" else None
     trained = settings.start is None or settings.pruning or (integers and integers.method == "qat")
     file = facts.relative(path)
-    name = f"student {student.name}, {signature.precision}, {target}"
+    # A reference is known by the name under which it ships.
+    called = settings.start if student.jobs.reference and settings.start else student.name
+    name = f"student {called}, {signature.precision}, {target}"
 
     def row(name: str, signature: Signature, judged: "Quality") -> doc.Tier:
         return doc.Tier(
@@ -91,7 +93,7 @@ def _file_rows(
             path=file,
             made=doc.Made(
                 tier=tier.name,
-                student=student.name,
+                student=called,
                 precision=signature.precision,
                 target=target,
             ),

@@ -340,7 +340,7 @@ class ReportDocument:
     def __post_init__(self) -> None:
         if datetime.fromisoformat(self.created).utcoffset() != timedelta(0):
             raise ValueError(f"created is {self.created!r}, expected a time in UTC (+00:00)")
-        images = [item.image for item in (*self.training, *self.clips)]
+        images = [item.image for item in self.training] + [item.image for item in self.clips]
         for suffix, names in ((".png", images), (".flac", [item.audio for item in self.clips])):
             for name in names:
                 if not _is_inside(name, suffix):

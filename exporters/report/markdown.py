@@ -136,7 +136,7 @@ def _summary_rows(document: ReportDocument, targets: Sequence[str]) -> list[Summ
         if (view.name, tier.smoothing) in seen:
             continue
         seen.add((view.name, tier.smoothing))
-        name = view.name if ships else f"{view.name}, without smoothing"
+        name = view.title if ships else f"{view.title}, without smoothing"
         sizes = {target: _size_for(view, target) for target in targets}
         rows.append(
             SummaryRow(name, view.lead if ships else tier, sizes, _paces(view), _gain(view))
@@ -160,12 +160,11 @@ def _paces(view: TierView) -> str:
 
 def _gain(view: TierView) -> str:
     """``× 26, × 40``: by the file that takes the least beside the teacher."""
-    costs = [row.cost for row in view.files if row.cost is not None]
-    if not costs:
+    cost = view.cost
+    if cost is None:
         return NOT_RUN
-    best = max(costs, key=lambda cost: cost.faster)
-    smaller = NOT_RUN if best.smaller is None else f"× {number(best.smaller)}"
-    return f"{smaller}, × {number(best.faster)}"
+    smaller = NOT_RUN if cost.smaller is None else f"× {number(cost.smaller)}"
+    return f"{smaller}, × {number(cost.faster)}"
 
 
 def _times(pace: Pace) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporters.report.chain import Proportion
-from exporters.report.document import Made, ReportDocument, Tier
+from exporters.report.document import Cost, Made, ReportDocument, Tier
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class TierView:
         """Of the lead; student and precision are those of all."""
         assert self.lead.made is not None
         return self.lead.made
+
+    @property
+    def title(self) -> str:
+        """``tiny, int8``: what it is called, with its precision said once."""
+        student, precision = self.made.student, self.made.precision
+        return student if student.endswith(f"-{precision}") else f"{student}, {precision}"
+
+    @property
+    def cost(self) -> Cost | None:
+        """What the file takes that takes the least beside the teacher, or None if none was timed."""
+        costs = [row.cost for row in self.files if row.cost is not None]
+        return max(costs, key=lambda cost: cost.faster, default=None)
 
     def of(self, target: str) -> Tier | None:
         """The row of the file for a target, if there is one."""

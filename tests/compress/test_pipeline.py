@@ -95,7 +95,7 @@ def test_a_second_run_does_nothing_again(workshop: Path, run: Path, cli: Cli) ->
     before = hashes(run, ".")
     ended = cli("compress", workshop / "recipe.yaml", "--out", run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 8
+    assert ended.out.count("done before") == 9
     assert hashes(run, ".") == before
 
 
@@ -168,7 +168,7 @@ def test_a_second_run_makes_nothing_smaller_again(
     before = hashes(shrunk_run, ".")
     ended = cli("compress", workshop / "shrinking.yaml", "--out", shrunk_run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 15
+    assert ended.out.count("done before") == 16
     assert hashes(shrunk_run, ".") == before
 
 
@@ -418,7 +418,7 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     before = hashes(run, ".")
     again = cli(*asked)
     assert again.failed(1, "expected >= 0.99")
-    assert again.out.count("done before") == 8
+    assert again.out.count("done before") == 9
     assert json.loads(cli(*asked, "--json").out)["report"] == str(run / "report" / "report.json")
     assert hashes(run, ".") == before
 

@@ -29,7 +29,7 @@ def document() -> ReportDocument:
 
 def test_the_summary_is_a_line_a_tier_best_first(document: ReportDocument) -> None:
     student, baseline = summary(document)
-    assert student.startswith("demo-fp32    655 kB  R² to teacher 0.812")
+    assert student.startswith("demo, fp32   655 kB  R² to teacher 0.812")
     assert student.endswith("93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)")
     assert baseline.startswith("mean curve        –  R² to teacher 0 ")
     assert baseline.endswith("not run")
@@ -45,8 +45,8 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
     text = to_markdown(document)
     lines = text.splitlines()
     assert lines[5].startswith("**Verdict: of 2 gates 1 not run, 1 passed.** [report.html]")
-    assert cells_of(text, "| demo-fp32 | trained") == [
-        "demo-fp32",
+    assert cells_of(text, "| demo, fp32 | trained") == [
+        "demo, fp32",
         "trained in this run",
         "162 k",
         "655 kB",
@@ -59,7 +59,7 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
         "93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)",
     ]
     assert cells_of(text, "| mean curve | baseline")[3:7] == ["–"] * 4
-    assert text.index("| demo-fp32 |") < text.index("| mean curve |")
+    assert text.index("| demo, fp32 |") < text.index("| mean curve |")
     assert "- **passed**, R² to teacher: 0.812 (asked ≥ 0.7)" in lines
     assert "- **not run**, median (ms) (asked ≤ 4)" in lines
     assert "1 of 1 files agree with their PyTorch source, at most 3e-07 apart." in lines
@@ -74,7 +74,7 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
 def test_what_is_above_the_fold_fits_on_a_screen(document: ReportDocument) -> None:
     above = to_markdown(document).partition("<details>")[0]
     assert len(above.splitlines()) < 40
-    assert "| demo-fp32 |" in above
+    assert "| demo, fp32 |" in above
     assert "**not run**, median (ms)" in above
     assert "**passed**, R² to teacher" not in above, "what holds is counted"
     assert to_markdown(document).count("<details>") == to_markdown(document).count("</details>")
@@ -84,7 +84,7 @@ def test_a_tier_is_one_row_whatever_its_files(document: ReportDocument) -> None:
     lite = file_row("demo", "fp32", "tflite", size=700_000, faster=50.0)
     lite = replace(lite, smoothing=document.tiers[1].smoothing)
     text = to_markdown(replace(document, tiers=(*document.tiers, lite)))
-    row = cells_of(text, "| demo-fp32 |")
+    row = cells_of(text, "| demo, fp32 |")
     assert row[3:6] == ["655 kB", "700 kB", "0.432 / 0.2"]
     assert row[7] == f"× {TEACHER_BYTES / 700_000:.3g}, × 50"
 
@@ -92,7 +92,7 @@ def test_a_tier_is_one_row_whatever_its_files(document: ReportDocument) -> None:
 def test_without_smoothing_a_pose_waits_for_the_future_alone(document: ReportDocument) -> None:
     bare = replace(document.tiers[1], name="bare", smoothing=(1.0,), algorithmic_latency_ms=256.0)
     text = to_markdown(replace(document, tiers=(*document.tiers, bare)))
-    assert cells_of(text, "| demo-fp32, without smoothing |")[5] == "256"
+    assert cells_of(text, "| demo, fp32, without smoothing |")[5] == "256"
     rows = [line for line in text.splitlines() if line.startswith(f"| `{FILE}`")]
     assert len(rows) == 3, "one file: measured once, hashed once, and one set of windows"
 
