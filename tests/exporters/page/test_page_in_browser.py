@@ -129,6 +129,8 @@ def test_another_quality_is_plotted(visit: Open, html: str) -> None:
     opened.page.locator("#quality").select_option("pbm")
     values = opened.eval("() => Chart.getChart('plot').data.datasets[0].data.map((p) => p.y)")
     assert max(values) == pytest.approx(85.0)
+    # The baseline closes the lips in 30 %, and leaves the tiers their room.
+    assert opened.eval("() => Chart.getChart('plot').scales.y.min") > 60
     assert opened.page.locator("#list thead").text_content() == "TierSizeWaitsclosed"
 
 

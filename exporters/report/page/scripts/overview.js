@@ -7,7 +7,8 @@ const pointNames = {
   id: "pointNames",
   afterDatasetsDraw(chart) {
     const { ctx, chartArea } = chart;
-    const taken = chart.getDatasetMeta(0).data.map((point) => ({ x: point.x - 7, y: point.y - 7, w: 14, h: 14 }));
+    const points = chart.getDatasetMeta(0).data.map((point) => ({ x: point.x - 7, y: point.y - 7, w: 14, h: 14 }));
+    const taken = [...points, ...(chart.named ?? [])];
     const free = (box) =>
       box.x >= chartArea.left && box.x + box.w <= chartArea.right && box.y >= chartArea.top - 8 &&
       box.y + box.h <= chartArea.bottom &&
@@ -36,7 +37,8 @@ const pointNames = {
   },
 };
 
-// The teacher and the baselines as lines across, each with its name at the edge.
+// The teacher and the best baseline as lines across, each with its name at the edge. One that is far
+// off is only named where it would be, or it would squeeze the tiers together.
 const references = {
   id: "references",
   beforeDatasetsDraw(chart) {
@@ -44,32 +46,35 @@ const references = {
     ctx.save();
     ctx.font = `12px ${Chart.defaults.font.family}`;
     ctx.textBaseline = "bottom";
-    for (const { value, name, dash } of referenceLines(byId("quality").value)) {
-      const y = scales.y.getPixelForValue(value);
-      if (y < chartArea.top - 1 || y > chartArea.bottom + 1) continue;
+    chart.named = referenceLines(byId("quality").value).map(({ value, name, text, dash }) => {
+      const place = scales.y.getPixelForValue(value);
+      const y = Math.min(Math.max(place, chartArea.top + 17), chartArea.bottom);
+      const inside = place > chartArea.top - 1 && place < chartArea.bottom + 1;
+      const said = inside ? name : `${place < y ? "↑" : "↓"} ${name}: ${text}`;
       ctx.strokeStyle = ctx.fillStyle = ink("--teacher");
       ctx.setLineDash(dash);
       ctx.beginPath();
-      ctx.moveTo(chartArea.left, y);
-      ctx.lineTo(chartArea.right, y);
-      ctx.stroke();
-      ctx.fillText(name, chartArea.left + 6, y - 3, chartArea.right - chartArea.left - 12);
-    }
+      ctx.moveTo(chartArea.left, place);
+      ctx.lineTo(chartArea.right, place);
+      if (inside) ctx.stroke();
+      ctx.fillText(said, chartArea.left + 6, y - 3, chartArea.right - chartArea.left - 12);
+      return { x: chartArea.left + 6, y: y - 17, w: ctx.measureText(said).width, h: 14 };
+    });
     ctx.restore();
   },
 };
 
 function referenceLines(quality) {
-  // Of the baselines the one to beat; a lower one would only squeeze the tiers together.
+  // Of the baselines the one to beat.
   const { lower } = report.qualities.find((item) => item.key === quality);
   const known = report.baselines.filter((row) => row.figures[quality].value !== null);
   known.sort((a, b) => (b.figures[quality].value - a.figures[quality].value) * (lower ? -1 : 1));
-  const lines = known.slice(0, 1).map((row) => ({ value: row.figures[quality].value, name: `baseline: ${row.name}`, dash: [2, 4] }));
+  const lines = known.slice(0, 1).map((row) => ({ value: row.figures[quality].value, text: row.figures[quality].text, name: `baseline: ${row.name}`, dash: [2, 4] }));
   const teacher = report.teacher;
   if (teacher) {
     // A copy of the teacher would have this; of its own curves the teacher has no such figure.
     const own = { r2: 1, closure_f1: 100 }[quality] ?? teacher.figures[quality].value;
-    lines.push({ value: own, name: `the teacher, ${teacher.size === "not run" ? "no file" : teacher.size}`, dash: [6, 4] });
+    lines.push({ value: own, text: String(own), name: `the teacher, ${teacher.bytes === null ? "no file" : teacher.size}`, dash: [6, 4] });
   }
   return lines.filter((line) => line.value !== null);
 }
@@ -100,7 +105,10 @@ function overviewSettings(quality) {
   });
   // The best in front, the chosen before all.
   points.sort((a, b) => rank(a.tier) - rank(b.tier));
-  const values = [...points.map((point) => point.y), ...referenceLines(quality).map((line) => line.value)];
+  const own = points.map((point) => point.y);
+  const spread = Math.max(...own) - Math.min(...own);
+  const near = (value) => value <= Math.max(...own) + 2 * spread && value >= Math.min(...own) - 1.5 * spread;
+  const values = [...own, ...referenceLines(quality).map((line) => line.value).filter((value) => near(value) || spread === 0)];
   const margin = 0.08 * (Math.max(...values) - Math.min(...values)) || 0.1;
   const sizes = points.map((point) => point.x);
   const colours = points.map((point) => (slotOf(point.tier) >= 0 ? slotColour(slotOf(point.tier)) : ink("--ink")));
@@ -159,7 +167,7 @@ function fillList(quality) {
   const rows = report.tiers.map((tier, place) => {
     const button = element("button", { type: "button", textContent: tier.title });
     button.dataset.tier = place;
-    const row = element("tr", { className: tier.beaten ? "beaten" : "" }, element("th", { scope: "row" }, button), ...cells(tier.size, tier.waits, tier.figures[quality]?.text ?? ""));
+    const row = element("tr", { className: tier.beaten ? "dim" : "" }, element("th", { scope: "row" }, button), ...cells(tier.size, tier.waits, tier.figures[quality]?.text ?? ""));
     row.addEventListener("click", () => toggleTier(place));
     return row;
   });
