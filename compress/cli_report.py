@@ -24,7 +24,7 @@ _RUN = "A run folder, its report folder, or a report.json."
 
 @report_app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
-    """Make a run's Markdown and pictures again from its report.json."""
+    """Make a run's page, Markdown and pictures again from its report.json and clips.json."""
     from compress.provenance import write_sums
     from compress.store import run_lock, storage_errors
     from exporters.report import render
@@ -37,7 +37,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RU
     with run_lock(run), storage_errors(run):
         files = render(run / "report")
         write_sums(run)
-    typer.echo(f"report: {files.markdown}")
+    typer.echo(f"report: {files.markdown}\npage:   {files.page}")
 
 
 @report_app.command()

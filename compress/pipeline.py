@@ -55,7 +55,7 @@ def run(
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
         write_sums(plan.folder)
     if report is not None and (lines := gates.broken(report)):
-        page = plan.report_folder / "report.md"
+        page = plan.report_folder / "report.html"
         said = "".join(f"\n  - {line}" for line in lines)
         raise GateBroken(f"What the recipe asks is not met; all is written, see {page}:{said}")
 

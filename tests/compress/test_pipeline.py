@@ -408,7 +408,7 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     asked += ("--set", "gates.min_r2=0.99", "--set", "gates.min_pbm=0.5")
     ended = cli(*asked)
     assert ended.failed(
-        1, "small-fp32 onnx: R² against the teacher", "expected >= 0.99", "report.md"
+        1, "small-fp32 onnx: R² against the teacher", "expected >= 0.99", "report.html"
     )
     assert "PBM accuracy: not measured, expected >= 0.5" in ended.err
     gates = json.loads((run / "report" / "report.json").read_text())["gates"]
