@@ -38,11 +38,6 @@ class _Point:
         return [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
 
 
-def title_of(view: TierView) -> str:
-    """What a tier is called: ``tiny, int8``."""
-    return f"{view.made.student}, {view.made.precision}"
-
-
 def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]:
     """One piece of advice for each tier, by its name.
 
@@ -50,7 +45,7 @@ def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]
     another it is said which one beats it, and in what.
     """
     points = {view.name: point for view in views if (point := _point(view)) is not None}
-    titles = {view.name: title_of(view) for view in views}
+    titles = {view.name: view.title for view in views}
     best = pareto(views)
     lips = _closes_most(views, teacher)
     found = {}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporters.report.document import ReportDocument, Tier
-from exporters.report.page.advice import advise, title_of
+from exporters.report.document import Cost, ReportDocument, Tier
+from exporters.report.page.advice import advise
 from exporters.report.tiers import TierView, closures_kept, figure_of, pareto, teacher_of
 from exporters.report.wording import NOT_RUN, human_size, number
 from exporters.signature import Precision
@@ -51,12 +51,12 @@ def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
         Card(
             place=place,
             name=view.name,
-            title=title_of(view),
+            title=view.title,
             kind=_PRECISIONS[view.made.precision],
             provenance=view.lead.provenance,
             size=human_size(view.lead.bytes),
             wait=_wait(view.lead),
-            gain=_gain(view.lead),
+            gain=_gain(view.cost),
             meters=(_likeness(view.lead), _lips(view.lead, teacher)),
             advice=advice[view.name].sentence,
             beaten=advice[view.name].beaten_by is not None,
@@ -117,8 +117,7 @@ def _lips(row: Tier, teacher: Tier | None) -> Meter:
     return Meter("lip closures:", NOT_RUN, "", None)
 
 
-def _gain(row: Tier) -> str:
-    cost = row.cost
+def _gain(cost: Cost | None) -> str:
     if cost is None:
         return f"size and speed beside the teacher: {NOT_RUN}"
     if cost.faster < 1:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from exporters.benchmark import Pace
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.page.advice import title_of
 from exporters.report.page.tables import Cell, Code, Section, Table, count_of
 from exporters.report.tiers import TierView
 from exporters.report.wording import NOT_RUN, human_count, human_size, number, percent, ratio_text
@@ -76,7 +75,7 @@ def _tables(views: Sequence[TierView]) -> Iterator[Table]:
 
 
 def _name(view: TierView, row: Tier) -> tuple[str, str]:
-    return title_of(view), row.made.target if row.made else NONE
+    return view.title, row.made.target if row.made else NONE
 
 
 def _size(view: TierView, row: Tier) -> tuple[Cell, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from exporters.report.clips import Clips
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.page.advice import advise, title_of
+from exporters.report.page.advice import advise
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
 from exporters.report.tiers import TierView, figure_of
 from exporters.report.wording import human_size, number
@@ -64,7 +64,7 @@ def _tier(view: TierView, beaten: bool, regions: Sequence[str]) -> dict[str, Any
     row = view.lead
     return {
         "name": view.name,
-        "title": title_of(view),
+        "title": view.title,
         "bytes": row.bytes,
         "size": human_size(row.bytes),
         "wait": row.algorithmic_latency_ms,
