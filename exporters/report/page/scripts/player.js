@@ -60,7 +60,7 @@ function showMoment() {
   byId("seek").value = time;
   byId("seek").setAttribute("aria-valuetext", seconds(time));
   byId("time").textContent = `${seconds(time)} of ${seconds(endOf(player.clip))}`;
-  byId("play").setAttribute("aria-pressed", String(clock.playing));
+  byId("play").dataset.playing = clock.playing;
   byId("play").setAttribute("aria-label", clock.playing ? "Pause" : "Play");
   movePlayhead(time);
   for (const face of player.faces) paintFace(face, time);
