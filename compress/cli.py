@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from compress.cli_benchmark import benchmark_app
 from compress.cli_files import files_app
 from compress.cli_recipe import recipe_app
 from compress.cli_report import report_app
@@ -68,7 +69,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (run_app, files_app, report_app):  # without a name: their commands are ours
+for commands in (
+    run_app,
+    files_app,
+    benchmark_app,
+    report_app,
+):  # without a name: their commands are ours
     app.add_typer(commands)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(teacher_app, name="teacher")

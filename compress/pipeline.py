@@ -125,6 +125,14 @@ def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDoc
         for jobs in plan.students
     ]
     facts = Facts(
-        recipe.name, plan, inputs, labels, baselines, costs, recipe.report.clips, recipe.gates
+        name=recipe.name,
+        plan=plan,
+        inputs=inputs,
+        labels=labels,
+        baselines=baselines,
+        costs=costs,
+        clips=recipe.report.clips,
+        gates=recipe.gates,
+        licence=recipe.export.license,
     )
     return reporting.run(facts, rows, heldout)

@@ -129,8 +129,8 @@ class ExportSettings(Section):
     )
     license: Text = Field(
         "not stated",
-        description="of the files, for their cards: of the weights and of what "
-        "held-out speech golden.npz has",
+        description="of the files, for their cards and the report: of the weights, and of the "
+        "held-out speech in golden.npz and in the report",
     )
     onnx: OnnxSettings = Field(default_factory=OnnxSettings, description="of the target onnx")
 

@@ -81,6 +81,7 @@ def build_document(
         speech=_speech(facts.inputs.speech),
         machine=machine_facts(),
         versions={name: found or "not installed" for name, found in versions.items()},
+        licence=facts.licence,
         commits=facts.inputs.commits,
         tiers=tuple(rows),
         parity=tuple(

@@ -61,6 +61,7 @@ class Facts:
     costs: Costs
     clips: int
     gates: "GateSettings"
+    licence: str
 
     def relative(self, path: Path) -> str:
         """A file's name in the report."""

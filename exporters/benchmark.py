@@ -110,7 +110,7 @@ class Benchmark:
     paces: tuple[Pace, ...]
     """With one thread and with all; empty where its runtime only evaluates it."""
     memory: Memory | None
-    """The memory that it takes, or null where its runtime only evaluates it."""
+    """The memory that it takes, or null where its runtime only evaluates it, and on Windows."""
     arena: Arena | None
     """Of an int8 file for TensorFlow Lite; null for others."""
     machine: dict[str, str]

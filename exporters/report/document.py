@@ -316,6 +316,8 @@ class ReportDocument:
     """What the figures were taken on."""
     versions: dict[str, str]
     """Versions of the tools."""
+    licence: str
+    """Of the model files, and of the held-out speech that lies beside them and beside the report."""
     commits: dict[str, str]
     """Git commits of lipstill and of the recipe, of what lies in a checkout."""
     tiers: tuple[Tier, ...]

@@ -12,7 +12,7 @@ import pytest
 
 COMMANDS = (
     *("compress", "label", "distill", "prune", "quantize", "export", "animate", "report"),
-    *("compare", "choose"),
+    *("compare", "choose", "benchmark"),
     *(
         "inspect",
         "verify",
@@ -173,7 +173,8 @@ def test_a_dry_run_before_everything(workshop: Path, tmp_path: Path, cli: Cli) -
     assert ended.code == 0
     lines = ended.out.splitlines()
     assert [line.split()[0] for line in lines] == [
-        *("label", "distill", "export", "verify", "benchmark", "verify", "verify", "report")
+        *("label", "distill", "export", "verify", "benchmark", "verify", "verify"),
+        *("benchmark", "report"),
     ]
     assert all("would run: not made yet" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
@@ -195,7 +196,9 @@ def test_a_dry_run_after_everything(workshop: Path, finished: Path, cli: Cli) ->
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert set(outlook(cli(*asked)).values()) == {False}
     longer = outlook(cli(*asked, "--set", "students.0.training.steps=7"))
-    assert [step for step, runs in longer.items() if not runs] == ["label", "verify baselines"]
+    # The files that the teacher is timed beside are still those that lie there.
+    kept = ["label", "verify baselines", "benchmark teacher"]
+    assert [step for step, runs in longer.items() if not runs] == kept
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
@@ -275,22 +278,27 @@ def test_each_command_stops_where_it_should(workshop: Path, tmp_path: Path, cli:
         there = [name for name in (*made.values(), "checks", "report") if (run / name).exists()]
         assert there == list(made.values())[:number]
     verified = cli("compress", *asked, "--until", "verify", "--json")
-    assert json.loads(verified.out) == {"run": str(run), "report": None}
+    assert json.loads(verified.out) == {"run": str(run), "report": None, "page": None}
     assert not (run / "report").exists()
 
 
 def test_a_finished_run_is_told_to_machines(workshop: Path, finished: Path, cli: Cli) -> None:
     ended = cli("compress", workshop / "recipe.yaml", "--out", finished, "--json")
-    report = finished / "report" / "report.json"
-    assert json.loads(ended.out) == {"run": str(finished), "report": str(report)}
+    report = finished / "report"
+    assert json.loads(ended.out) == {
+        "run": str(finished),
+        "report": str(report / "report.json"),
+        "page": str(report / "report.html"),
+    }
 
 
 def test_report_is_made_again_from_its_json(run: Path, cli: Cli) -> None:
-    page = run / "report" / "report.md"
-    text = page.read_text()
-    page.unlink()
-    assert cli("report", run).out == f"report: {page}\n"
-    assert page.read_text() == text
+    pages = [run / "report" / name for name in ("report.md", "report.html")]
+    texts = [page.read_text() for page in pages]
+    for page in pages:
+        page.unlink()
+    assert cli("report", run).out == f"report: {pages[0]}\npage:   {pages[1]}\n"
+    assert [page.read_text() for page in pages] == texts
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=run, check=True)
 
 

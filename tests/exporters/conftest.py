@@ -361,6 +361,7 @@ def empty_report() -> ReportDocument:
         ),
         machine={},
         versions={"torch": "2.13.0"},
+        licence="of their own",
         commits={},
         tiers=(),
         parity=(),

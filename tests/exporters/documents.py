@@ -213,6 +213,7 @@ def document(*tiers: Tier, **given: Any) -> ReportDocument:
             held_out_key="22" * 32,
         ),
         "machine": MACHINE,
+        "licence": "of their own",
         "versions": {"torch": "2.13.0"},
         "commits": {},
         "tiers": tiers,

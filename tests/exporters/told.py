@@ -125,6 +125,7 @@ def told_report() -> ReportDocument:
         ),
         machine={"cpu": "Example 9000", "threads": "1"},
         versions={"torch": "2.13.0"},
+        licence="of their own",
         commits={"lipstill": "c0ffee" * 6 + "c0de"},
         tiers=(
             row(

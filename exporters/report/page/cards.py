@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporters.report.document import Cost, ReportDocument, Tier
+from exporters.report.document import ReportDocument, Tier
 from exporters.report.page.advice import advise
 from exporters.report.tiers import TierView, closures_kept, figure_of, pareto, teacher_of
 from exporters.report.wording import NOT_RUN, human_size, number
@@ -41,6 +41,7 @@ class Card:
     meters: tuple["Meter", ...]
     advice: str
     beaten: bool
+    folded: bool
 
 
 def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
@@ -56,25 +57,36 @@ def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
             provenance=view.lead.provenance,
             size=human_size(view.lead.bytes),
             wait=_wait(view.lead),
-            gain=_gain(view.cost),
+            gain=_gain(view),
             meters=(_likeness(view.lead), _lips(view.lead, teacher)),
             advice=advice[view.name].sentence,
             beaten=advice[view.name].beaten_by is not None,
+            # Whoever ran the recipe looks for what it made, good or bad.
+            folded=advice[view.name].beaten_by is not None and not is_own(view),
         )
         for place, view in enumerate(views)
     ]
 
 
 def first_chosen(views: Sequence[TierView]) -> list[int]:
-    """The tiers that the page begins with: the nearest to the teacher and the smallest.
+    """The tiers that the page begins with: the nearest to the teacher, and one to set beside it.
 
-    Of those that nothing beats, where that is known.
+    That is the nearest that the run made itself, or where it made none or that one the smallest of
+    those that nothing beats.
     """
     best = pareto(views)
     places = [i for i, view in enumerate(views) if view.name in best] or list(range(len(views)))
+    own = [i for i, view in enumerate(views) if is_own(view) and i not in places[:1]]
+    if own and not all(is_own(view) for view in views):
+        return [*places[:1], own[0]]
     sizes = {i: size for i in places if (size := views[i].lead.bytes) is not None}
     smallest = [min(sizes, key=lambda i: sizes[i])] if sizes else []
     return list(dict.fromkeys([*places[:1], *smallest]))
+
+
+def is_own(view: TierView) -> bool:
+    """Whether the run trained it."""
+    return view.lead.provenance == "trained in this run"
 
 
 def known_teacher(document: ReportDocument) -> Tier | None:
@@ -117,15 +129,16 @@ def _lips(row: Tier, teacher: Tier | None) -> Meter:
     return Meter("lip closures:", NOT_RUN, "", None)
 
 
-def _gain(cost: Cost | None) -> str:
+def _gain(view: TierView) -> str:
+    """Size of the file that the card speaks of, speed of the tier's quickest."""
+    cost, smaller = view.cost, view.lead.cost and view.lead.cost.smaller
     if cost is None:
         return f"size and speed beside the teacher: {NOT_RUN}"
     if cost.faster < 1:
-        return f"{_times(1 / cost.faster)} slower than the teacher" + (
-            f", {_times(cost.smaller)} smaller" if cost.smaller else ""
-        )
+        slower = f"{_times(1 / cost.faster)} slower than the teacher"
+        return f"{_times(smaller)} smaller, {slower}" if smaller else slower
     faster = f"{_times(cost.faster)} faster than the teacher"
-    return faster if cost.smaller is None else f"{_times(cost.smaller)} smaller, {faster}"
+    return f"{_times(smaller)} smaller, {faster}" if smaller else faster
 
 
 def _times(ratio: float) -> str:

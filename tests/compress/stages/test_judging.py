@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from compress.evaluation import HeldOut, Quality
-from compress.metrics import Share
 from compress.jobs import Plan
+from compress.metrics import Share
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.stages import judging

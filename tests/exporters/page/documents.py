@@ -250,6 +250,7 @@ def document(**changes: Any) -> ReportDocument:
             held_out_key="22" * 8,
         ),
         "machine": {"cpu": "made up", "system": "none"},
+        "licence": "of their own",
         "versions": {"lipstill": "0.1.0"},
         "commits": {"lipstill": "7bccfe1"},
         "tiers": ROWS,

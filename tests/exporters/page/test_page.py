@@ -135,12 +135,22 @@ def test_the_page_begins_with_the_nearest_and_the_smallest() -> None:
     assert [views[place].name for place in first_chosen(views)] == ["near-fp32", "tiny-int8"]
 
 
+def test_what_the_run_made_is_in_view_though_something_beats_it() -> None:
+    wider = model_row("tiny", "fp32", 700_000, 80.0, 0.0025)
+    views = tiers_of(document(tiers=(*ROWS, wider)))
+    cards = {card.name: card for card in cards_of(document(tiers=(*ROWS, wider)), views)}
+    assert (cards["tiny-fp32"].beaten, cards["tiny-fp32"].folded) == (True, False)
+    assert (cards["stale-fp16"].beaten, cards["stale-fp16"].folded) == (True, True)
+    begins = [views[place].name for place in first_chosen(views)]
+    assert begins == ["near-fp32", "tiny-int8"], "of its own the nearest"
+
+
 def test_a_slower_tier_is_not_called_faster() -> None:
     row = ROWS[1]
     assert row.cost
     slow = replace(row, cost=replace(row.cost, faster=0.5, faster_low=0.4, faster_high=0.6))
     made = document(tiers=(teacher_row(), slow))
-    assert cards_of(made, tiers_of(made))[0].gain == "2.0 × slower than the teacher, 10 × smaller"
+    assert cards_of(made, tiers_of(made))[0].gain == "10 × smaller, 2.0 × slower than the teacher"
 
 
 def test_what_was_not_measured_is_not_run() -> None:
