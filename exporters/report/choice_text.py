@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from exporters.report.choice import ORDERS, Candidate, Ranking, TierChoice
 from exporters.report.figures import FIGURES
 from exporters.report.gate_words import apart, plain
-from exporters.report.markdown import human_size
 from exporters.report.noise import METRICS
+from exporters.report.wording import human_size
 
 # As many of those that were not chosen are named.
 _NAMED = 3

@@ -9,33 +9,23 @@ from exporters.benchmark import Arena, Latency, Pace
 from exporters.checks import Check, Status
 from exporters.parity import ParityResult
 from exporters.report.chain import Measurements
-from exporters.report.compression import Choice, KeptLimit
+from exporters.report.compression import KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import (
+    CHOICES,
+    COMPARISON,
     HEADERS,
+    NOT_RUN,
+    figure,
     header,
+    human_count,
+    human_size,
+    limit_cells,
+    number,
+    percent,
     ratio_text,
 )
-from exporters.report.wording import NOT_RUN as NOT_RUN
-from exporters.report.wording import figure as figure
-from exporters.report.wording import human_count as human_count
-from exporters.report.wording import human_size as human_size
-from exporters.report.wording import number as number
-from exporters.report.wording import percent as percent
-
-_CHOICES: dict[Choice, str] = {
-    "int8": "int8 weights and activations",
-    "int8_weights": "int8 weights, computed in float",
-    "float": "float",
-}
-_LIMITS = {
-    "mse": "MSE, × float",
-    "quiet_mse": "MSE 30 dB quieter, × float",
-    "jitter": "jitter, × float",
-    "pbm_loss": "closures lost on /p b m/, points",
-}
-_COMPARISON = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         "asked_of": _asked_of,
         "percent": percent,
         "ratio": ratio_text,
-        "choice": _CHOICES.__getitem__,
+        "choice": CHOICES.__getitem__,
         "limit_row": _limit_row,
         "loud": _loud,
         "times": _times,
@@ -233,13 +223,8 @@ def _part(measured: dict[str, float | None] | None) -> str:
 
 def _limit_row(name: str, kept: KeptLimit) -> str:
     """A limit of the int8 gate as cells: ``MSE, × float | 1.021 | at most 1.050 | yes``."""
-    words = {True: "yes", False: "NO", None: NOT_RUN}
-    if name == "pbm_loss":  # a share in the document
-        value, limit = (None if v is None else f"{100 * v:.1f}" for v in (kept.value, kept.limit))
-    else:
-        value, limit = (None if v is None else ratio_text(v) for v in (kept.value, kept.limit))
-    cells = (_LIMITS.get(name, _cell(name)), value or NOT_RUN, f"at most {limit}", words[kept.held])
-    return " | ".join(cells)
+    what, value, limit, held = limit_cells(name, kept)
+    return " | ".join((_cell(what), value, f"at most {limit}", held))
 
 
 def _cell(text: object) -> str:
@@ -265,7 +250,7 @@ def _verdict(gates: tuple[Gate, ...]) -> str:
 
 
 def _gate_line(gate: Gate) -> str:
-    limit = f"{_COMPARISON[gate.comparison]} {number(gate.limit)}"
+    limit = f"{COMPARISON[gate.comparison]} {number(gate.limit)}"
     found = "" if gate.value is None else f": {number(gate.value)}"
     return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} (asked {limit})"
 

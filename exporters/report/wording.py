@@ -1,6 +1,8 @@
 """Figures as people read them: with units, no more digits than they need, and words for metrics."""
 
 from exporters.report.chain import Proportion
+from exporters.report.compression import Choice, KeptLimit
+from exporters.report.document import Comparison
 
 NOT_RUN = "not run"
 
@@ -19,6 +21,18 @@ HEADERS = {
     "false_closures": "lips shut on vowels",
     "stillness": "movement on silence (1/s)",
 }
+CHOICES: dict[Choice, str] = {
+    "int8": "int8 weights and activations",
+    "int8_weights": "int8 weights, computed in float",
+    "float": "float",
+}
+_LIMITS = {
+    "mse": "MSE, × float",
+    "quiet_mse": "MSE 30 dB quieter, × float",
+    "jitter": "jitter, × float",
+    "pbm_loss": "closures lost on /p b m/, points",
+}
+COMPARISON: dict[Comparison, str] = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
 
 def human_size(count: int | None) -> str:
@@ -74,3 +88,13 @@ def ratio_text(value: float | None) -> str:
 def header(metric: str) -> str:
     """A metric's name in words."""
     return HEADERS.get(metric, metric.replace("_", " "))
+
+
+def limit_cells(name: str, kept: KeptLimit) -> tuple[str, str, str, str]:
+    """A limit of the int8 gate: what, measured, at most, and whether it holds: ``MSE, × float, 1.021, 1.050, yes``."""
+    if name == "pbm_loss":  # a share in the document
+        value, limit = (None if v is None else f"{100 * v:.1f}" for v in (kept.value, kept.limit))
+    else:
+        value, limit = (None if v is None else ratio_text(v) for v in (kept.value, kept.limit))
+    held = {True: "yes", False: "NO", None: NOT_RUN}[kept.held]
+    return _LIMITS.get(name, name), value or NOT_RUN, limit or NOT_RUN, held

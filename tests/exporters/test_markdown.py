@@ -8,15 +8,8 @@ from exporters.benchmark import Arena
 from exporters.parity import SetParity
 from exporters.report import ReportDocument
 from exporters.report.document import FileParity
-from exporters.report.markdown import (
-    best_first,
-    figure,
-    human_count,
-    human_size,
-    number,
-    summary,
-    to_markdown,
-)
+from exporters.report.markdown import best_first, summary, to_markdown
+from exporters.report.wording import figure, human_count, human_size, number
 from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row
 from tests.exporters.documents import row as any_row
 from tests.exporters.told import FILE, PBM, told_report

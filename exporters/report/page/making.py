@@ -1,27 +1,25 @@
 """How students came to be: training, channels that left, and int8."""
 
-from exporters.report.compression import Choice, Pruning, Quantization
+from exporters.report.compression import Pruning, Quantization
 from exporters.report.document import ReportDocument
 from exporters.report.page.advice import join
 from exporters.report.page.tables import Cell, Code, Section, Table
-from exporters.report.wording import NOT_RUN, human_count, human_size, number, percent, ratio_text
+from exporters.report.wording import (
+    CHOICES,
+    NOT_RUN,
+    human_count,
+    human_size,
+    limit_cells,
+    number,
+    percent,
+    ratio_text,
+)
 
 NONE = "–"
 SET_ASIDE = (
     "Figures here are of clips set aside from training speech, by which choices were made; they "
     "are not of held-out speech, as those of the tiers are."
 )
-_CHOICES: dict[Choice, str] = {
-    "int8": "int8 weights and activations",
-    "int8_weights": "int8 weights, computed in float",
-    "float": "float",
-}
-_LIMITS = {
-    "mse": "MSE, × float",
-    "quiet_mse": "MSE 30 dB quieter, × float",
-    "jitter": "jitter, × float",
-    "pbm_loss": "closures lost on /p b m/, as a share",
-}
 
 
 def training_section(document: ReportDocument) -> Section:
@@ -133,25 +131,16 @@ def _integer_tables(made: Quantization) -> list[Table]:
         Table(
             caption=f"Layers of {made.student}",
             headers=("Layer", "Computed as"),
-            rows=tuple((Code(name), _CHOICES[choice]) for name, choice in made.layers.items()),
+            rows=tuple((Code(name), CHOICES[choice]) for name, choice in made.layers.items()),
             words=2,
         )
     ]
     if made.gate:
-        words = {True: "yes", False: "NO", None: NOT_RUN}
         tables.append(
             Table(
                 caption=f"Gate of {made.student}",
                 headers=("Gate", "Measured", "At most", "Holds"),
-                rows=tuple(
-                    (
-                        _LIMITS.get(name, name),
-                        number(kept.value),
-                        number(kept.limit),
-                        words[kept.held],
-                    )
-                    for name, kept in made.gate.items()
-                ),
+                rows=tuple(limit_cells(name, kept) for name, kept in made.gate.items()),
             )
         )
     if made.scan:
@@ -163,7 +152,7 @@ def _integer_tables(made: Quantization) -> list[Table]:
                 rows=tuple(
                     (
                         Code(row.what),
-                        _CHOICES[row.choice],
+                        CHOICES[row.choice],
                         ratio_text(row.mse_ratio),
                         ratio_text(row.quiet_mse_ratio),
                         ratio_text(row.jitter_ratio),

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from exporters.checks import Status, overall
 from exporters.report.chain import TEACHER, Hop
-from exporters.report.document import Comparison, Gate, ReportDocument
+from exporters.report.document import Gate, ReportDocument
 from exporters.report.figures import excused
 from exporters.report.gate_words import apart, in_words, off_by, plain
 from exporters.report.page.tables import Cell, Code, Section, Table, count_of, rows_of, status_cell
-from exporters.report.wording import NOT_RUN, figure, number, ratio_text
+from exporters.report.wording import COMPARISON, NOT_RUN, figure, number, ratio_text
 
 NONE = "–"
-_COMPARISON: dict[Comparison, str] = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 _ORDER: tuple[Status, ...] = ("failed", "not run", "passed")
 
 
@@ -65,7 +64,7 @@ def gates_section(document: ReportDocument) -> Section:
 
 
 def _gate(gate: Gate, cannot_run: Collection[str]) -> tuple[Cell, ...]:
-    sign = _COMPARISON[gate.comparison]
+    sign = COMPARISON[gate.comparison]
     name = f"{gate.name} (its file is only evaluated on this machine)"
     said = name if gate.name in cannot_run else gate.name, status_cell(gate.status)
     if gate.value is None:
