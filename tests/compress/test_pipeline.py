@@ -67,12 +67,13 @@ def test_a_finished_run(finished: Path, workshop: Path) -> None:
     text = (finished / "run.json").read_text()
     fields = json.loads(text)
     assert len(fields["speech"]) == 11
-    assert [len(key) for key in fields["keys"].values()] == [16] * 8
+    assert [len(key) for key in fields["keys"].values()] == [16] * 9
     assert (
         fields["keys"]["verify small-fp32 onnx"]
         in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
     )
     assert str(workshop) not in text
+    assert set(fields["commits"]) <= {"lipstill"}, "the workshop lies in no checkout"
     year = json.loads((finished / "report" / "report.json").read_text())["created"][:5]
     assert year not in text, "run.json tells no time of day"
     assert leftovers(finished) == []

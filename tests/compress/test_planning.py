@@ -166,9 +166,7 @@ def test_a_changed_file_changes_its_checks(workshop: Path, run: Path) -> None:
     ]
     assert changed(before, keys(planned)) == expected
     assert [row[0] for row in planned.outlook("report") if row[2]] == [
-        "verify",
-        "benchmark",
-        "report",
+        *("verify", "benchmark", "benchmark", "report")
     ]
 
 

@@ -238,11 +238,11 @@ def test_the_report_has_a_row_with_smoothing_and_one_without(
 def test_the_report_says_what_a_pose_waits_for(smoothed: Path) -> None:
     lines = (smoothed / "report" / "report.md").read_text().splitlines()
     waits = {
-        line.split(" | ")[0].rpartition(", ")[2]: line.split(" | ")[5]
+        line.split(" | ")[0].removeprefix("| small, "): line.split(" | ")[5]
         for line in lines
-        if line.startswith("| student small") and "trained in this run" in line
+        if line.startswith("| small, ") and "trained in this run" in line
     }
-    assert waits == {"with smoothing": "16 + 16 = 32", "without smoothing": "16"}
+    assert waits == {"fp32": "16 + 16 = 32", "fp32, without smoothing": "16"}
 
 
 def test_gates_judge_what_animate_shows(smoothed: Path) -> None:

@@ -57,7 +57,9 @@ def test_a_new_benchmark_for_a_new_file(planned: Plan) -> None:
     job = planned.students[0].tiers[0].benchmark["onnx"]
     content = job.file.read_bytes()
     before, key = checking.benchmark(job), job.key
-    assert before.bytes == len(content)
+    assert before.size.bytes == len(content)
+    assert before.file == "models/small-fp32/model.onnx"
+    assert {pace.reference for pace in before.paces} == {before.file}, "itself, for the noise"
     job.file.unlink()
     assert job.key != key
     job.file.write_bytes(content)
