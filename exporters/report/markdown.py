@@ -168,7 +168,7 @@ def _times(pace: Pace) -> str:
 def _arena(arena: Arena | None) -> str:
     if arena is None:
         return "–"
-    return f"{NOT_RUN}: {_cell(arena.detail)}" if arena.bytes is None else human_size(arena.bytes)
+    return _cell(arena.detail) if arena.bytes is None else human_size(arena.bytes)
 
 
 def _parity_summary(parity: tuple[FileParity, ...]) -> str:

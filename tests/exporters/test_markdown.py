@@ -92,7 +92,7 @@ def test_without_smoothing_a_pose_waits_for_the_future_alone(document: ReportDoc
 
 def test_what_a_file_costs_stands_beside_what_took_turns_with_it(document: ReportDocument) -> None:
     costs = benchmark(size=100_000, download=80_000, ms=0.08, ratio=0.64)
-    costs = replace(costs, arena=Arena(bytes=None, detail="no kernel for LOG"))
+    costs = replace(costs, arena=Arena(bytes=None, detail="not run: no kernel for LOG"))
     file = replace(file_row(size=100_000), path="models/x/model.tflite", benchmark=costs)
     text = to_markdown(replace(document, tiers=(*document.tiers, file)))
     assert cells_of(text, "| `models/x/model.tflite` | 100,000") == [

@@ -85,7 +85,7 @@ def _size(view: TierView, row: Tier) -> tuple[Cell, ...]:
     if arena is None:
         shown = NONE
     else:
-        shown = human_size(arena.bytes)
+        shown = arena.detail if arena.bytes is None else human_size(arena.bytes)
         both = None if arena.bytes is None or row.bytes is None else arena.bytes + row.bytes
     return (
         *_name(view, row),
