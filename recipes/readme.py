@@ -40,7 +40,8 @@ def _rows(document: ReportDocument) -> Iterator[list[str]]:
         yield [f"**{view.title}**", *_of_tier(view)]
     for view in views:
         if view not in own:
-            yield [f"`{view.title}`", *_of_tier(view)]
+            name, comma, precision = view.title.partition(",")
+            yield [f"`{name}`{comma}{precision}", *_of_tier(view)]
     for row in document.tiers:
         if row.kind == "baseline":
             yield [row.name, human_count(row.parameters), *["–"] * 6, *_quality(row)]

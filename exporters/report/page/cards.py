@@ -134,11 +134,13 @@ def _gain(view: TierView) -> str:
     cost, smaller = view.cost, view.lead.cost and view.lead.cost.smaller
     if cost is None:
         return f"size and speed beside the teacher: {NOT_RUN}"
-    if cost.faster < 1:
-        slower = f"{_times(1 / cost.faster)} slower than the teacher"
-        return f"{_times(smaller)} smaller, {slower}" if smaller else slower
-    faster = f"{_times(cost.faster)} faster than the teacher"
-    return f"{_times(smaller)} smaller, {faster}" if smaller else faster
+    if _times(cost.faster) == _times(1 / cost.faster):  # a twentieth apart at most
+        speed = "as fast as the teacher"
+    elif cost.faster < 1:
+        speed = f"{_times(1 / cost.faster)} slower than the teacher"
+    else:
+        speed = f"{_times(cost.faster)} faster than the teacher"
+    return f"{_times(smaller)} smaller, {speed}" if smaller else speed
 
 
 def _times(ratio: float) -> str:

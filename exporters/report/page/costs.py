@@ -1,6 +1,6 @@
 """What files weigh, take and need: every target of every tier."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from exporters.benchmark import Pace
 from exporters.report.document import ReportDocument, Tier
@@ -43,7 +43,8 @@ def _tables(views: Sequence[TierView]) -> Iterator[Table]:
         words=2,
         note=(
             "Download: compressed as a .zip is. Memory: what a fresh process grows by when it "
-            f"loads the file and runs it. Arena: of int8 TFLite files only. {PAPER}"
+            "loads the file and runs it. Arena: of int8 TFLite files only"
+            f"{_no_arena(row for _, row in files)}. {PAPER}"
         ),
     )
     yield Table(
@@ -85,7 +86,7 @@ def _size(view: TierView, row: Tier) -> tuple[Cell, ...]:
     if arena is None:
         shown = NONE
     else:
-        shown = arena.detail if arena.bytes is None else human_size(arena.bytes)
+        shown = human_size(arena.bytes)
         both = None if arena.bytes is None or row.bytes is None else arena.bytes + row.bytes
     return (
         *_name(view, row),
@@ -97,6 +98,13 @@ def _size(view: TierView, row: Tier) -> tuple[Cell, ...]:
         shown,
         NONE if arena is None else human_size(both),
     )
+
+
+def _no_arena(rows: Iterable[Tier]) -> str:
+    """Why some have none, each reason once."""
+    arenas = [row.benchmark.arena for row in rows if row.benchmark and row.benchmark.arena]
+    reasons = dict.fromkeys(arena.detail for arena in arenas if arena.bytes is None)
+    return "".join(f"; {reason}" for reason in reasons)
 
 
 def _speed(view: TierView, row: Tier) -> Iterator[tuple[Cell, ...]]:

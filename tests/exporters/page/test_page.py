@@ -9,6 +9,7 @@ from html import unescape
 import numpy as np
 import pytest
 
+from exporters.benchmark import Arena
 from exporters.mesh import MeshFacts
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.page import html, to_page
@@ -151,6 +152,25 @@ def test_a_slower_tier_is_not_called_faster() -> None:
     slow = replace(row, cost=replace(row.cost, faster=0.5, faster_low=0.4, faster_high=0.6))
     made = document(tiers=(teacher_row(), slow))
     assert cards_of(made, tiers_of(made))[0].gain == "10 × smaller, 2.0 × slower than the teacher"
+
+
+@pytest.mark.parametrize("faster", [0.976, 1.0, 1.04])
+def test_a_tier_that_takes_as_long_is_as_fast(faster: float) -> None:
+    row = ROWS[1]
+    assert row.cost
+    made = document(tiers=(teacher_row(), replace(row, cost=replace(row.cost, faster=faster))))
+    assert cards_of(made, tiers_of(made))[0].gain == "10 × smaller, as fast as the teacher"
+
+
+def test_why_there_is_no_arena_is_said_once() -> None:
+    lacking = Arena(bytes=None, detail="not run: no operation LOG")
+    rows = [
+        replace(row, benchmark=replace(row.benchmark, arena=lacking))
+        for row in ROWS
+        if row.made and row.benchmark
+    ]
+    page = to_page(document(tiers=(teacher_row(), *rows)), None, {})
+    assert page.count("no operation LOG") == 1
 
 
 def test_what_was_not_measured_is_not_run() -> None:
