@@ -107,6 +107,16 @@ def test_what_makes_no_sense_for_a_file_is_not_asked() -> None:
     assert [gate.status for gate in judged(limits, file_row(precision="fp16"))] == ["failed"]
 
 
+def test_a_file_that_took_turns_with_itself_has_no_ratio_to_fp32() -> None:
+    row = file_row()
+    assert row.benchmark
+    assert row.path
+    alone = tuple(replace(pace, reference=row.path) for pace in row.benchmark.paces)
+    row = replace(row, benchmark=replace(row.benchmark, paces=alone))
+    (gate,) = judged(GateSettings(max_latency_ratio=1.5), row)
+    assert (gate.value, gate.status) == (None, "not run")
+
+
 def test_what_is_no_number_fails() -> None:
     limits = GateSettings(min_r2=0.5, max_parity=1.0)
     gates = judged(limits, file_row(r2=math.nan), parity_of(1e-4, None, status="failed"))
