@@ -9,7 +9,8 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,13 +117,19 @@ def _on_phones(path: Path, window: Floats, runs: int, warmup: int) -> Iterator[D
             continue
         try:
             work = _ask_phone(remote, benchmarks, phone, team, path, window, runs, warmup)
-            times = asyncio.run(work)
+            times = _waited(work)
         except Exception as error:  # noqa: BLE001  Xcode, signing, the cable: no common base
             yield _record(
                 path, name, "all units", None, f"not run: {type(error).__name__}: {error}"
             )
             continue
         yield _record(path, name, "all units", _summary(times), "timed in an app on the iPhone")
+
+
+def _waited(work: Coroutine[Any, Any, list[float]]) -> list[float]:
+    """What it ends with. In a thread: who asks may have an event loop running, as notebooks do."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _ask_phone(

@@ -132,7 +132,9 @@ def _download(subject: Subject) -> float | None:
 
 def _latency_ratio(subject: Subject) -> float | None:
     pace = None if subject.row.benchmark is None else subject.row.benchmark.single
-    if pace is None or pace.reference == subject.row.path:  # beside itself, for want of an fp32 file
+    if (
+        pace is None or pace.reference == subject.row.path
+    ):  # beside itself, for want of an fp32 file
         return None
     return pace.ratio
 

@@ -81,10 +81,13 @@ def test_junit_lists_every_check(nine: Path, report: dict[str, Any]) -> None:
 
 
 def test_what_only_evaluates_is_not_timed(report: dict[str, Any]) -> None:
-    timed = {row["path"]: row["latency"] for row in report["tiers"] if row["path"]}
-    assert len(timed) == 9
-    for path, latency in timed.items():
-        assert (latency is None) == path.endswith(".mlpackage"), path
+    taken = {row["path"]: row["benchmark"] for row in report["tiers"] if row["path"]}
+    assert len(taken) == 9
+    for path, benchmark in taken.items():
+        evaluated = path.endswith(".mlpackage")
+        assert (benchmark["paces"] == []) == evaluated, path
+        assert (benchmark["memory"] is None) == evaluated, path
+        assert benchmark["size"]["bytes"] > 0
 
 
 def test_the_same_bytes_in_another_process(

@@ -408,6 +408,20 @@ def test_every_iphone_is_asked_and_one_that_fails_stops_no_other(
     assert phones.asked == [(signed, (1, 1, 64), 2), (signed, (1, 1, 64), 101)]
 
 
+def test_an_iphone_is_asked_from_within_an_event_loop(
+    phones: Phones, packages: dict[str, Path]
+) -> None:
+    """As a notebook has one."""
+    import asyncio
+
+    phones.connect("One")
+
+    async def notebook() -> Any:
+        return on_apple(packages["fp16"])
+
+    assert asyncio.run(notebook())["One, iOS 18.1", "all units"].latency is not None
+
+
 def test_what_an_iphone_lacks_is_said(
     phones: Phones, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

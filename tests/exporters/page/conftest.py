@@ -40,9 +40,13 @@ class Visit:
 Open = Callable[..., Visit]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """Chromium without a window. Missing it fails under CI, and skips elsewhere."""
+    """Chromium without a window. Missing it fails under CI, and skips elsewhere.
+
+    Playwright keeps an event loop running while it is open, which no other module's tests should
+    find.
+    """
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     program = next(filter(None, found), None)
     try:

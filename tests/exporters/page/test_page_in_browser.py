@@ -102,20 +102,32 @@ def test_a_fourth_tier_takes_the_place_of_the_first(visit: Open, html: str) -> N
     assert "takes the place of near, fp32" in (opened.page.locator("#said").text_content() or "")
 
 
+def settled(opened: Visit, tier: int) -> tuple[float, float]:
+    """Where a tier's point is on the screen, once the chart has come to rest: it grows as it appears."""
+    where = """(tier) => {
+      const chart = Chart.getChart("plot");
+      const index = chart.data.datasets[0].data.findIndex((p) => p.tier === tier);
+      const point = chart.getDatasetMeta(0).data[index];
+      const box = chart.canvas.getBoundingClientRect();
+      return [box.left + point.x, box.top + point.y];
+    }"""
+    last = None
+    for _ in range(100):
+        now = opened.page.evaluate(where, tier)
+        if now == last:
+            return now[0], now[1]
+        last = now
+        opened.page.wait_for_timeout(200)
+    raise AssertionError("the chart never came to rest")
+
+
 def test_a_point_and_a_row_choose_too(visit: Open, html: str) -> None:
     opened = visit(html)
     opened.page.locator("#plot").scroll_into_view_if_needed()
-    x, y = opened.eval(
-        """() => {
-          const chart = Chart.getChart("plot");
-          const data = chart.data.datasets[0].data;
-          const index = data.findIndex((p) => p.tier === 2);
-          const point = chart.getDatasetMeta(0).data[index];
-          const box = chart.canvas.getBoundingClientRect();
-          return [box.left + point.x, box.top + point.y];
-        }"""
-    )
+    x, y = settled(opened, 2)
     opened.page.mouse.click(x, y)
+    row = opened.page.locator("#list button[aria-pressed=true]", has_text="quick, fp32")
+    row.wait_for(timeout=10_000)
     assert "quick, fp32" in pressed(opened)
     row = opened.page.locator("#list button", has_text="quick, fp32")
     assert row.get_attribute("aria-pressed") == "true"
