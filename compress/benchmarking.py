@@ -78,11 +78,12 @@ def _of(name: Path) -> list[Chosen]:
             f"{name} holds no models. Expected a model file, a folder of models (it has "
             f"{SIGNATURE}), or a run with such folders in {MODELS}/."
         )
-    signatures = {folder: Signature.read(folder / SIGNATURE) for folder in folders}
-    floats = {found.student: at for at, found in signatures.items() if found.precision == "fp32"}
+    # By their folders: a student of the run and one that ships may have the same name.
+    precisions = {folder: Signature.read(folder / SIGNATURE).precision for folder in folders}
+    students = {at: at.name.removesuffix(f"-{precision}") for at, precision in precisions.items()}
+    floats = {students[at]: at for at, precision in precisions.items() if precision == "fp32"}
     chosen = []
-    for folder, signature in signatures.items():
-        student = signature.student
+    for folder, student in students.items():
         twin = floats.get(student, floats.get(float_twin(student), folder))
         for path in model_files(folder):
             shown = None

@@ -122,6 +122,17 @@ def test_in_a_run_less_precise_files_are_beside_the_float_one(run: Path) -> None
         choose([run])
 
 
+def test_one_that_ships_is_beside_its_own_float_file(run: Path) -> None:
+    """Not beside a student of the run that has its name."""
+    as_tier(run, "reference-small-fp32", "small", "fp32")
+    as_tier(run, "reference-small-pruned-int8", "small", "int8")
+    as_tier(run, "small-int8", "small", "int8")
+    beside = {each.name: each.beside and each.beside[0] for each in choose([run])}
+    assert beside["models/small-int8/model.onnx"] == MODEL
+    shipped = "models/reference-small-fp32/model.onnx"
+    assert beside["models/reference-small-pruned-int8/model.onnx"] == shipped
+
+
 def test_files_and_folders_of_models_by_their_names(run: Path) -> None:
     folder = run / "models" / "small-fp32"
     model = folder / "model.onnx"
