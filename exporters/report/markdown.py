@@ -118,7 +118,9 @@ def _summary_rows(document: ReportDocument, targets: Sequence[str]) -> list[Summ
     rows, seen = [], set()
     for tier in best_first(document.tiers):
         if tier.made is None:
-            sizes = dict.fromkeys(targets, "–" if tier.bytes is None else human_size(tier.bytes))
+            sizes = dict.fromkeys(targets, "–")
+            if tier.bytes is not None and targets:  # a checkpoint, for no target
+                sizes[targets[0]] = f"{human_size(tier.bytes)} as it is"
             rows.append(SummaryRow(tier.name, tier, sizes, "–", "–"))
             continue
         view = views[tier.made.tier]

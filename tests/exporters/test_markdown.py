@@ -10,7 +10,7 @@ from exporters.report import ReportDocument
 from exporters.report.document import FileParity
 from exporters.report.markdown import best_first, summary, to_markdown
 from exporters.report.wording import figure, human_count, human_size, number
-from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row
+from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row, teacher_row
 from tests.exporters.documents import row as any_row
 from tests.exporters.told import FILE, PBM, told_report
 
@@ -62,6 +62,12 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
     assert "- **Commits**: lipstill c0ffee" in text
     assert not any(word in text for word in ("None", "nan", "{{", "{%"))
     assert not any(word in text for word in ("## Pruning", "## int8", "LSB", "codes")), "no such"
+
+
+def test_a_teachers_checkpoint_is_for_no_target(document: ReportDocument) -> None:
+    lite = file_row("demo", "fp32", "tflite")
+    text = to_markdown(replace(document, tiers=(teacher_row(), *document.tiers, lite)))
+    assert cells_of(text, "| demo teacher |")[3:5] == ["36.0 MB as it is", "–"]
 
 
 def test_what_is_above_the_fold_fits_on_a_screen(document: ReportDocument) -> None:
