@@ -67,7 +67,7 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
 def test_a_teachers_checkpoint_is_for_no_target(document: ReportDocument) -> None:
     lite = file_row("demo", "fp32", "tflite")
     text = to_markdown(replace(document, tiers=(teacher_row(), *document.tiers, lite)))
-    assert cells_of(text, "| demo teacher |")[3:5] == ["36.0 MB as it is", "–"]
+    assert cells_of(text, "| demo teacher | the teacher itself")[3:5] == ["36.0 MB as it is", "–"]
 
 
 def test_what_is_above_the_fold_fits_on_a_screen(document: ReportDocument) -> None:
