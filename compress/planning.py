@@ -264,7 +264,6 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             "gates": recipe.gates.model_dump(mode="json"),
             "clips": recipe.report.clips,
             "skipped": inputs.speech.left_out,
-            "commits": inputs.commits,
         },
     )
 
