@@ -11,6 +11,7 @@ from exporters.parity import ParityResult
 from exporters.report.chain import Measurements
 from exporters.report.compression import KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
+from exporters.report.gate_words import off_by
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import (
     CHOICES,
@@ -253,8 +254,12 @@ def _verdict(gates: tuple[Gate, ...]) -> str:
 
 def _gate_line(gate: Gate) -> str:
     limit = f"{COMPARISON[gate.comparison]} {number(gate.limit)}"
-    found = "" if gate.value is None else f": {number(gate.value)}"
-    return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} (asked {limit})"
+    found = off = ""
+    if gate.value is not None:
+        found = f": {number(gate.value)}"
+        off = off_by(gate.value, gate.limit, gate.comparison)
+    asked = f"asked {limit}, {off}" if off else f"asked {limit}"
+    return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} ({asked})"
 
 
 def _parity_line(result: ParityResult) -> str:

@@ -87,32 +87,52 @@ def closures_kept(row: Tier, teacher: Tier) -> float | None:
     return None if own is None or not best else own / best
 
 
+@dataclass(frozen=True)
+class Point:
+    """What a tier is judged by beside others: its first file's bytes, what it waits for, its MSE.
+
+    Lower is better in all three.
+    """
+
+    size: int
+    wait_ms: float
+    mse: float
+
+    def beats(self, other: "Point") -> bool:
+        """Whether it is as good in all three, and better in one."""
+        return self != other and all(own <= found for own, found in self._beside(other))
+
+    def better_in(self, other: "Point") -> int:
+        """In how many of the three it is better."""
+        return sum(own < found for own, found in self._beside(other))
+
+    def _beside(self, other: "Point") -> list[tuple[float, float]]:
+        return [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
+
+
+def point_of(view: TierView) -> Point | None:
+    """None where one of the three is not known."""
+    row = view.lead
+    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
+    if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
+        return None
+    return Point(row.bytes, row.algorithmic_latency_ms, mse)
+
+
 def pareto(views: Iterable[TierView]) -> frozenset[str]:
     """Names of the tiers that no other beats: in bytes, in what a pose waits for, and in MSE.
 
     One beats another if it is as good in all three and better in one. A tier of which one of them
     is not known neither beats nor is beaten, and is not among them.
     """
-    known = {view.name: point for view in views if (point := _point(view)) is not None}
+    known = {view.name: point for view in views if (point := point_of(view)) is not None}
     return frozenset(
         name
         for name, point in known.items()
-        if not any(_beats(other, point) for other in known.values())
+        if not any(other.beats(point) for other in known.values())
     )
 
 
 def _distance(view: TierView) -> tuple[bool, float]:
     mse = figure_of(view.lead, "mse")
     return mse is None, mse or 0.0
-
-
-def _point(view: TierView) -> tuple[float, float, float] | None:
-    row = view.lead
-    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
-    if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
-        return None
-    return float(row.bytes), row.algorithmic_latency_ms, mse
-
-
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

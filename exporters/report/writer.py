@@ -64,7 +64,7 @@ def render(folder: Path) -> ReportFiles:
     from exporters.report.cases import cases
     from exporters.report.junit import to_junit
     from exporters.report.markdown import to_markdown
-    from exporters.report.page import to_page
+    from exporters.report.page.html import to_page
     from exporters.report.plots import plot_clip, plot_training
 
     document = read_report(folder / REPORT_JSON)

@@ -7,7 +7,7 @@ import pytest
 from exporters.benchmark import Arena
 from exporters.parity import SetParity
 from exporters.report import ReportDocument
-from exporters.report.document import FileParity
+from exporters.report.document import FileParity, Gate
 from exporters.report.markdown import best_first, summary, to_markdown
 from exporters.report.wording import figure, human_count, human_size, number
 from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row, teacher_row
@@ -68,6 +68,12 @@ def test_a_teachers_checkpoint_is_for_no_target(document: ReportDocument) -> Non
     lite = file_row("demo", "fp32", "tflite")
     text = to_markdown(replace(document, tiers=(teacher_row(), *document.tiers, lite)))
     assert cells_of(text, "| demo teacher | the teacher itself")[3:5] == ["36.0 MB as it is", "–"]
+
+
+def test_a_broken_gate_says_how_far_off_it_is(document: ReportDocument) -> None:
+    broken = Gate(name="bytes", value=150.0, limit=100.0, comparison="<=", status="failed")
+    above = to_markdown(replace(document, gates=(broken,))).partition("<details>")[0]
+    assert "- **FAILED**, bytes: 150 (asked ≤ 100, 50 % over)" in above
 
 
 def test_what_is_above_the_fold_fits_on_a_screen(document: ReportDocument) -> None:

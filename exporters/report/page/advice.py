@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporters.report.document import Tier
-from exporters.report.tiers import TierView, closures_kept, figure_of, pareto
+from exporters.report.tiers import Point, TierView, closures_kept, pareto, point_of
 from exporters.report.wording import human_size
 
 NOT_JUDGED = "Not all of its figures were taken, so nothing can be advised."
@@ -19,32 +19,13 @@ class Advice:
     beaten_by: str | None
 
 
-@dataclass(frozen=True)
-class _Point:
-    """What a tier is judged by. Lower is better in all three."""
-
-    size: int
-    wait_ms: float
-    mse: float
-
-    def beats(self, other: "_Point") -> bool:
-        return self != other and all(own <= found for own, found in self._beside(other))
-
-    def better_in(self, other: "_Point") -> int:
-        """In how many of the three it is better."""
-        return sum(own < found for own, found in self._beside(other))
-
-    def _beside(self, other: "_Point") -> list[tuple[float, float]]:
-        return [(self.size, other.size), (self.wait_ms, other.wait_ms), (self.mse, other.mse)]
-
-
 def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]:
     """One piece of advice for each tier, by its name.
 
     A tier that nothing beats in size, waiting and distance from the teacher is for somebody; of
     another it is said which one beats it, and in what.
     """
-    points = {view.name: point for view in views if (point := _point(view)) is not None}
+    points = {view.name: point for view in views if (point := point_of(view)) is not None}
     titles = {view.name: view.title for view in views}
     best = pareto(views)
     lips = _closes_most(views, teacher)
@@ -64,15 +45,7 @@ def advise(views: Sequence[TierView], teacher: Tier | None) -> dict[str, Advice]
     return found
 
 
-def _point(view: TierView) -> _Point | None:
-    row = view.lead
-    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
-    if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
-        return None
-    return _Point(row.bytes, row.algorithmic_latency_ms, mse)
-
-
-def _choose_if(name: str, own: _Point, points: dict[str, _Point], closes_most: bool) -> str:
+def _choose_if(name: str, own: Point, points: dict[str, Point], closes_most: bool) -> str:
     others = [point for other, point in points.items() if other != name]
     if not others:
         return ALONE
@@ -90,7 +63,7 @@ def _choose_if(name: str, own: _Point, points: dict[str, _Point], closes_most: b
     return f"Choose this if {join(wishes)}: {join(claims)}."
 
 
-def _soonest(own: _Point, others: list[_Point]) -> list[tuple[str, str]]:
+def _soonest(own: Point, others: list[Point]) -> list[tuple[str, str]]:
     """Why it is chosen by somebody who cannot wait, if it is."""
     if own.wait_ms > min(point.wait_ms for point in others):
         return []
@@ -108,7 +81,7 @@ def _soonest(own: _Point, others: list[_Point]) -> list[tuple[str, str]]:
     return []
 
 
-def _budget(own: _Point, others: list[_Point]) -> str:
+def _budget(own: Point, others: list[Point]) -> str:
     """What somebody can spend for whom nothing is better: nearer ones are larger or wait longer."""
     nearer = [point for point in others if point.mse < own.mse]
     only_slower = any(point.size <= own.size for point in nearer)
@@ -120,7 +93,7 @@ def _budget(own: _Point, others: list[_Point]) -> str:
     return join(limits)
 
 
-def _beaten(title: str, winner: _Point, own: _Point) -> str:
+def _beaten(title: str, winner: Point, own: Point) -> str:
     size = "smaller" if winner.size < own.size else "no larger"
     near = "nearer to the teacher" if winner.mse < own.mse else "as near to the teacher"
     wait = "waits less" if winner.wait_ms < own.wait_ms else "waits no longer"

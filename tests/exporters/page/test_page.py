@@ -12,9 +12,10 @@ import pytest
 from exporters.benchmark import Arena
 from exporters.mesh import MeshFacts
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.page import html, to_page
+from exporters.report.page import html
 from exporters.report.page.advice import ALONE, NOT_JUDGED, advise
 from exporters.report.page.cards import cards_of, first_chosen
+from exporters.report.page.html import to_page
 from exporters.report.page.packing import fitting, pack_clip
 from exporters.report.page.proofs import verdict_of
 from exporters.report.page.tables import Table

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporters.report.page import to_page
+from exporters.report.page.html import to_page
 from tests.exporters.page.conftest import Open, Visit
 from tests.exporters.page.documents import (
     FRAMES,
