@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import audio, closures, metrics, visemes
+from compress import closures, metrics, visemes
 from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Share
-from compress.labels import LabelledClip, Labels, curves_of
+from compress.labels import LabelledClip, Labels, audio_of, curves_of
 from compress.mesh_metrics import lip_vertex_error, vertex_error
 from compress.rig import ARKIT, ARKIT_CLOSURE, ARKIT_RIG, Rig
 from exporters.mesh import Mesh, read_mesh
@@ -95,7 +95,7 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
     clips = labels.side("heldout")
     return HeldOut(
         clips,
-        tuple(audio.read(clip.path) for clip in clips),
+        tuple(audio_of(labels, clip) for clip in clips),
         tuple(curves_of(labels, clips, "frames")),
         tuple(alignments.get(clip.id) for clip in clips),
         labels.driven,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from compress.errors import InputError
 from compress.rig import ARKIT_RIG, Rig
+from compress.sources import Clip
 from compress.split import Side
 from compress.store import atomic_write, seal
 from exporters.mesh import MESH
@@ -22,11 +23,14 @@ Grid = Literal["frames", "hops"]
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """One clip of the index. `frames` at the teacher's rate, `hops` on the hop grid."""
+    """One clip of the index. `frames` at the teacher's rate, `hops` on the hop grid.
+
+    `audio` is where it is heard.
+    """
 
     id: str
     side: Side
-    path: str
+    audio: Clip
     seconds: float
     sha256: str
     shard: str
@@ -85,21 +89,26 @@ def write_index(labels: Labels) -> None:
     fields = asdict(labels)
     del fields["folder"], fields["key"], fields["rig"]
     for clip in fields["clips"]:
-        del clip["path"]
+        del clip["audio"]
     atomic_write(labels.folder / "index.json", json.dumps(fields, indent=1) + "\n")
     seal(labels.folder, labels.key)
 
 
-def read_labels(folder: Path, paths: Mapping[str, str]) -> Labels:
-    """A finished label folder. `paths`: clip id → where its audio lies now."""
+def read_labels(folder: Path, speech: Mapping[str, Clip]) -> Labels:
+    """A finished label folder. `speech`: clip id → where its audio lies now."""
     fields = json.loads((folder / "index.json").read_text("utf-8"))
     key = json.loads((folder / "stage.json").read_text("utf-8"))["key"]
-    clips = tuple(LabelledClip(path=paths[clip["id"]], **clip) for clip in fields.pop("clips"))
+    clips = tuple(LabelledClip(audio=speech[clip["id"]], **clip) for clip in fields.pop("clips"))
     labels = Labels(folder=folder, key=key, clips=clips, **fields)
     limits = None if labels.limits is None else (labels.limits[0], labels.limits[1])
     return replace(
         labels, controls=tuple(labels.controls), driven=tuple(labels.driven), limits=limits
     )
+
+
+def audio_of(labels: Labels, clip: LabelledClip) -> Floats:
+    """What is said in a clip, float32 `[samples]` at 16 kHz. Raises `BadAudio`."""
+    return clip.audio.read()
 
 
 def curves_of(labels: Labels, clips: Sequence[LabelledClip], grid: Grid) -> list[Floats]:

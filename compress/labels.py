@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import audio
-from compress.audio import HOP, SAMPLE_RATE, Clip
-from compress.errors import AudioError, BadAudio, TeacherError
+from compress.audio import HOP, SAMPLE_RATE
+from compress.errors import AudioError, TeacherError
 from compress.label_store import (
     Grid,
     LabelledClip,
     Labels,
+    audio_of,
     curves_of,
     entry,
     read_labels,
@@ -28,6 +28,7 @@ from compress.label_store import (
     write_shard,
 )
 from compress.progress import bar
+from compress.sources import Clip
 from compress.split import Side
 from compress.store import content_key, tool_versions
 from compress.teachers import Teacher
@@ -42,6 +43,7 @@ __all__ = [
     "LabelledClip",
     "Labels",
     "Spoken",
+    "audio_of",
     "curves_of",
     "label",
     "labels_key",
@@ -151,7 +153,7 @@ def _indexed(member: Spoken, shard: str, frames: int, hops: int) -> LabelledClip
     return LabelledClip(
         id=clip.id,
         side=member.side,
-        path=str(clip.path),
+        audio=clip,
         seconds=clip.seconds,
         sha256=clip.sha256,
         shard=shard,
@@ -230,7 +232,7 @@ def _animated(
     """Each member with its curves. Clips of equal length go through the teacher together."""
     by_length: dict[int, list[Spoken]] = {}
     for member in members:
-        by_length.setdefault(_samples(member), []).append(member)
+        by_length.setdefault(member.clip.samples, []).append(member)
     batches = []
     for samples, group in sorted(by_length.items()):
         size = max(1, int(batch_s * SAMPLE_RATE / samples))
@@ -245,18 +247,6 @@ def _animated(
             yield from zip(batch, curves, strict=True)
 
 
-def _samples(member: Spoken) -> int:
-    return round(member.clip.seconds * SAMPLE_RATE)
-
-
 def read_batch(batch: Sequence[Spoken]) -> Floats:
     """Audio of clips of equal length, float32 `[batch, samples]`; `BadAudio` if one has changed."""
-    clips = [audio.read(member.clip.path) for member in batch]
-    for member, samples in zip(batch, clips, strict=True):
-        if len(samples) != _samples(member):
-            raise BadAudio(
-                member.clip.path,
-                f"it changed while lipstill ran: found {len(samples)} samples, expected the "
-                f"{_samples(member)} that it had at first. Start again.",
-            )
-    return np.stack(clips)
+    return np.stack([member.clip.read() for member in batch])

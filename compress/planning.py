@@ -238,7 +238,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             teacher=inputs.teacher,
             settings=recipe.teacher,
             base=recipe.folder,
-            clip=clip.path,
+            clip=clip,
             clip_key=clip.sha256,
             files={file.relative_to(folder).as_posix(): file for file in files},
         )

@@ -14,7 +14,7 @@ from compress import audio, augmentation
 from compress.audio import HOP
 from compress.augmentation import PERCENT
 from compress.errors import AudioError
-from compress.labels import LabelledClip, Labels, curves_of
+from compress.labels import LabelledClip, Labels, audio_of, curves_of
 
 if TYPE_CHECKING:
     from compress.recipe import TrainingSettings
@@ -33,7 +33,7 @@ class Example:
 def examples(labels: Labels, clips: Sequence[LabelledClip]) -> list[Example]:
     """Some clips of the labels with their curves, in their order."""
     return [
-        Example(audio.read(clip.path), curves)
+        Example(audio_of(labels, clip), curves)
         for clip, curves in zip(clips, curves_of(labels, clips, "hops"), strict=True)
     ]
 

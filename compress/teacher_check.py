@@ -4,14 +4,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import audio
 from compress.assets import resolve
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
@@ -19,6 +17,7 @@ from compress.labels import STILL_BELOW, scale_of
 from compress.mesh import BY_VERTICES, check_closure, lip_vertices, read_lips, vertex_count
 from compress.progress import bar
 from compress.rig_file import find_rig, rig_of
+from compress.sources.folder import excerpt
 from compress.teachers import Teacher
 from compress.teachers.loading import find_teacher, open_teacher
 from compress.teachers.pieces import LEAST_OVERLAP_FRAMES, Cutting, animate_long
@@ -169,7 +168,7 @@ def check(
     settings = recipe.teacher
     rig_file = find_rig(settings.rig, recipe.folder)
     folders = [resolve(name, recipe.folder) for name in recipe.speech.train]
-    samples = audio.excerpt(folders, seconds)
+    samples = excerpt(folders, seconds)
     file = find_teacher(settings.checkpoint, recipe.folder, settings.depends_on)
     teacher = open_teacher(file, settings, recipe.folder)
     rig = rig_of(rig_file, teacher.controls)
@@ -200,7 +199,7 @@ def _checked(
     whole = Cutting(max_chunk_s=heard_s + 1)
 
     def run(clips: Floats, cutting: Cutting = whole) -> Floats:
-        names = [Path(f"the first {clips.shape[1] / SAMPLE_RATE:.2f} s of speech")] * len(clips)
+        names = [f"the first {clips.shape[1] / SAMPLE_RATE:.2f} s of speech"] * len(clips)
         return animate_long(teacher, clips, cutting, names)
 
     say("once")

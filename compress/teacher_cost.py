@@ -116,7 +116,7 @@ def answer(question: Question) -> Timed:
 
     def animate(teacher: "Teacher") -> object:
         cutting = cutting_of(question.settings)
-        return animate_long(teacher, samples[None], cutting, [question.clip])
+        return animate_long(teacher, samples[None], cutting, [str(question.clip)])
 
     def opened() -> "Teacher":
         return open_teacher(question.teacher, question.settings, question.base)

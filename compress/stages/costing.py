@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compress.audio import SAMPLE_RATE
+from compress.sources import Clip
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.teacher_cost import FAILED, Question, Timed, to_text
 from compress.teachers.loading import TeacherFile
@@ -45,7 +47,7 @@ class CostJob:
     teacher: TeacherFile
     settings: "TeacherSettings"
     base: Path
-    clip: Path
+    clip: Clip
     clip_key: str
     files: dict[str, Path]
 
@@ -133,13 +135,14 @@ def _measured(job: CostJob) -> Costs:
 
 def _timed(job: CostJob) -> Timed:
     """What the process found, or why it found nothing."""
-    question = Question(
-        job.teacher, job.settings, job.base.absolute(), job.clip.absolute(), job.timed
-    )
+    import soundfile
+
     limit_s = 4 * job.settings.time_limit_s + SPARE_S
     with TemporaryDirectory() as folder:
         # A file, since a teacher may write to standard output whatever it likes.
-        answer = Path(folder, "answer.json")
+        answer, clip = Path(folder, "answer.json"), Path(folder, "clip.wav")
+        soundfile.write(clip, job.clip.read(), SAMPLE_RATE, subtype="FLOAT")
+        question = Question(job.teacher, job.settings, job.base.absolute(), clip, job.timed)
         try:
             done = run_module(
                 "compress.teacher_cost",

@@ -66,7 +66,7 @@ class LabelJob:
 def run(job: LabelJob) -> Labels:
     """The labels, made now or found."""
     if stage(job.folder, job.key).hit:
-        labels = read_labels(job.folder, {s.clip.id: str(s.clip.path) for s in job.speech.spoken})
+        labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
         return replace(labels, rig=_rig(job, labels.controls, mesh))
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)

@@ -5,12 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress import audio
 from compress.assets import resolve
-from compress.audio import Clip, Skipped
 from compress.errors import AudioError
 from compress.labels import Spoken
 from compress.progress import bar
+from compress.sources import Clip, Skipped
+from compress.sources.folder import scan
 from compress.split import Side, prompt_id, split
 
 if TYPE_CHECKING:
@@ -28,11 +28,7 @@ class Speech:
     @property
     def left_out(self) -> list[tuple[str, str]]:
         """Files left out, named from their source folder on, and why."""
-        return [(self._name(file.path), file.reason) for file in self.skipped]
-
-    def _name(self, path: Path) -> str:
-        folder = next(folder for folder in self.folders if path.is_relative_to(folder))
-        return path.relative_to(folder.parent).as_posix()
+        return [(file.name, file.reason) for file in self.skipped]
 
 
 def gather(settings: "SpeechSettings", base: Path) -> Speech:
@@ -53,14 +49,14 @@ def gather(settings: "SpeechSettings", base: Path) -> Speech:
         sides = [(train, "train"), (heldout, "heldout")]
     for folders, side in sides:
         with bar("read", 1) as progress:
-            found = audio.scan(
+            found = scan(
                 folders,
                 min_clip_s=settings.min_clip_s,
                 max_bad_share=settings.max_bad_share,
                 progress=lambda done, total: progress(done / total),
             )
         skipped += found.skipped
-        spoken += [Spoken(clip, side or split(prompt_id(clip.id))) for clip in found.clips]
+        spoken += [Spoken(clip, side or split(prompt_id(clip.recording))) for clip in found.clips]
     spoken.sort(key=lambda s: s.clip.id)
     _check([s.clip for s in spoken], spoken)
     return Speech(tuple(spoken), tuple(skipped), tuple(train + heldout))

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +58,7 @@ class Piece:
 
 
 def animate_long(
-    teacher: Teacher, samples: Floats, cutting: Cutting, paths: Sequence[Path]
+    teacher: Teacher, samples: Floats, cutting: Cutting, paths: Sequence[str]
 ) -> Floats:
     """Curves of equally long clips at 16 kHz: `[batch, samples]` → `[batch, frames, controls]`.
 
@@ -125,7 +124,7 @@ def cross_fade(pieces: Sequence[Piece], curves: Sequence[Floats]) -> Floats:
     return joined
 
 
-def _animate(teacher: Teacher, samples: Floats, paths: Sequence[Path]) -> Floats:
+def _animate(teacher: Teacher, samples: Floats, paths: Sequence[str]) -> Floats:
     import torch
     from scipy.signal import resample_poly
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress import audio, visemes
+from compress import visemes
 from compress.alignments import Alignment
 from compress.assets import resolve
 from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Material, distill
-from compress.labels import LabelledClip, Labels
+from compress.labels import LabelledClip, Labels, audio_of
 from compress.planning import find_inputs
 from compress.recipe import Recipe, StudentSettings, load_recipe
 from compress.rig import ARKIT
@@ -173,7 +173,7 @@ def _by_rules(bench: Bench, clips: Sequence[LabelledClip]) -> list[Example]:
     columns = [ARKIT.index(name) for name in bench.labels.driven]
     found = []
     for clip in clips:
-        samples = audio.read(Path(clip.path))
+        samples = audio_of(bench.labels, clip)
         segments = bench.alignments[clip.id].segments
         curves = visemes.curves(segments, len(samples) / SAMPLE_RATE, SAMPLE_RATE / HOP, samples)
         found.append(Example(samples, np.ascontiguousarray(curves[: clip.hops, columns])))

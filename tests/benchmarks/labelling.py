@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from compress import audio
 from compress.labels import Spoken, label
 from compress.recipe import load_recipe
 from compress.stages.speech import gather
@@ -35,7 +34,7 @@ def main() -> None:
     teacher = open_teacher(file, recipe.teacher, recipe.folder)
     spoken = gather(recipe.speech, recipe.folder).spoken
     chosen: tuple[Spoken, ...] = spoken[:: max(1, len(spoken) // arguments.clips)]
-    decoded = [torch.from_numpy(audio.read(s.clip.path))[None] for s in chosen]
+    decoded = [torch.from_numpy(s.clip.read())[None] for s in chosen]
     seconds = sum(s.clip.seconds for s in chosen)
     ratios = []
     for i in range(arguments.rounds):

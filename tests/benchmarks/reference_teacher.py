@@ -20,6 +20,7 @@ from torch import Tensor
 
 from compress import audio
 from compress.assets import resolve
+from compress.sources.folder import scan
 from compress.students.conv_fc import ConvFC, Window
 from compress.students.storing import load_student
 from compress.teachers import Opening
@@ -56,10 +57,10 @@ def speech(seconds: float) -> Tensor:
     folder = resolve("builtin:speech", Path())
     wanted, samples = round(seconds * audio.SAMPLE_RATE), 0
     parts: list[Tensor] = []
-    clips = audio.scan([folder], min_clip_s=0.5, max_bad_share=0.0).clips
+    clips = scan([folder], min_clip_s=0.5, max_bad_share=0.0).clips
     for clip in clips:
         if samples < wanted:
-            parts.append(torch.from_numpy(audio.read(clip.path)))
+            parts.append(torch.from_numpy(clip.read()))
             samples += len(parts[-1])
     if samples < wanted:
         raise SystemExit(f"builtin:speech has {samples / audio.SAMPLE_RATE:.0f} s, asked {seconds}")

@@ -15,9 +15,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from compress.audio import SAMPLE_RATE, scan
+from compress.audio import SAMPLE_RATE
 from compress.labels import Labels, Spoken, label
 from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
+from compress.sources.folder import scan
 from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer
 from compress.teachers.moonshine import MoonshineConfig
 from compress.teachers.pieces import Cutting

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from compress import audio
-from compress.audio import HOP, HOP_RATE, SAMPLE_RATE, read, scan
+from compress.audio import HOP, HOP_RATE, SAMPLE_RATE, read
 from compress.errors import AudioError, BadAudio
+from compress.sources import Clip, folder
+from compress.sources.folder import Speech, excerpt, scan
 from compress.store import file_hash
 
 
@@ -31,7 +32,7 @@ def write(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE, **options: A
     return path
 
 
-def look(*folders: Path, min_clip_s: float = 0.5, max_bad_share: float = 0.5) -> audio.Speech:
+def look(*folders: Path, min_clip_s: float = 0.5, max_bad_share: float = 0.5) -> Speech:
     return scan(folders, min_clip_s=min_clip_s, max_bad_share=max_bad_share)
 
 
@@ -162,10 +163,9 @@ def test_a_scan_lists_clips_by_id_and_bad_files_with_reasons(tmp_path: Path) -> 
         progress=lambda done, total: seen.append((done, total)),
     )
     assert [(clip.id, clip.seconds) for clip in found.clips] == [("a/x.y", 1.0), ("b/two", 0.75)]
-    assert found.clips[0].path == one
-    assert found.clips[0].folder == tmp_path
+    assert found.clips[0].path == str(one)
     assert found.clips[0].sha256 == file_hash(one)
-    assert [file.path.name for file in found.skipped] == ["short.wav", "text.mp3"]
+    assert [Path(file.path).name for file in found.skipped] == ["short.wav", "text.mp3"]
     assert found.skipped[0].reason == "too short: 0.40 s, expected at least 0.5 s"
     assert seen == [(n, 4) for n in range(1, 5)]
 
@@ -195,8 +195,8 @@ def test_folders_without_audio(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        write(tmp_path / folder / "a.wav", sine(440))
+    for name in ("one", "two"):
+        write(tmp_path / name / "a.wav", sine(440))
     with pytest.raises(AudioError, match="would both be the clip a"):
         look(tmp_path / "one", tmp_path / "two")
     assert [clip.id for clip in look(tmp_path).clips] == ["one/a", "two/a"]
@@ -211,16 +211,16 @@ def test_an_interrupted_scan_does_not_read_on(
     for number in range(60):
         write(tmp_path / f"{number}.wav", sine(440, 0.6))
     reads: list[Path] = []
-    inspect = audio._clip
+    inspect = folder._clip
 
-    def counted(path: Path, folder: Path, min_clip_s: float) -> audio.Clip:
+    def counted(path: Path, root: Path, min_clip_s: float) -> Clip:
         reads.append(path)
-        return inspect(path, folder, min_clip_s)
+        return inspect(path, root, min_clip_s)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio, "_clip", counted)
+    monkeypatch.setattr(folder, "_clip", counted)
     with pytest.raises(KeyboardInterrupt):
         scan([tmp_path], min_clip_s=0.5, max_bad_share=0, progress=stop)
     assert 0 < len(reads) < 60
@@ -232,14 +232,14 @@ def test_an_excerpt_is_of_the_first_clips_that_can_be_used(tmp_path: Path) -> No
     write(tmp_path / "b" / "1.wav", sine(500, 0.4))
     (tmp_path / "b" / "2.wav").write_text("never read")
     folders = [tmp_path / "a", tmp_path / "b"]
-    found = audio.excerpt(folders, 0.6)
+    found = excerpt(folders, 0.6)
     assert len(found) == round(0.6 * SAMPLE_RATE)
     np.testing.assert_array_equal(found[: round(0.4 * SAMPLE_RATE)], read(tmp_path / "a" / "1.wav"))
     assert loudest_hz(found[round(0.4 * SAMPLE_RATE) :]) == pytest.approx(500, abs=10)
-    assert len(audio.excerpt(folders, 60.0)) == round(0.8 * SAMPLE_RATE), "all that there is"
+    assert len(excerpt(folders, 60.0)) == round(0.8 * SAMPLE_RATE), "all that there is"
 
 
 def test_an_excerpt_of_nothing_says_what_was_wrong(tmp_path: Path) -> None:
     write(tmp_path / "1.wav", np.zeros(8000, np.float32))
     with pytest.raises(AudioError, match=r"No audio can be used: .*1\.wav: silent"):
-        audio.excerpt([tmp_path], 1.0)
+        excerpt([tmp_path], 1.0)

@@ -1,6 +1,7 @@
 """Judging curves on held-out speech."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from compress.closures import Share, paired_difference
 from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality, speech_windows
 from compress.labels import LabelledClip, Labels
 from compress.rig import ARKIT, ClosureRule, Rig
+from compress.sources import Clip
+from compress.sources.folder import FileSource
 from compress.visemes import segments_of
 
 PHONES = (("SIL", 0.0, 0.2), ("M", 0.2, 0.3), ("S", 0.3, 0.4), ("AA", 0.4, 0.6), ("T", 0.6, 0.8))
@@ -27,7 +30,8 @@ def truth(rate_hz: float = 30.0, offset_s: float = 0.0) -> np.ndarray:
 
 def heldout(rate_hz: float = 30.0, offset_s: float = 0.0) -> HeldOut:
     """Two clips of the same speech, of which one is aligned; the teacher gives the truth."""
-    clip = LabelledClip("a", "heldout", "a.wav", 0.9, "", "", 27, 57)
+    heard = Clip("a", FileSource(Path("a.wav"), 14_400), 0, 14_400, 14_400, "", "a")
+    clip = LabelledClip("a", "heldout", heard, 0.9, "", "", 27, 57)
     curves = truth(rate_hz, offset_s)
     return HeldOut(
         (clip, replace(clip, id="b")),

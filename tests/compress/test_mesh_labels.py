@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from compress import audio
 from compress.errors import TeacherError
 from compress.evaluation import load_heldout, quality
-from compress.label_store import Labels, curves_of
+from compress.label_store import Labels, audio_of, curves_of
 from compress.labels import Spoken
 from compress.mesh_fitting import _spread, _stretches, fit
 from compress.planning import find_inputs, plan
@@ -72,7 +71,7 @@ def test_labels_are_coefficients_of_the_teachers_vertices(make_job: MakeJob) -> 
     assert labels.limits is None
     teacher = SwellingMesh()
     for clip, vertices in zip(labels.clips, rebuilt(labels), strict=True):
-        samples = torch.from_numpy(audio.read(clip.path))
+        samples = torch.from_numpy(audio_of(labels, clip))
         np.testing.assert_allclose(vertices, teacher.animate(samples[None])[0], atol=1e-4)
     assert np.ptp(rebuilt(labels)[0], axis=0).max() > 0.1, "the mesh moves"
 

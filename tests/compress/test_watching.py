@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from compress import closures, metrics, watching
 from compress.alignments import Alignment
 from compress.audio import HOP
 from compress.label_store import LabelledClip
+from compress.sources import Clip
+from compress.sources.folder import FileSource
 from compress.stretches import Example
 from compress.visemes import segments_of
 from compress.watching import Watched, choose, judge
@@ -25,7 +28,16 @@ def alignment() -> Alignment:
 
 
 def clip(name: str) -> LabelledClip:
-    return LabelledClip(name, "train", f"{name}.wav", 1.0, "0", "shard-0", 1, 1)
+    return LabelledClip(
+        name,
+        "train",
+        Clip(name, FileSource(Path(f"{name}.wav"), 16_000), 0, 16_000, 16_000, "0", name),
+        1.0,
+        "0",
+        "shard-0",
+        1,
+        1,
+    )
 
 
 def example(seed: int, hops: int = 40) -> Example:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from compress.alignments import read_alignments
-from compress.audio import scan
+from compress.sources.folder import scan
 from compress.split import prompt_id, split
 from compress.visemes import Segment
 from recipes.build import speech
