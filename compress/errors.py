@@ -8,6 +8,7 @@
     │   └── LockedError   2   another run is at work in the same folder
     ├── InputError        3   bad input
     │   ├── TeacherError  3
+    │   │   └── NoAnswer  3   in time
     │   ├── AudioError    3
     │   │   └── BadAudio  3   one file that cannot be used, and why
     │   ├── ModelError    3
@@ -34,6 +35,7 @@ __all__ = [
     "LockedError",
     "MissingError",
     "ModelError",
+    "NoAnswer",
     "RecipeError",
     "RigFileError",
     "StorageError",
@@ -105,6 +107,10 @@ class TeacherError(InputError):
     """A teacher checkpoint that cannot be loaded, is not trusted, or breaks the teacher
     contract.
     """
+
+
+class NoAnswer(TeacherError):
+    """A teacher that gave no answer in time. Whatever asked it must not ask again."""
 
 
 class AudioError(InputError):

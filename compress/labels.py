@@ -1,11 +1,11 @@
 """Pseudo-labels: the teacher runs once over all speech, and its curves are kept.
 
-Shard by shard, each written whole under its own key: a killed run goes on where it stopped.
+Shard by shard, each written whole under its own key: a killed run goes on where it stopped. Which
+clips are in a shard, and where long recordings are cut, follows from the speech alone.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import HOP, SAMPLE_RATE
-from compress.errors import AudioError, TeacherError
+from compress.audio import SAMPLE_RATE
+from compress.engines import Engine
+from compress.errors import AudioError, InputError, TeacherError
+from compress.label_shards import FORMAT, Missing, Shard, TeacherFacts, kept
 from compress.label_store import (
     Grid,
     LabelledClip,
     Labels,
     audio_of,
     curves_of,
-    entry,
+    hops_of,
     read_labels,
-    read_shard,
+    resample,
     write_index,
-    write_shard,
 )
+from compress.label_work import Task, Work
 from compress.progress import bar
 from compress.sources import Clip
 from compress.split import Side
-from compress.store import content_key, tool_versions
-from compress.teachers import Teacher
+from compress.store import atomic_write, content_key, tool_versions
 from compress.teachers.loading import TeacherFile
-from compress.teachers.pieces import Cutting, animate_long
 
 if TYPE_CHECKING:
     from compress.recipe import LabelSettings, TeacherSettings
@@ -47,18 +47,16 @@ __all__ = [
     "curves_of",
     "label",
     "labels_key",
-    "read_batch",
     "read_labels",
     "resample",
 ]
 
-Floats = NDArray[np.float32]
-
-FORMAT = 2  # raise when what is stored changes its meaning
 # A control that moves less than this over all training speech, by the rig's scale, is a constant.
 STILL_BELOW = 1e-4
 # What moves less than this, or than this share of itself, is rounding.
 ROUNDING, ROUNDING_SHARE = 1e-6, 1e-5
+# Of the clips that are missing, so many are named in a message.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -80,59 +78,142 @@ def labels_key(
     return content_key(
         format=FORMAT,
         teacher=teacher.hash,
-        clips=[[s.clip.id, s.side, s.clip.sha256] for s in speech],
-        settings=settings.model_dump(mode="json"),
+        clips=[[s.clip.id, s.side, s.clip.sha256, s.clip.start, s.clip.samples] for s in speech],
+        kept=keeps_audio(settings, speech),
+        settings=settings.model_dump(mode="json", exclude={"keep_audio", "max_missing_share"}),
         opened=teacher_settings.key_parts,
         threads=threads,
         versions=tool_versions("torch", "numpy", "scipy", "soundfile"),
     )
 
 
+def keeps_audio(settings: "LabelSettings", speech: Sequence[Spoken]) -> bool:
+    """Whether shards keep the audio: as the recipe says, or where some of it is far away."""
+    if settings.keep_audio is None:
+        return not all(spoken.clip.source.local for spoken in speech)
+    return settings.keep_audio
+
+
 def label(
-    teacher: Teacher,
     key: str,
     speech: Sequence[Spoken],
     folder: Path,
     settings: "LabelSettings",
-    cutting: Cutting,
+    work: Work,
+    engine: Engine,
 ) -> Labels:
-    """Run the teacher over all speech; shards of this key that are there already are kept.
+    """Run the teacher over all speech; whole shards of this key that are there already are kept.
 
-    Raises `AudioError` when one recording is on both sides of the split, and `TeacherError`, naming
-    the clip, when curves break the teacher contract, or when no control ever moves.
+    Clips that cannot be read or labelled are listed in the result. Raises `AudioError` when one
+    recording is on both sides of the split, `InputError`, or the one reason that there is, when
+    more clips are missing than the settings allow, and `TeacherError` when no control ever moves.
     """
     _check_sides(speech)
-    index: list[LabelledClip] = []
-    lowest = np.full(len(teacher.controls), np.inf)
-    highest = -lowest
-    done_s = 0.0
+    planned = tasks(key, speech, settings.shard_s)
+    done_s, to_do = 0.0, []
+    missing: list[Missing] = []
+    for task in planned:
+        header = kept(folder / task.shard)
+        if header is None or header.missing:  # failures are tried again
+            to_do.append(task)
+        else:
+            done_s += task.seconds
+    allowed = settings.max_missing_share * len(speech)
     with bar("label", sum(s.clip.seconds for s in speech)) as progress:
-        for start in range(0, len(speech), settings.shard_clips):
-            members = speech[start : start + settings.shard_clips]
-            shard_key = content_key(labels=key, clips=[m.clip.id for m in members])
-            shard = f"shard-{shard_key}.safetensors"
-            curves = read_shard(folder / shard)
-            if curves is None:
-                curves, shard_s = {}, 0.0
-                for member, native in _animated(teacher, members, settings.batch_s, cutting):
-                    clip = member.clip
-                    hops = resample(native, teacher.rate_hz, teacher.offset_s, clip.seconds)
-                    curves |= {entry(clip.id, "frames"): native, entry(clip.id, "hops"): hops}
-                    shard_s += clip.seconds
-                    progress(done_s + shard_s)
-                write_shard(folder / shard, curves)
-            done_s += sum(m.clip.seconds for m in members)
-            progress(done_s)
-            for member in members:
-                frames = len(curves[entry(member.clip.id, "frames")])
-                hops = curves[entry(member.clip.id, "hops")]
-                index.append(_indexed(member, shard, frames, len(hops)))
-                if member.side == "train":
-                    lowest = np.minimum(lowest, hops.min(0))
-                    highest = np.maximum(highest, hops.max(0))
-    labels = _described(teacher, key, folder, index, lowest, highest)
+        progress(done_s)
+
+        def advance(seconds: float) -> None:
+            nonlocal done_s
+            progress(done_s := done_s + seconds)
+
+        shards = engine.run(work, to_do, advance)
+        try:
+            for task, made in shards:
+                atomic_write(folder / task.shard, made)
+                if header := kept(folder / task.shard):
+                    missing += header.missing
+                if len(missing) > allowed:
+                    raise _too_many(missing, len(speech), settings.max_missing_share)
+        finally:
+            if isinstance(shards, Generator):  # ends its workers
+                shards.close()
+    labels = _collected(key, speech, folder, planned)
     write_index(labels)
     return labels
+
+
+def tasks(key: str, speech: Sequence[Spoken], shard_s: float) -> list[Task]:
+    """Clips in their order, divided into shards of at most `shard_s`, one group of sources each."""
+    most = round(shard_s * SAMPLE_RATE)
+    divided: list[list[Clip]] = []
+    filled = 0
+    for clip in (spoken.clip for spoken in speech):
+        another = not divided or divided[-1][-1].source.group != clip.source.group
+        if another or filled + clip.samples > most:
+            divided.append([])
+            filled = 0
+        divided[-1].append(clip)
+        filled += clip.samples
+    return [
+        Task(
+            f"shard-{content_key(labels=key, clips=[c.id for c in clips])}.safetensors",
+            tuple(clips),
+        )
+        for clips in divided
+    ]
+
+
+def _too_many(missing: Sequence[Missing], clips: int, share: float) -> InputError:
+    if len(missing) == 1:
+        return InputError(
+            f"{missing[0].id} cannot be labelled: {missing[0].reason} Of {clips} clips none may be "
+            f"missing with labels.max_missing_share = {share:g}. What was finished is kept. Mend "
+            f"or remove the clip, or raise that share."
+        )
+    named = "".join(f"\n  - {clip.id}: {clip.reason}" for clip in missing[:NAMED])
+    more = f"\n  - and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return InputError(
+        f"{len(missing)} of {clips} clips cannot be labelled, expected a share of at most {share:g}. "
+        f"What was finished is kept, and the same command tries the others again. Mend or remove "
+        f"them, or raise labels.max_missing_share:{named}{more}"
+    )
+
+
+def _collected(key: str, speech: Sequence[Spoken], folder: Path, planned: Sequence[Task]) -> Labels:
+    """What lies in the shards, and the range of each control over training speech."""
+    sides = {spoken.clip.id: spoken.side for spoken in speech}
+    index: list[LabelledClip] = []
+    missing: list[Missing] = []
+    lowest = highest = None
+    teacher: TeacherFacts | None = None
+    for task in planned:
+        with Shard(folder / task.shard) as shard:
+            teacher = shard.header.teacher
+            missing += shard.header.missing
+            for clip in task.clips:
+                if clip.id not in shard.header.frames:
+                    continue
+                index.append(_indexed(clip, sides[clip.id], task.shard, shard))
+                if sides[clip.id] == "train":
+                    ends = shard.ends(clip.id)
+                    lowest = ends[0] if lowest is None else np.minimum(lowest, ends[0])
+                    highest = ends[1] if highest is None else np.maximum(highest, ends[1])
+    if teacher is None or lowest is None or highest is None:
+        raise AudioError("No training clip has labels, so there is nothing to distil.")
+    return _described(teacher, key, folder, index, missing, lowest, highest)
+
+
+def _indexed(clip: Clip, side: Side, name: str, shard: Shard) -> LabelledClip:
+    return LabelledClip(
+        id=clip.id,
+        side=side,
+        audio=None if shard.keeps_audio(clip.id) else clip,
+        seconds=clip.seconds,
+        sha256=clip.sha256,
+        shard=name,
+        frames=shard.header.frames[clip.id],
+        hops=hops_of(clip.samples),
+    )
 
 
 def _check_sides(speech: Sequence[Spoken]) -> None:
@@ -148,27 +229,14 @@ def _check_sides(speech: Sequence[Spoken]) -> None:
             )
 
 
-def _indexed(member: Spoken, shard: str, frames: int, hops: int) -> LabelledClip:
-    clip = member.clip
-    return LabelledClip(
-        id=clip.id,
-        side=member.side,
-        audio=clip,
-        seconds=clip.seconds,
-        sha256=clip.sha256,
-        shard=shard,
-        frames=frames,
-        hops=hops,
-    )
-
-
 def _described(
-    teacher: Teacher,
+    teacher: TeacherFacts,
     key: str,
     folder: Path,
     index: Sequence[LabelledClip],
-    lowest: NDArray[np.float64],
-    highest: NDArray[np.float64],
+    missing: Sequence[Missing],
+    lowest: NDArray[np.floating],
+    highest: NDArray[np.floating],
 ) -> Labels:
     """The labels, from the range of each control over training speech."""
     controls = teacher.controls
@@ -194,9 +262,10 @@ def _described(
         limits=teacher.limits,
         rate_hz=teacher.rate_hz,
         offset_s=teacher.offset_s,
-        teacher_parameters=teacher.parameters_count,
+        teacher_parameters=teacher.parameters,
         teacher_description=teacher.description,
         clips=tuple(index),
+        missing=tuple(missing),
     )
 
 
@@ -210,43 +279,3 @@ def scale_of(lowest: NDArray[np.floating], highest: NDArray[np.floating]) -> flo
     if not moves.any():
         return 1.0
     return float(10.0 ** math.ceil(math.log10(reach[moves].max() / 3)))
-
-
-def resample(curves: Floats, rate_hz: float, offset_s: float, seconds: float) -> Floats:
-    """Curves on the hop grid, float32 `[ceil(samples / HOP), controls]`, linear in time.
-
-    Frame i stands for offset_s + i / rate_hz, hop j for j · HOP / 16 000 s; beyond the ends the
-    first and the last frame hold.
-    """
-    hops = math.ceil(round(seconds * SAMPLE_RATE) / HOP)
-    position = (np.arange(hops) * HOP / SAMPLE_RATE - offset_s) * rate_hz
-    before = np.clip(np.floor(position).astype(int), 0, len(curves) - 1)
-    after = np.minimum(before + 1, len(curves) - 1)
-    share = np.clip(position - before, 0, 1)[:, None].astype(np.float32)
-    return np.asarray(curves[before] * (1 - share) + curves[after] * share, np.float32)
-
-
-def _animated(
-    teacher: Teacher, members: Sequence[Spoken], batch_s: float, cutting: Cutting
-) -> Iterator[tuple[Spoken, Floats]]:
-    """Each member with its curves. Clips of equal length go through the teacher together."""
-    by_length: dict[int, list[Spoken]] = {}
-    for member in members:
-        by_length.setdefault(member.clip.samples, []).append(member)
-    batches = []
-    for samples, group in sorted(by_length.items()):
-        size = max(1, int(batch_s * SAMPLE_RATE / samples))
-        batches += [group[i : i + size] for i in range(0, len(group), size)]
-    # One batch ahead: decoding runs beside the teacher, outside of Python's lock.
-    with ThreadPoolExecutor(1) as reader:
-        waiting = [reader.submit(read_batch, batch) for batch in batches[:1]]
-        for i, batch in enumerate(batches):
-            waiting += [reader.submit(read_batch, ahead) for ahead in batches[i + 1 : i + 2]]
-            paths = [member.clip.path for member in batch]
-            curves = animate_long(teacher, waiting.pop(0).result(), cutting, paths)
-            yield from zip(batch, curves, strict=True)
-
-
-def read_batch(batch: Sequence[Spoken]) -> Floats:
-    """Audio of clips of equal length, float32 `[batch, samples]`; `BadAudio` if one has changed."""
-    return np.stack([member.clip.read() for member in batch])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.labels import Spoken, read_batch
+from compress.labels import Spoken
 from compress.mesh import lip_vertices, vertex_count
 from compress.progress import Bar, bar
 from compress.split import Side
@@ -248,7 +248,7 @@ def _vertices(
 ) -> Iterator[Floats]:
     """The teacher's vertices of each stretch, `[frames, vertices × 3]`; `done` counts minutes."""
     for spoken, parts in groupby(stretches, key=lambda stretch: stretch.spoken):
-        samples = read_batch([spoken])
+        samples = spoken.clip.read()[None]
         for part in parts:
             heard = samples[:, part.start : part.stop]
             yield animate_long(teacher, heard, cutting, [spoken.clip.path])[0]

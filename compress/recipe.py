@@ -98,7 +98,15 @@ class LabelSettings(Section):
     batch_s: Positive = Field(
         60.0, description="audio in one teacher batch of equal lengths, in seconds"
     )
-    shard_clips: Count = Field(64, description="clips in one shard file")
+    shard_s: Positive = Field(600.0, description="most audio of one shard file, in seconds")
+    keep_audio: bool | None = Field(
+        None,
+        description="keep 16 kHz FLAC beside the curves, so that training needs no other audio; "
+        "null for where some speech is not in files of this machine",
+    )
+    max_missing_share: Share = Field(
+        0.01, description="share of clips without labels above which a run stops, 0 to 1"
+    )
 
 
 def known_targets(value: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ description: a few seconds from teacher to report
 threads: 1
 teacher: {checkpoint: teacher}
 speech: {train: [speech/train], heldout: [speech/heldout], max_bad_share: 0.25}
-labels: {shard_clips: 4}
+labels: {shard_s: 2.5}
 students:
   - name: small
     past_ms: 16

@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.labels import Labels, label, labels_key, read_labels
+from compress.engines import Engine
+from compress.engines.in_process import InProcess
+from compress.label_work import Work
+from compress.labels import Labels, keeps_audio, label, labels_key, read_labels
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
 from compress.rig_file import RigFile, rig_of
@@ -63,8 +66,8 @@ class LabelJob:
         return read_lips(None if mesh is None else mesh.lips, self.base)
 
 
-def run(job: LabelJob) -> Labels:
-    """The labels, made now or found."""
+def run(job: LabelJob, engine: Engine | None = None) -> Labels:
+    """The labels, made now, by this process where no engine is given, or found."""
     if stage(job.folder, job.key).hit:
         labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
@@ -77,8 +80,18 @@ def run(job: LabelJob) -> Labels:
         mesh = _fitted(teacher, job, job.teacher_settings.mesh)
         teacher = MeshTeacher(teacher, mesh)
     rig = _rig(job, teacher.controls, mesh)  # what is wrong with it is said before the work
-    cutting = cutting_of(job.teacher_settings)
-    labels = label(teacher, job.key, job.speech.spoken, job.folder, job.settings, cutting)
+    work = Work(
+        job.teacher,
+        job.teacher_settings,
+        job.base,
+        job.settings.batch_s,
+        keeps_audio(job.settings, job.speech.spoken),
+        job.threads,
+        mesh,
+    )
+    labels = label(
+        job.key, job.speech.spoken, job.folder, job.settings, work, engine or InProcess(teacher)
+    )
     return replace(labels, rig=rig)
 
 

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from compress.errors import LipstillError, TeacherError
+from compress.errors import LipstillError, NoAnswer, TeacherError
 from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
 
@@ -53,7 +53,7 @@ class Guarded(Wrapped):
         try:
             result, error = answers.get(timeout=self._limit_s)
         except queue.Empty:
-            raise TeacherError(
+            raise NoAnswer(
                 f"Teacher {self._name} gave no answer within {self._limit_s:g} s. If it only needs "
                 f"longer, raise teacher.time_limit_s, or give it less at once: lower "
                 f"labels.batch_s or teacher.max_chunk_s."

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
-from compress.errors import TeacherError
+from compress.errors import NoAnswer, TeacherError
 from compress.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ OVERLAP_S = 2.0
 LEAST_OVERLAP_FRAMES = 4
 # Encoders drop or add a frame at a clip's edge.
 FRAMES_OFF = 2
+# Two moments closer than this share of a frame are one.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,24 +60,16 @@ class Piece:
 
 
 def animate_long(
-    teacher: Teacher, samples: Floats, cutting: Cutting, paths: Sequence[str]
+    teacher: Teacher, samples: Floats, cutting: Cutting, names: Sequence[str]
 ) -> Floats:
     """Curves of equally long clips at 16 kHz: `[batch, samples]` → `[batch, frames, controls]`.
 
-    `paths` are for messages, one a clip. Raises `TeacherError` when the curves have another shape
+    `names` are for messages, one a clip. Raises `TeacherError` when the curves have another shape
     than the teacher's rate and controls say, or hold a value that is no number.
     """
     pieces = cut(samples.shape[1], teacher.rate_hz, cutting)
-    curves = [_animate(teacher, samples[:, p.start : p.stop], paths) for p in pieces]
-    joined = cross_fade(pieces, curves)
-    if not np.isfinite(joined).all():
-        clip, frame, column = np.argwhere(~np.isfinite(joined))[0]
-        raise TeacherError(
-            f"The teacher gave {joined[clip, frame, column]} for {teacher.controls[column]} at "
-            f"frame {frame} of {paths[clip]}; expected finite numbers. The checkpoint may be "
-            f"damaged, or need another precision."
-        )
-    return joined
+    curves = [animate(teacher, samples[:, p.start : p.stop], names, p.frame) for p in pieces]
+    return cross_fade(pieces, curves)
 
 
 def cut(samples: int, rate_hz: float, cutting: Cutting) -> list[Piece]:
@@ -124,7 +118,43 @@ def cross_fade(pieces: Sequence[Piece], curves: Sequence[Floats]) -> Floats:
     return joined
 
 
-def _animate(teacher: Teacher, samples: Floats, paths: Sequence[str]) -> Floats:
+def within(pieces: Sequence[Piece], start: int, stop: int) -> list[Piece]:
+    """Those of a clip's pieces that have frames between two samples."""
+    return [piece for piece in pieces if piece.start < stop and start < piece.stop]
+
+
+def part(
+    pieces: Sequence[Piece], curves: Sequence[Floats], rate_hz: float, start: int, samples: int
+) -> Floats:
+    """The frames of a part of a clip, `[frames, controls]`, from the pieces that it lies in.
+
+    `start` and `samples` say which part. Frame i of it stands as long after the part's start as
+    frame i of a clip after the clip's: between the frames of the pieces, where the teacher's rate
+    does not divide the start. A part that goes to the end of the last piece has all frames that
+    are left.
+    """
+    first = pieces[0].frame
+    moved = [Piece(piece.frame - first, piece.start, piece.stop) for piece in pieces]
+    joined = cross_fade(moved, [piece[None] for piece in curves])[0]
+    begin = start * rate_hz / SAMPLE_RATE - first
+    frames = math.ceil(samples * rate_hz / SAMPLE_RATE - ROUNDING)
+    if start + samples == pieces[-1].stop:
+        frames = math.floor(len(joined) - 1 - begin + ROUNDING) + 1
+    if abs(begin - round(begin)) < ROUNDING:
+        return np.asarray(joined[round(begin) : round(begin) + frames])
+    positions = np.minimum(begin + np.arange(frames), len(joined) - 1)
+    before = np.floor(positions).astype(int)
+    share = (positions - before)[:, None].astype(np.float32)
+    after = np.minimum(before + 1, len(joined) - 1)
+    return np.asarray(joined[before] * (1 - share) + joined[after] * share, np.float32)
+
+
+def animate(teacher: Teacher, samples: Floats, names: Sequence[str], frame: int = 0) -> Floats:
+    """What a teacher makes of equally long pieces at 16 kHz, given to it together.
+
+    `[batch, samples]` → `[batch, frames, controls]`. `names` are for messages, and so is `frame`,
+    that of the clip with which the pieces begin. Raises `TeacherError` as `animate_long` does.
+    """
     import torch
     from scipy.signal import resample_poly
 
@@ -134,18 +164,27 @@ def _animate(teacher: Teacher, samples: Floats, paths: Sequence[str]) -> Floats:
         up, down = teacher.sample_rate_hz // common, SAMPLE_RATE // common
         samples = resample_poly(samples, up, down, axis=1)
     audio = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
-    more = f" and {len(paths) - 1} clips of its length" if len(paths) > 1 else ""
+    more = f" and {len(names) - 1} clips of its length" if len(names) > 1 else ""
     try:
         curves = np.asarray(teacher.animate(audio).numpy(), np.float32)
+    except NoAnswer as error:
+        raise NoAnswer(f"{error} It was given {seconds:.2f} s of {names[0]}{more}.") from error
     except TeacherError as error:
-        raise TeacherError(f"{error} It was given {seconds:.2f} s of {paths[0]}{more}.") from error
+        raise TeacherError(f"{error} It was given {seconds:.2f} s of {names[0]}{more}.") from error
     frames, controls = seconds * teacher.rate_hz, len(teacher.controls)
-    fits = curves.ndim == 3 and curves.shape[::2] == (len(paths), controls)
+    fits = curves.ndim == 3 and curves.shape[::2] == (len(names), controls)
     if not fits or abs(curves.shape[1] - frames) > FRAMES_OFF:
         raise TeacherError(
             f"The teacher gave curves of shape {list(curves.shape)} for {seconds:.2f} s of "
-            f"{paths[0]}{more}; expected about [{len(paths)}, {frames:.0f}, {controls}] from its "
+            f"{names[0]}{more}; expected about [{len(names)}, {frames:.0f}, {controls}] from its "
             f"{teacher.rate_hz:g} frames a second and {controls} control names. Correct the rate "
             f"or the names, in the teacher's config or in teacher.interface."
+        )
+    if not np.isfinite(curves).all():
+        clip, bad, column = np.argwhere(~np.isfinite(curves))[0]
+        raise TeacherError(
+            f"The teacher gave {curves[clip, bad, column]} for {teacher.controls[column]} at "
+            f"frame {frame + bad} of {names[clip]}; expected finite numbers. The checkpoint may be "
+            f"damaged, or need another precision."
         )
     return curves

@@ -16,10 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from compress.audio import SAMPLE_RATE
-from compress.labels import Labels, Spoken, label
+from compress.engines.in_process import InProcess
+from compress.label_work import Work
+from compress.labels import Labels, Spoken, keeps_audio, label
 from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
+from compress.recipe_teacher import TeacherSettings
 from compress.sources.folder import scan
 from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer
+from compress.teachers import Teacher
+from compress.teachers.loading import TeacherFile
 from compress.teachers.moonshine import MoonshineConfig
 from compress.teachers.pieces import Cutting
 from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
@@ -87,17 +92,44 @@ def make_speech() -> Callable[..., list[Spoken]]:
 
 
 @pytest.fixture
+def label_by() -> Callable[..., Labels]:
+    """Labels speech in this process by a teacher that is at hand."""
+
+    def run(
+        teacher: Teacher,
+        key: str,
+        speech: list[Spoken],
+        folder: Path,
+        settings: LabelSettings,
+        cutting: Cutting | None = None,
+    ) -> Labels:
+        cut = cutting or Cutting()
+        opened = TeacherSettings(
+            checkpoint="known", max_chunk_s=cut.max_chunk_s, overlap_s=cut.overlap_s
+        )
+        file = TeacherFile("known", Path("known"), "known", None, "known")
+        keep = keeps_audio(settings, speech)
+        work = Work(file, opened, folder, settings.batch_s, keep, 1)
+        return label(key, speech, folder, settings, work, InProcess(teacher))
+
+    return run
+
+
+@pytest.fixture
 def label_settings() -> LabelSettings:
-    return LabelSettings(batch_s=2.0, shard_clips=2)
+    return LabelSettings(batch_s=2.0, shard_s=1.4)
 
 
 @pytest.fixture
 def labels(
-    tmp_path: Path, make_speech: Callable[..., list[Spoken]], label_settings: LabelSettings
+    tmp_path: Path,
+    make_speech: Callable[..., list[Spoken]],
+    label_settings: LabelSettings,
+    label_by: Callable[..., Labels],
 ) -> Labels:
     """Labels of six clips, four of them for training, by the known teacher."""
     speech = make_speech(tmp_path / "speech", (0.6, 0.7, 0.6, 0.5, 0.6, 0.8))
-    return label(KnownTeacher(), "key", speech, tmp_path / "labels", label_settings, Cutting())
+    return label_by(KnownTeacher(), "key", speech, tmp_path / "labels", label_settings)
 
 
 @pytest.fixture

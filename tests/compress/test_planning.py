@@ -62,7 +62,7 @@ JUDGED = [*EXPORTED[:-1], "verify small distilled", "report"]
         ("students.0.smoothing=[1, 1, 1]", JUDGED),  # the client does it: nothing is trained
         ("students.0.training.steps=7", ["distill small", *JUDGED]),
         ("seed=8", ["distill small", *JUDGED]),
-        ("labels.shard_clips=5", "all but the teacher's cost"),
+        ("labels.shard_s=5", "all but the teacher's cost"),
         ("teacher.max_chunk_s=20", "all"),
         ("threads=2", "all but the teacher's cost"),  # it is timed with one
     ],

@@ -108,7 +108,7 @@ def test_the_clip_that_it_fails_on_is_named(own: Path, cli: Cli) -> None:
         soundfile.write(own / "speech" / "train" / name, samples, 16_000)
     third = names[2]
     recipe = recipe_of(own, module(own, "if calls == 4: raise ValueError('too loud')"))
-    ended = cli("label", recipe, "--out", own / "run", "--trust", "--set", "labels.shard_clips=100")
+    ended = cli("label", recipe, "--out", own / "run", "--trust", "--set", "labels.shard_s=1000")
     assert ended.failed(3, "it raised ValueError: too loud", f"{own / 'speech' / 'train' / third}")
     assert ended.err.count(".wav") == 1
 

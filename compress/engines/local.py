@@ -1,0 +1,175 @@
+"""Worker processes of this machine, each with a teacher of its own.
+
+A worker that dies or hangs takes nothing with it: its shard goes to a new one. What it had in the
+teacher is then done alone, and a clip on which a worker ends twice is given up.
+"""
+
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from compress.errors import LipstillError, NoAnswer, TeacherError
+from compress.label_work import Heard, Member, Task, Work, hear, make_shard, members_of
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnContext
+
+# A clip on which so many workers ended is given up; a shard whose workers end with nothing in the
+# teacher is tried as often.
+DEATHS = 2
+STOP_S = 5.0
+
+
+def build(workers: int) -> "Local":
+    """The engine with so many worker processes."""
+    return Local(workers)
+
+
+@dataclass
+class _Worker:
+    """A process, our end of the pipe to it, its tasks, and the clips that are in its teacher.
+
+    It makes the first of its tasks, and decodes the next one meanwhile.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    tasks: deque[Task] = field(default_factory=deque)
+    clips: Sequence[str] = ()
+
+
+@dataclass
+class _Deaths:
+    """How often a worker ended: on a clip alone, and in a shard."""
+
+    clips: Counter[str] = field(default_factory=Counter)
+    shards: Counter[str] = field(default_factory=Counter)
+
+    def again(self, task: Task, clips: Sequence[str], how: str) -> Task:
+        """What to try next with a task on which a worker ended.
+
+        Raises `TeacherError` where workers end without any clip in the teacher.
+        """
+        self.shards[task.shard] += 1
+        together = sorted(set(clips))
+        if not together:
+            if self.shards[task.shard] < DEATHS:
+                return task
+            raise TeacherError(
+                f"A worker process of the teacher {how} {DEATHS} times before it was given any "
+                f"speech of {task.clips[0].path}. Is there memory for --workers teachers? Try fewer."
+            )
+        # One piece may be of two neighbouring clips of one recording.
+        if task.alone or len(together) == 1:
+            self.clips.update(together)
+        lost = {clip for clip in together if self.clips[clip] >= DEATHS}
+        said = f"the teacher's process {how} on it, {DEATHS} times"
+        given_up = task.given_up | dict.fromkeys(lost, said)
+        return replace(task, given_up=given_up, alone=True)
+
+
+class Local:
+    """The engine. `workers` processes; each opens the teacher for itself."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
+    ) -> Iterator[tuple[Task, bytes]]:
+        """As `Engine.run`, in the order in which they are done."""
+        context = multiprocessing.get_context("spawn")
+        waiting, deaths = deque(tasks), _Deaths()
+        workers = [_start(context, work) for _ in range(min(self._workers, len(tasks)))]
+        try:
+            while waiting or any(worker.tasks for worker in workers):
+                for worker in workers:
+                    # One ahead, but at the end, when others would be idle.
+                    most = 2 if len(waiting) > len(workers) else 1
+                    while waiting and len(worker.tasks) < most:
+                        _give(worker, waiting.popleft())
+                busy = [worker for worker in workers if worker.tasks]
+                ready = wait([worker.pipe for worker in busy])
+                for worker in [worker for worker in busy if worker.pipe in ready]:
+                    try:
+                        said, what = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        worker.process.join()
+                        said, what = "ended", _how(worker.process.exitcode)
+                    if said == "at":
+                        worker.clips, seconds = what
+                        advance(seconds)
+                    elif said == "done":
+                        worker.clips = ()
+                        yield worker.tasks.popleft(), what
+                    elif said == "raised":
+                        raise what
+                    else:
+                        first, *others = worker.tasks
+                        again = deaths.again(first, worker.clips, what)
+                        waiting.extendleft([*reversed(others), again])
+                        _stop(worker)
+                        workers[workers.index(worker)] = _start(context, work)
+        finally:
+            for worker in workers:
+                _stop(worker)
+
+
+def _how(code: int | None) -> str:
+    return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended ({code})"
+
+
+def _start(context: "SpawnContext", work: Work) -> _Worker:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _give(worker: _Worker, task: Task) -> None:
+    worker.tasks.append(task)
+    with suppress(OSError):  # it has died: the next look at its pipe says so
+        worker.pipe.send(task)
+
+
+def _stop(worker: _Worker) -> None:
+    worker.process.terminate()
+    worker.process.join(STOP_S)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.pipe.close()
+
+
+def _serve(pipe: Connection, work: Work) -> None:
+    """A worker: one task after the other, until our end of the pipe is closed."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
+    try:
+        teacher = work.open()
+
+        def prepare() -> tuple[Task, list[Member], Heard]:
+            task: Task = pipe.recv()
+            members = members_of(task, teacher.rate_hz, work.cutting)
+            return task, members, hear(members)
+
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(prepare)
+            while True:
+                prepared, coming = coming.result(), reader.submit(prepare)
+                made = make_shard(teacher, *prepared, work, lambda *at: pipe.send(("at", at)))
+                pipe.send(("done", made))
+    except NoAnswer:
+        pipe.send(("ended", f"gave no answer within {work.settings.time_limit_s:g} s"))
+    except LipstillError as error:
+        pipe.send(("raised", error))
+    except (EOFError, OSError, KeyboardInterrupt):  # whoever started it is gone
+        pass
