@@ -12,13 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from typing import Any
 
 from compress.errors import LipstillError, NoAnswer, TeacherError
 from compress.label_work import Heard, Member, Task, Work, hear, make_shard, members_of
-
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnContext
 
 # A clip on which so many workers ended is given up; a shard whose workers end with nothing in the
 # teacher is tried as often.
@@ -29,6 +26,23 @@ STOP_S = 5.0
 def build(workers: int) -> "Local":
     """The engine with so many worker processes."""
     return Local(workers)
+
+
+class Local:
+    """The engine. `workers` processes; each opens the teacher for itself."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
+    ) -> Iterator[tuple[Task, bytes]]:
+        """As `Engine.run`, in the order in which they are done."""
+        crew = Crew(work, min(self._workers, len(tasks)))
+        try:
+            yield from crew.run(tasks, advance)
+        finally:
+            crew.close()
 
 
 @dataclass
@@ -44,6 +58,49 @@ class _Worker:
     clips: Sequence[str] = ()
 
 
+class Crew:
+    """Workers that stay between runs, started at once and replaced when they end."""
+
+    def __init__(self, work: Work, workers: int) -> None:
+        self._work = work
+        self._workers = [_start(work) for _ in range(workers)]
+
+    def close(self) -> None:
+        """End them."""
+        for worker in self._workers:
+            _stop(worker)
+
+    def run(
+        self, tasks: Sequence[Task], advance: Callable[[float], None]
+    ) -> Iterator[tuple[Task, bytes]]:
+        """As `Engine.run`. Once left before its end, the crew is good for nothing but closing."""
+        waiting, deaths = deque(tasks), _Deaths()
+        while waiting or any(worker.tasks for worker in self._workers):
+            for worker in self._workers:
+                # One ahead, but at the end, when others would be idle.
+                most = 2 if len(waiting) > len(self._workers) else 1
+                while waiting and len(worker.tasks) < most:
+                    _give(worker, waiting.popleft())
+            busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                worker = busy[pipe]
+                said, what = _said(worker)
+                if said == "at":
+                    worker.clips, seconds = what
+                    advance(seconds)
+                elif said == "done":
+                    worker.clips = ()
+                    yield worker.tasks.popleft(), what
+                elif said == "raised":
+                    raise what
+                else:
+                    first, *others = worker.tasks
+                    waiting.extendleft([*reversed(others), deaths.again(first, worker.clips, what)])
+                    _stop(worker)
+                    self._workers[self._workers.index(worker)] = _start(self._work)
+
+
 @dataclass
 class _Deaths:
     """How often a worker ended: on a clip alone, and in a shard."""
@@ -56,76 +113,37 @@ class _Deaths:
 
         Raises `TeacherError` where workers end without any clip in the teacher.
         """
-        self.shards[task.shard] += 1
-        together = sorted(set(clips))
-        if not together:
+        if not clips:
+            self.shards[task.shard] += 1
             if self.shards[task.shard] < DEATHS:
                 return task
             raise TeacherError(
-                f"A worker process of the teacher {how} {DEATHS} times before it was given any "
-                f"speech of {task.clips[0].path}. Is there memory for --workers teachers? Try fewer."
+                f"A worker process of the teacher {how}, {DEATHS} times before it was given any "
+                f"speech of {task.clips[0].path}. Is there memory for so many teachers? Try fewer "
+                f"with --workers."
             )
-        # One piece may be of two neighbouring clips of one recording.
+        together = set(clips)
+        # Two neighbours of one recording share a piece.
         if task.alone or len(together) == 1:
             self.clips.update(together)
-        lost = {clip for clip in together if self.clips[clip] >= DEATHS}
-        said = f"the teacher's process {how} on it, {DEATHS} times"
-        given_up = task.given_up | dict.fromkeys(lost, said)
-        return replace(task, given_up=given_up, alone=True)
+        lost = sorted(clip for clip in together if self.clips[clip] >= DEATHS)
+        said = f"the process of the teacher {how} on it, {DEATHS} times"
+        return replace(task, given_up=task.given_up | dict.fromkeys(lost, said), alone=True)
 
 
-class Local:
-    """The engine. `workers` processes; each opens the teacher for itself."""
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-
-    def run(
-        self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
-    ) -> Iterator[tuple[Task, bytes]]:
-        """As `Engine.run`, in the order in which they are done."""
-        context = multiprocessing.get_context("spawn")
-        waiting, deaths = deque(tasks), _Deaths()
-        workers = [_start(context, work) for _ in range(min(self._workers, len(tasks)))]
-        try:
-            while waiting or any(worker.tasks for worker in workers):
-                for worker in workers:
-                    # One ahead, but at the end, when others would be idle.
-                    most = 2 if len(waiting) > len(workers) else 1
-                    while waiting and len(worker.tasks) < most:
-                        _give(worker, waiting.popleft())
-                busy = [worker for worker in workers if worker.tasks]
-                ready = wait([worker.pipe for worker in busy])
-                for worker in [worker for worker in busy if worker.pipe in ready]:
-                    try:
-                        said, what = worker.pipe.recv()
-                    except (EOFError, OSError):
-                        worker.process.join()
-                        said, what = "ended", _how(worker.process.exitcode)
-                    if said == "at":
-                        worker.clips, seconds = what
-                        advance(seconds)
-                    elif said == "done":
-                        worker.clips = ()
-                        yield worker.tasks.popleft(), what
-                    elif said == "raised":
-                        raise what
-                    else:
-                        first, *others = worker.tasks
-                        again = deaths.again(first, worker.clips, what)
-                        waiting.extendleft([*reversed(others), again])
-                        _stop(worker)
-                        workers[workers.index(worker)] = _start(context, work)
-        finally:
-            for worker in workers:
-                _stop(worker)
+def _said(worker: _Worker) -> tuple[str, Any]:
+    try:
+        said: tuple[str, Any] = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        code = worker.process.exitcode
+        how = f"was ended by signal {-code}" if code and code < 0 else f"ended with code {code}"
+        return "ended", how
+    return said
 
 
-def _how(code: int | None) -> str:
-    return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended ({code})"
-
-
-def _start(context: "SpawnContext", work: Work) -> _Worker:
+def _start(work: Work) -> _Worker:
+    context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
     process.start()
@@ -149,7 +167,8 @@ def _stop(worker: _Worker) -> None:
 
 
 def _serve(pipe: Connection, work: Work) -> None:
-    """A worker: one task after the other, until our end of the pipe is closed."""
+    """A worker: one task after the other, until the other end of the pipe is closed."""
+    import os
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
@@ -161,15 +180,17 @@ def _serve(pipe: Connection, work: Work) -> None:
             members = members_of(task, teacher.rate_hz, work.cutting)
             return task, members, hear(members)
 
-        with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(prepare)
-            while True:
-                prepared, coming = coming.result(), reader.submit(prepare)
-                made = make_shard(teacher, *prepared, work, lambda *at: pipe.send(("at", at)))
-                pipe.send(("done", made))
+        reader = ThreadPoolExecutor(1)  # never waited for: it waits for tasks
+        coming = reader.submit(prepare)
+        while True:
+            prepared, coming = coming.result(), reader.submit(prepare)
+            made = make_shard(teacher, *prepared, work, lambda *at: pipe.send(("at", at)))
+            pipe.send(("done", made))
     except NoAnswer:
         pipe.send(("ended", f"gave no answer within {work.settings.time_limit_s:g} s"))
     except LipstillError as error:
         pipe.send(("raised", error))
-    except (EOFError, OSError, KeyboardInterrupt):  # whoever started it is gone
+    except (EOFError, OSError):  # whoever started it is gone
         pass
+    # At once: a thread that hangs in the teacher, or waits for tasks, would keep the process.
+    os._exit(0)

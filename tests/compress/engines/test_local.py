@@ -1,0 +1,149 @@
+"""Worker processes: the same bytes as without, and a clip that brings its worker down."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from compress.engines import engine_of
+from compress.engines.local import Local
+from compress.errors import InputError, NoAnswer, StorageError, TeacherError, UsageError
+from compress.label_work import Task, Work
+from compress.labels import Labels
+from tests.compress.engines.conftest import LOUD
+
+Run = Callable[..., Labels]
+MakeWork = Callable[..., Work]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_two_workers_write_the_bytes_of_one_process(work: MakeWork, run: Run, tmp_path: Path) -> None:
+    alone = run(work())
+    together = run(work(), Local(2), "together")
+    assert content(together.folder) == content(alone.folder)
+    pids = {line.split()[0] for line in (tmp_path / "calls.txt").read_text().splitlines()}
+    assert len(pids) == 3, "this process and two workers"
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by signal 9 on it, 2 times"),
+        ("os._exit(7)", "ended with code 7 on it, 2 times"),
+        ("time.sleep(60)", "gave no answer within 1.5 s on it, 2 times"),
+        ("raise ValueError('too loud')", "it raised ValueError: too loud"),
+    ],
+    ids=["killed", "exits", "hangs", "raises"],
+)
+@pytest.mark.slow
+def test_a_clip_that_ends_its_worker_is_given_up_alone(
+    work: MakeWork, run: Run, single_out: Callable[[int], str], does: str, reason: str
+) -> None:
+    """Its neighbour of the same length, which shared its batch, is labelled."""
+    lost = single_out(4)
+    made = run(work(f"if {LOUD}: {does}", 1.5), Local(2), max_missing_share=0.1)
+    (missing,) = made.missing
+    assert missing.id == lost
+    assert reason in missing.reason
+    assert len(made.clips) == 11
+    sound = run(work(), name="sound")
+    kept = {clip.shard for clip in made.clips if clip.shard != missing_shard(sound, lost)}
+    for shard in kept:
+        assert (made.folder / shard).read_bytes() == (sound.folder / shard).read_bytes()
+
+
+def missing_shard(labels: Labels, clip: str) -> str:
+    return next(each.shard for each in labels.clips if each.id == clip)
+
+
+def test_beyond_the_stated_share_the_run_ends_and_keeps_what_it_has(
+    work: MakeWork, run: Run, single_out: Callable[[int], str], tmp_path: Path
+) -> None:
+    lost = single_out(11)
+    bad = work(f"if {LOUD}: os._exit(7)")
+    with pytest.raises(InputError, match=f"{lost} cannot be labelled: the process .* code 7"):
+        run(bad, Local(1))
+    shards = list((tmp_path / "labels").glob("shard-*"))
+    assert not (tmp_path / "labels" / "stage.json").exists()
+    times = {path: path.stat().st_mtime_ns for path in shards}
+    mended = run(work())
+    assert mended.missing == ()
+    assert {path.name for path in shards} == {clip.shard for clip in mended.clips}
+    again = [path for path in shards if path.stat().st_mtime_ns != times[path]]
+    assert [path.name for path in again] == [missing_shard(mended, lost)]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_from_outside_costs_only_time(
+    work: MakeWork, run: Run, tmp_path: Path
+) -> None:
+    def kill_one() -> None:
+        calls = tmp_path / "calls.txt"
+        while not calls.exists() or not calls.read_text():
+            time.sleep(0.01)
+        os.kill(int(calls.read_text().split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    made = run(work("time.sleep(0.1)"), Local(2))
+    killer.join()
+    assert made.missing == ()
+    (tmp_path / "calls.txt").unlink()
+    assert content(made.folder) == content(run(work(), name="undisturbed").folder)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_cannot_be_opened_is_said_once(work: MakeWork, run: Run) -> None:
+    with pytest.raises(TeacherError, match="could not be opened: it raised OSError: no weights"):
+        run(work("if not opened: raise OSError('no weights')"), Local(2))
+
+
+@pytest.mark.slow
+def test_workers_that_die_when_they_open_it(work: MakeWork, run: Run) -> None:
+    with pytest.raises(TeacherError, match="ended with code 9, 2 times before it was given any"):
+        run(work("if not opened: os._exit(9)"), Local(2))
+
+
+@pytest.mark.slow
+def test_nobody_is_left_behind(work: MakeWork, run: Run, tmp_path: Path) -> None:
+    """Also where the one who asks goes away in the middle."""
+
+    class Leaving(Local):
+        def run(
+            self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
+        ) -> Iterator[tuple[Task, bytes]]:
+            shards = super().run(work, tasks, advance)
+            try:
+                yield next(shards)
+                raise StorageError("the disk is full")
+            finally:
+                shards.close()  # type: ignore[attr-defined]
+
+    with pytest.raises(StorageError):
+        run(work(), Leaving(2))
+    pids = {int(line.split()[0]) for line in (tmp_path / "calls.txt").read_text().splitlines()}
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_in_process_a_teacher_that_hangs_ends_the_run(
+    work: MakeWork, run: Run, single_out: Callable[[int], str]
+) -> None:
+    single_out(0)
+    with pytest.raises(NoAnswer, match=r"within 1 s.* It was given 0\.50 s of .*0\.wav"):
+        run(work(f"if {LOUD}: time.sleep(3)", 1.0))
+
+
+def test_engines_by_name() -> None:
+    assert isinstance(engine_of("local", 2), Local)
+    with pytest.raises(UsageError, match=r"no engine 'spark'; --engine takes local, ray"):
+        engine_of("spark", 2)
+    with pytest.raises(UsageError, match="--workers is 0, expected 1 or more"):
+        engine_of("local", 0)

@@ -1,0 +1,98 @@
+"""Ray Data on this machine: the local store's bytes, also where a worker is killed half-way."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from compress.engines import engine_of
+from compress.engines.ray import Ray
+from compress.errors import MissingError, TeacherError
+from compress.label_work import Task, Work
+from compress.labels import Labels
+from tests.compress.engines.conftest import LOUD
+
+pytest.importorskip("ray")
+
+Run = Callable[..., Labels]
+MakeWork = Callable[..., Work]
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray's own processes and sockets live as long as it likes.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ray.exceptions.RayDeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _cluster() -> Iterator[None]:
+    """Two processors of a cluster on this machine, started once for all tests."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+    yield
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+class Killing(Ray):
+    """Kills one of Ray's workers when the first shard has come."""
+
+    killed = 0
+
+    def run(
+        self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
+    ) -> Iterator[tuple[Task, bytes]]:
+        for made in super().run(work, tasks, advance):
+            if not self.killed:
+                self.killed = next(pid for pid in labellers())
+                os.kill(self.killed, signal.SIGKILL)
+            yield made
+
+
+def labellers() -> Iterator[int]:
+    """Ray's workers of this machine, by what they call themselves."""
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                name = (path / "cmdline").read_bytes()
+            except OSError:  # ended since
+                continue
+            if name.startswith(b"ray::") and b"_Labeller" in name:
+                yield int(path.name)
+
+
+def test_a_killed_worker_costs_only_time(work: MakeWork, run: Run) -> None:
+    alone = run(work())
+    engine = Killing(2)
+    together = run(work("time.sleep(0.2)"), engine, "together")
+    assert engine.killed
+    assert together.missing == ()
+    assert content(together.folder) == content(alone.folder)
+
+
+def test_a_clip_that_ends_its_worker_is_given_up(
+    work: MakeWork, run: Run, single_out: Callable[[int], str]
+) -> None:
+    lost = single_out(4)
+    made = run(work(f"if {LOUD}: os._exit(7)"), Ray(2), max_missing_share=0.1)
+    assert [clip.id for clip in made.missing] == [lost]
+    assert "ended with code 7 on it, 2 times" in made.missing[0].reason
+
+
+def test_a_teacher_that_cannot_be_opened_is_said(work: MakeWork, run: Run) -> None:
+    with pytest.raises(TeacherError, match="could not be opened: it raised OSError: no weights"):
+        run(work("if not opened: raise OSError('no weights')"), Ray(1))
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingError, match=r"pip install 'lipstill\[ray\]'"):
+        engine_of("ray", 2)
