@@ -1,6 +1,13 @@
-"""Reading a file of speech: mono 16 kHz samples out."""
+"""Reading speech: mono 16 kHz samples out, of a whole file or of a part of one.
 
-from math import gcd
+Files are decoded block by block, so that what is held at once does not grow with their length.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from math import ceil, gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,40 +28,231 @@ LOUDEST_PEAK = 4.0
 # Outside of these the header is damaged, and the resampling filter could be of any length.
 SAMPLE_RATES = range(4_000, 384_001)
 
+BLOCK = 2**20  # frames decoded at once: a minute at 16 kHz
+# scipy's polyphase filter reaches so many samples of the lower of its two rates to each side.
+REACH = 10
+# Where each sample stands for itself libsndfile goes to any of them exactly.
+PLAIN = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+# Not so MP3, Vorbis and Opus, tried with a second of lead: they are decoded from the start, and stay
+# open where a part has ended, with so many frames at hand that the next part's margin is among them.
+RECENT = 2**18
+
 
 def read(path: Path | str) -> "NDArray[np.float32]":
-    """Audio of a file as float32 [samples], mono, −1..1, 16 000 Hz.
+    """Audio of a file as float32 `[samples]`, mono, −1..1, 16 000 Hz.
 
     Channels are averaged, other sample rates resampled by a polyphase filter. Raises BadAudio when
     the file cannot be decoded, is silent or empty, or holds samples that are no number or off scale.
     """
     import numpy as np
-    import soundfile
-    from scipy.signal import resample_poly
 
-    if not Path(path).is_file():  # a pipe would wait for ever
-        raise BadAudio(path, "no file, or a broken link")
-    try:
-        rate = soundfile.info(path).samplerate
-        if rate not in SAMPLE_RATES:
-            accepted = f"{SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz"
-            raise BadAudio(path, f"its sample rate is {rate} Hz, expected {accepted}")
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(path, f"not readable as audio: {error.error_string}") from error
-    if len(channels) == 0:
-        raise BadAudio(path, "it holds no samples")
-    if not np.isfinite(channels).all():
-        raise BadAudio(path, "it holds samples that are NaN or infinite")
-    peak = float(np.abs(channels).max())
-    if peak > LOUDEST_PEAK:
-        raise BadAudio(path, f"its peak is {peak:g}, expected samples in −1..1")
-    audio: NDArray[np.float32] = channels.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        common = gcd(rate, SAMPLE_RATE)
-        audio = resample_poly(audio, SAMPLE_RATE // common, rate // common)
+    found = list(blocks(Path(path)))
+    _check_heard(path, found)
+    return np.concatenate(found)
+
+
+def read_part(
+    file: Path | bytes, start: int, stop: int, name: str = "", channels: tuple[int, ...] = ()
+) -> "NDArray[np.float32]":
+    """Samples `start` to `stop` at 16 kHz of what `read` would give: float32 `[≤ stop − start]`.
+
+    Fewer where the file ends before. A part may be silent. `file` may be a file's bytes, which
+    `name` then stands for in messages. `channels` are those that are averaged, by their place in
+    the file, none for all. Raises BadAudio for what cannot be decoded or is off scale in this part.
+    """
+    import numpy as np
+
+    found = list(blocks(file, start, stop, name, channels))
+    return np.concatenate([np.zeros(0, np.float32), *found])
+
+
+def measure(path: Path) -> int:
+    """How many samples `read` would give, and that it would give them. Raises BadAudio as it does."""
+    samples, peak = 0, 0.0
+    for block in blocks(path):
+        samples += len(block)
+        peak = max(peak, float(abs(block).max()))
+    _check_peak(path, samples, peak)
+    return samples
+
+
+def _check_heard(path: Path | str, found: "list[NDArray[np.float32]]") -> None:
+    peak = max((float(abs(block).max()) for block in found), default=0.0)
+    _check_peak(path, sum(map(len, found)), peak)
+
+
+def _check_peak(path: Path | str, samples: int, peak: float) -> None:
     # After averaging and resampling: opposite channels cancel, and ultrasound is not speech.
-    peak = float(np.abs(audio).max())
+    if not samples:
+        raise BadAudio(path, "it holds no samples")
     if peak < SILENT_PEAK:
         raise BadAudio(path, f"silent: its peak is {peak:.1e}, expected at least {SILENT_PEAK:.0e}")
-    return np.clip(audio, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def blocks(
+    file: Path | bytes,
+    start: int = 0,
+    stop: int | None = None,
+    name: str = "",
+    channels: tuple[int, ...] = (),
+) -> "Iterator[NDArray[np.float32]]":
+    """Samples `start` to `stop` at 16 kHz, or to the end, in pieces that are never empty.
+
+    Arguments and errors are those of `read_part`.
+    """
+    import numpy as np
+    import soundfile
+
+    name = name or str(file if isinstance(file, Path) else "audio")
+    try:
+        with _decoder(file, name) as decoder:
+            # So many samples last as long as so many frames: periods, on which blocks are cut.
+            up, down = SAMPLE_RATE, decoder.rate
+            up, down = up // gcd(up, down), down // gcd(up, down)
+            margin = 0 if up == down else ceil((REACH * max(up, down) / up + 1) / down)
+            at = max(0, start // up - margin)  # the period in which `heard` begins
+            heard: NDArray[np.float32] = np.zeros(0, np.float32)
+            decoder.go(at * down)
+            while stop is None or start < stop:
+                asked = max(1, BLOCK // down) * down
+                if stop is not None:
+                    asked = min(asked, (ceil(stop / up) + margin - at) * down - len(heard))
+                frames = _checked(decoder.take(asked), name, channels)
+                heard = np.concatenate([heard, frames])
+                samples = resampled(heard, decoder.rate)
+                ended = len(frames) < asked
+                # What comes next changes the last samples, unless nothing does.
+                known = at * up + len(samples)
+                known = known if ended else (at + len(heard) // down - margin) * up
+                known = known if stop is None else min(known, stop)
+                if known > start:
+                    yield np.clip(samples[start - at * up : known - at * up], -1.0, 1.0)
+                    start = known
+                if ended:
+                    return
+                spent = max(0, start // up - margin - at)
+                heard, at = heard[spent * down :], at + spent
+    except soundfile.LibsndfileError as error:
+        raise BadAudio(name, f"not readable as audio: {error.error_string}") from error
+
+
+def resampled(audio: "NDArray[np.float32]", rate: int) -> "NDArray[np.float32]":
+    """Audio at `rate` as audio at 16 kHz, float32 `[samples]` both, by a polyphase filter."""
+    from scipy.signal import resample_poly
+
+    if rate == SAMPLE_RATE or not len(audio):
+        return audio
+    common = gcd(rate, SAMPLE_RATE)
+    found: NDArray[np.float32] = resample_poly(audio, SAMPLE_RATE // common, rate // common)
+    return found.astype("float32", copy=False)
+
+
+def _checked(
+    frames: "NDArray[np.float32]", name: str, channels: tuple[int, ...]
+) -> "NDArray[np.float32]":
+    """The average of some channels, float32 `[frames]`, of `[frames, channels]`."""
+    import numpy as np
+
+    if any(channel >= frames.shape[1] for channel in channels):
+        raise BadAudio(
+            name, f"it has {frames.shape[1]} channels, expected at least {max(channels) + 1}"
+        )
+    if channels:
+        frames = frames[:, channels]
+    if not np.isfinite(frames).all():
+        raise BadAudio(name, "it holds samples that are NaN or infinite")
+    peak = float(np.abs(frames).max(initial=0.0))
+    if peak > LOUDEST_PEAK:
+        raise BadAudio(name, f"its peak is {peak:g}, expected samples in −1..1")
+    mono: NDArray[np.float32] = frames.mean(axis=1)
+    return mono
+
+
+class _Decoder:
+    """A file that libsndfile decodes, which goes to any frame exactly."""
+
+    def __init__(self, file: Path | bytes, name: str, stamp: object) -> None:
+        self.file, self.stamp = file, stamp
+        self._open()
+        if self.rate not in SAMPLE_RATES:
+            accepted = f"{SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz"
+            raise BadAudio(name, f"its sample rate is {self.rate} Hz, expected {accepted}")
+
+    def _open(self) -> None:
+        import soundfile
+
+        class Steady(soundfile.SoundFile):  # type: ignore[misc]
+            """One that does not seek to where it is after each read, which soundfile does otherwise."""
+
+            def seekable(self) -> bool:
+                return False
+
+        whole = BytesIO(self.file) if isinstance(self.file, bytes) else self.file
+        self.sound = Steady(whole)
+        self.rate: int = self.sound.samplerate
+        self.forward = self.sound.subtype not in PLAIN
+        self.at, self.ended = 0, False
+        self.recent = self._decode(0)  # frames before `at`
+        self.again = 0  # how many of them are taken again
+
+    def _decode(self, frames: int) -> "NDArray[np.float32]":
+        found: NDArray[np.float32] = self.sound.read(frames, dtype="float32", always_2d=True)
+        return found
+
+    def go(self, frame: int) -> None:
+        """The next frame taken is `frame`."""
+        if not self.forward:
+            self.sound.seek(min(frame, self.sound.frames))
+            return
+        if frame < self.at - len(self.recent):
+            self.sound.close()
+            self._open()
+        while frame > self.at and not self.ended:
+            self.again = 0
+            self.take(min(BLOCK, frame - self.at))
+        self.again = max(0, self.at - frame)
+
+    def take(self, frames: int) -> "NDArray[np.float32]":
+        """The next frames, float32 `[frames, channels]`: fewer where the file ends."""
+        import numpy as np
+
+        if not self.forward:
+            return self._decode(frames)
+        held = self.recent[len(self.recent) - self.again :][:frames]
+        self.again -= len(held)
+        found = self._decode(frames - len(held))
+        self.ended = len(found) < frames - len(held)
+        self.at += len(found)
+        self.recent = np.concatenate([self.recent, found[-RECENT:]])[-RECENT:].copy()
+        return np.concatenate([held, found]) if len(held) else found
+
+
+_thread = threading.local()  # its `decoder`: one that waits for the next part of its file
+
+
+@contextmanager
+def _decoder(file: Path | bytes, name: str) -> Iterator[_Decoder]:
+    stamp: object = None
+    if isinstance(file, Path):
+        if not file.is_file():  # a pipe would wait for ever
+            raise BadAudio(name, "no file, or a broken link")
+        now = file.stat()
+        stamp = (now.st_size, now.st_mtime_ns)
+    decoder: _Decoder | None = getattr(_thread, "decoder", None)
+    same = decoder is not None and decoder.stamp == stamp
+    if decoder is None or not same or not _equal(decoder.file, file):
+        decoder = _Decoder(file, name, stamp)
+    _thread.decoder = None
+    try:
+        yield decoder
+    except BaseException:
+        decoder.sound.close()
+        raise
+    if decoder.forward and not decoder.ended:
+        _thread.decoder = decoder
+    else:
+        decoder.sound.close()
+
+
+def _equal(one: Path | bytes, other: Path | bytes) -> bool:
+    return one == other if isinstance(one, Path) else one is other

@@ -74,22 +74,31 @@ _EXPORTERS = _PACKAGE.parent / "exporters"
 class SpeechSettings(Section):
     train: tuple[Text, ...] = Field(
         min_length=1,
-        description="folders of audio, or builtin:NAME; divided by prompt if `heldout` is empty",
+        description="folders of audio, builtin:NAME, Lhotse manifests or Lhotse Shar folders, the "
+        "last two also by URL; divided by prompt if `heldout` is empty",
     )
-    heldout: tuple[Text, ...] = Field(
-        (), description="folders of audio on which students are judged only"
-    )
+    heldout: tuple[Text, ...] = Field((), description="the same, on which students are judged only")
     max_bad_share: Share = Field(
         0.05, description="share of unusable files above which a run stops, 0 to 1"
     )
     min_clip_s: Positive = Field(0.5, description="shortest usable clip, in seconds")
+    max_clip_s: float = Field(
+        60.0,
+        ge=1,
+        description="longer clips are divided into parts of this length, in seconds; their curves "
+        "are those of the whole",
+    )
+    timeout_s: Positive = Field(
+        60.0,
+        description="in which what is fetched by URL has to come, in seconds; tried three times",
+    )
 
     @model_validator(mode="after")
     def _sides_apart(self) -> Self:
         both = sorted(set(self.train) & set(self.heldout))
         if both:
             raise ValueError(
-                f"`train` and `heldout` both list {words(both)}; a folder can be on one side only"
+                f"`train` and `heldout` both list {words(both)}; a source can be on one side only"
             )
         return self
 
@@ -306,7 +315,8 @@ def recipe_hash(recipe: Recipe) -> str:
     an option or in the recipe: what was allowed, and how long it may take, is no part of a result.
     """
     fields = recipe.model_dump(
-        mode="json", exclude={"teacher": {"trust", "download", "time_limit_s"}}
+        mode="json",
+        exclude={"teacher": {"trust", "download", "time_limit_s"}, "speech": {"timeout_s"}},
     )
     return hashlib.sha256(canonical_json(fields)).hexdigest()
 

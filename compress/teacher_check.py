@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.assets import resolve
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
 from compress.labels import STILL_BELOW, scale_of
 from compress.mesh import BY_VERTICES, check_closure, lip_vertices, read_lips, vertex_count
 from compress.progress import bar
 from compress.rig_file import find_rig, rig_of
-from compress.sources.folder import excerpt
+from compress.stages.speech import excerpt
 from compress.teachers import Teacher
 from compress.teachers.loading import find_teacher, open_teacher
 from compress.teachers.pieces import LEAST_OVERLAP_FRAMES, Cutting, animate_long
@@ -167,8 +166,7 @@ def check(
     """
     settings = recipe.teacher
     rig_file = find_rig(settings.rig, recipe.folder)
-    folders = [resolve(name, recipe.folder) for name in recipe.speech.train]
-    samples = excerpt(folders, seconds)
+    samples = excerpt(recipe.speech, recipe.folder, seconds)
     file = find_teacher(settings.checkpoint, recipe.folder, settings.depends_on)
     teacher = open_teacher(file, settings, recipe.folder)
     rig = rig_of(rig_file, teacher.controls)

@@ -122,6 +122,12 @@ def write_speech(folder: Path, clips: int, first_seed: int) -> None:
         soundfile.write(folder / f"{first_seed + i}.wav", (noise * swell).astype(np.float32), RATE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What scans remember lies apart from what the user's own scans do."""
+    os.environ["LIPSTILL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two tiny recipes, their teacher and their speech. Read, never written: see `own`."""

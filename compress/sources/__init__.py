@@ -1,11 +1,10 @@
 """Sources of speech, and how the audio of one clip is read. One file a format.
 
-A format is a module of this package that defines `find` and `scan` as `Format` says. A new format
-is a new module; nothing is registered. It is imported to look at names: what it needs to read it
-imports then.
+A format is a module of this package that defines what `Format` says. A new format is a new module;
+nothing is registered. It is imported to look at names: what it needs to read it imports then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -95,20 +94,41 @@ class Scanned:
     folder: Path | None = None
 
 
+def silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
 class Format(Protocol):
     """What a module of this package defines to be a format of sources."""
 
     __name__: str
+    SOUGHT: str
+    """What `find` looks for, for messages."""
 
     def find(self, name: str, base: Path) -> bool:
         """Whether a recipe's `name`, relative to `base`, is a source of this format."""
 
-    def scan(
-        self, name: str, base: Path, min_clip_s: float, progress: Callable[[int, int], None]
-    ) -> Scanned:
-        """Every clip of the source, each whole. `progress` is told what is done, and of how much.
+    def look(
+        self, name: str, base: Path, min_clip_s: float, timeout_s: float
+    ) -> Iterator[Clip | Skipped]:
+        """The clips of the source one by one, for whoever needs the first of them only.
 
-        Raises `AudioError` for a source that is not there or cannot be read at all.
+        Arguments and errors are those of `scan`.
+        """
+
+    def scan(
+        self,
+        name: str,
+        base: Path,
+        min_clip_s: float,
+        progress: Callable[[int, int], None],
+        timeout_s: float,
+    ) -> Scanned:
+        """Every clip of the source, each whole.
+
+        `progress` is told what is done, and of how much. What is fetched from elsewhere, now or
+        when a clip is read, has `timeout_s` to come. Raises `AudioError` for a source that is not
+        there or cannot be read at all.
         """
 
 

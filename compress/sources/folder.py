@@ -1,24 +1,29 @@
 """A folder of audio: every file in it, and in the folders below, is a clip."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress import audio
+from compress.assets import resolve
 from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
-from compress.sources import Clip, Skipped
+from compress.sources import Clip, Scanned, Skipped, silent
+from compress.sources.scan_memory import Known, ScanMemory, Stamp, open_memory
 from compress.store import file_hash
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SOUGHT = "a folder of audio"
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+AT_ONCE = 1024  # files after which what was found is kept, should the scan be interrupted
 
 
 @dataclass(frozen=True)
@@ -35,81 +40,114 @@ class FileSource:
         return str(self.path)
 
     def read(self, start: int, stop: int) -> "NDArray[np.float32]":
-        found = audio.read(self.path)
-        if len(found) != self.samples:
+        # One sample more than there should be, where the file should end.
+        found = audio.read_part(self.path, start, stop + (stop == self.samples))
+        if len(found) != stop - start:
             raise BadAudio(
                 self.path,
-                f"it changed while lipstill ran: found {len(found)} samples, expected the "
-                f"{self.samples} that it had at first. Start again.",
+                f"it changed while lipstill ran: found {sum(map(len, audio.blocks(self.path)))} "
+                f"samples, expected the {self.samples} that it had at first. Start again.",
             )
-        return found[start:stop]
+        return found
 
 
-@dataclass(frozen=True)
-class Speech:
-    """What a scan found: usable clips sorted by id, unusable files sorted by path."""
+def find(name: str, base: Path) -> bool:
+    """Whether it is a folder, and not one of shards. Raises `InputError` for an unknown builtin."""
+    folder = resolve(name, base)
+    return folder.is_dir() and next(folder.glob("cuts.[0-9]*.jsonl*"), None) is None
 
-    clips: tuple[Clip, ...]
-    skipped: tuple[Skipped, ...]
+
+def look(
+    name: str, base: Path = Path(), min_clip_s: float = 0.0, timeout_s: float = 0.0
+) -> Iterator[Clip | Skipped]:
+    """Files one by one, by path. Raises AudioError when the folder is missing or has no audio."""
+    folder = resolve(name, base)
+    for path in _audio_files(folder):
+        yield _entry(path, folder, _inspect(path), min_clip_s)
 
 
 def scan(
-    folders: Sequence[Path],
-    *,
-    min_clip_s: float,
-    max_bad_share: float,
-    progress: Callable[[int, int], None] | None = None,
-) -> Speech:
-    """Read every audio file below `folders` and list which can be used.
+    name: str,
+    base: Path = Path(),
+    min_clip_s: float = 0.0,
+    progress: Callable[[int, int], None] = silent,
+    timeout_s: float = 0.0,
+) -> Scanned:
+    """Read every audio file below a folder, but those that an earlier scan has read; clips by id.
 
-    Hidden files and links to folders are not followed. `progress` is called with the files read so
-    far and all files. Raises AudioError when a folder is missing or has no audio, when two clips
-    would have the same id, or when more than `max_bad_share` (0 to 1) of the files are unusable.
+    Hidden files and links to folders are not followed. `progress` is called with the files known so
+    far and all files. Raises AudioError when the folder is missing or has no audio.
     """
-    found = [(path, folder) for folder in folders for path in _audio_files(folder)]
+    folder = resolve(name, base)
+    paths = list(_audio_files(folder))
+    found: list[Clip | Skipped] = []
+    with open_memory() as memory:
+        for start in range(0, len(paths), AT_ONCE):
+            with closing(_known(paths[start : start + AT_ONCE], memory)) as inspected:
+                for path, known in inspected:
+                    found.append(_entry(path, folder, known, min_clip_s))
+                    progress(len(found), len(paths))
+    clips = sorted((f for f in found if isinstance(f, Clip)), key=lambda clip: clip.id)
+    skipped = sorted((f for f in found if isinstance(f, Skipped)), key=lambda file: file.path)
+    return Scanned(tuple(clips), tuple(skipped), folder)
 
-    def inspect(entry: tuple[Path, Path]) -> Clip | Skipped:
-        path, folder = entry
-        try:
-            return _clip(path, folder, min_clip_s)
-        except BadAudio as error:
-            return Skipped(path.relative_to(folder.parent).as_posix(), str(path), error.reason)
 
-    results = []
+def _known(paths: list[Path], memory: ScanMemory) -> Generator[tuple[Path, Known], None, None]:
+    """What each file holds, in order. What had to be read is remembered, also where that is cut short."""
+    stamps = {path: stamp for path in paths if (stamp := _stamp(path)) is not None}
+    recalled = memory.recall(stamps.values())
+    unknown = [path for path in paths if stamps.get(path) not in recalled]
+    new: dict[Stamp, Known] = {}
+    read_at_ns = time.time_ns()
     # Decoding happens in C, outside of Python's lock.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for result in pool.map(inspect, found):
-            results.append(result)
-            if progress is not None:
-                progress(len(results), len(found))
-    clips = sorted((r for r in results if isinstance(r, Clip)), key=lambda clip: clip.id)
-    skipped = sorted((r for r in results if isinstance(r, Skipped)), key=lambda file: file.path)
-    _check_ids(clips)
-    if not clips or len(skipped) > max_bad_share * len(results):
-        raise AudioError(_too_many(skipped, len(results), max_bad_share))
-    return Speech(tuple(clips), tuple(skipped))
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        inspected = iter(pool.map(_inspect, unknown))
+        for path in paths:
+            stamp = stamps.get(path)
+            if stamp is not None and stamp in recalled:
+                yield path, recalled[stamp]
+                continue
+            known = next(inspected)
+            if stamp is not None and known.sha256:
+                new[stamp] = known
+            yield path, known
+    finally:
+        pool.shutdown(cancel_futures=True)
+        memory.remember(new, read_at_ns)
 
 
-def excerpt(folders: Sequence[Path], seconds: float) -> "NDArray[np.float32]":
-    """The first usable clips below `folders`, one after the other, float32 [samples] at 16 kHz.
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return Stamp.of(path)
+    except OSError:  # a broken link
+        return None
 
-    As many as make so many seconds, and no more, or all that there are. Reads no further. Raises
-    AudioError when a folder is missing, or when no clip can be used.
-    """
-    import numpy as np
 
-    found: list[NDArray[np.float32]] = []
-    wanted, reasons = round(seconds * SAMPLE_RATE), []
-    for path in (path for folder in folders for path in _audio_files(folder)):
-        if sum(map(len, found)) >= wanted:
-            break
-        try:
-            found.append(audio.read(path))
-        except BadAudio as error:
-            reasons.append(str(error))
-    if not found:
-        raise AudioError(f"No audio can be used: {'; '.join(reasons[:3])}.")
-    return np.concatenate(found)[:wanted]
+def _inspect(path: Path) -> Known:
+    try:
+        return Known(audio.measure(path), file_hash(path))
+    except BadAudio as error:
+        reason = error.reason
+    try:
+        return Known(0, file_hash(path), reason)
+    except OSError:  # the disk's fault, which may pass, or no file at all
+        return Known(0, "", reason)
+
+
+def _entry(path: Path, folder: Path, known: Known, min_clip_s: float) -> Clip | Skipped:
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    reason, seconds = known.reason, known.samples / SAMPLE_RATE
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        reason = "its name is not valid UTF-8"
+    if not reason and seconds < min_clip_s:
+        reason = f"too short: {seconds:.2f} s, expected at least {min_clip_s:g} s"
+    if reason:
+        return Skipped(path.relative_to(folder.parent).as_posix(), str(path), reason)
+    source = FileSource(path, known.samples)
+    return Clip(name, source, 0, known.samples, known.samples, known.sha256, name)
 
 
 def _audio_files(folder: Path) -> Iterator[Path]:
@@ -134,34 +172,3 @@ def _audio_files(folder: Path) -> Iterator[Path]:
 
 def _unreadable(error: OSError) -> None:
     raise AudioError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
-
-
-def _clip(path: Path, folder: Path, min_clip_s: float) -> Clip:
-    try:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise BadAudio(path, "its name is not valid UTF-8") from error
-    samples = len(audio.read(path))
-    if (seconds := samples / SAMPLE_RATE) < min_clip_s:
-        raise BadAudio(path, f"too short: {seconds:.2f} s, expected at least {min_clip_s:g} s")
-    source = FileSource(path, samples)
-    return Clip(name, source, 0, samples, samples, file_hash(path), name)
-
-
-def _check_ids(clips: Sequence[Clip]) -> None:
-    for one, other in pairwise(clips):
-        if one.id == other.id:
-            raise AudioError(
-                f"{one.path} and {other.path} would both be the clip {one.id}. Keep one of them, or "
-                f"name the folder above both as the source: its sub-folders then are part of the ids."
-            )
-
-
-def _too_many(skipped: Sequence[Skipped], files: int, max_bad_share: float) -> str:
-    first = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return (
-        f"{len(skipped)} of {files} audio files cannot be used, expected a share of at most "
-        f"{max_bad_share:g}: {first}{more}. Repair or remove them, or raise speech.max_bad_share."
-    )

@@ -1,25 +1,33 @@
 """Which speech a run has, and which side of the split each clip is on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from compress.assets import resolve
-from compress.errors import AudioError
+from compress import sources
+from compress.audio import SAMPLE_RATE
+from compress.errors import AudioError, BadAudio
 from compress.labels import Spoken
 from compress.progress import bar
-from compress.sources import Clip, Skipped
-from compress.sources.folder import scan
+from compress.recipe_section import modules_defining
+from compress.sources import Clip, Format, Scanned, Skipped, parts
+from compress.sources.remote import is_url, shown
 from compress.split import Side, prompt_id, split
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from compress.recipe import SpeechSettings
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Usable clips with their sides, sorted by id; files left out; the folders of both."""
+    """Usable clips with their sides, in the order in which they are best read; what is left out.
+
+    Those that can each be had alone are sorted by id. `folders` are those of sources that have one.
+    """
 
     spoken: tuple[Spoken, ...]
     skipped: tuple[Skipped, ...]
@@ -27,52 +35,134 @@ class Speech:
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
-        """Files left out, named from their source folder on, and why."""
+        """Recordings left out, named from their source on, and why."""
         return [(file.name, file.reason) for file in self.skipped]
 
 
 def gather(settings: "SpeechSettings", base: Path) -> Speech:
-    """Scan the folders that a recipe names.
+    """Scan the sources that a recipe names, and divide long clips into parts.
 
-    Without held-out folders the one split function divides the clips.
+    Without held-out sources the one split function divides the recordings.
 
-    Raises `AudioError` when too much is unusable, when a clip's id comes twice, or when one side is
-    empty.
+    Raises `AudioError` when too much is unusable, when a clip's id comes twice, when a recording is
+    on both sides, or when one side is empty.
     """
-    train, heldout = (
-        [resolve(name, base) for name in names] for names in (settings.train, settings.heldout)
-    )
-    spoken: list[Spoken] = []
+    sides: list[tuple[Sequence[str], Side | None]] = [(settings.train, None)]
+    if settings.heldout:
+        sides = [(settings.train, "train"), (settings.heldout, "heldout")]
+    clips: list[Spoken] = []
     skipped: list[Skipped] = []
-    sides: list[tuple[list[Path], Side | None]] = [(train, None)]
-    if heldout:
-        sides = [(train, "train"), (heldout, "heldout")]
-    for folders, side in sides:
-        with bar("read", 1) as progress:
-            found = scan(
-                folders,
-                min_clip_s=settings.min_clip_s,
-                max_bad_share=settings.max_bad_share,
-                progress=lambda done, total: progress(done / total),
-            )
-        skipped += found.skipped
-        spoken += [Spoken(clip, side or split(prompt_id(clip.recording))) for clip in found.clips]
-    spoken.sort(key=lambda s: s.clip.id)
-    _check([s.clip for s in spoken], spoken)
-    return Speech(tuple(spoken), tuple(skipped), tuple(train + heldout))
+    folders: list[Path] = []
+    for names, side in sides:
+        for name in names:
+            found = _scan(name, base, settings)
+            skipped += found.skipped
+            folders += [found.folder] if found.folder is not None else []
+            clips += [
+                Spoken(clip, side or split(prompt_id(clip.recording))) for clip in found.clips
+            ]
+    count = len(clips) + len(skipped)
+    if not clips or len(skipped) > settings.max_bad_share * count:
+        raise AudioError(_too_many(skipped, count, settings.max_bad_share))
+    _check(clips)
+    # What can only be read from front to back stays as it was found.
+    clips.sort(key=lambda s: (1, "") if s.clip.source.group else (0, s.clip.id))
+    spoken = (Spoken(part, s.side) for s in clips for part in parts(s.clip, settings.max_clip_s))
+    return Speech(tuple(spoken), tuple(skipped), tuple(folders))
 
 
-def _check(clips: list[Clip], spoken: list[Spoken]) -> None:
-    for one, other in pairwise(clips):
-        if one.id == other.id:
+def excerpt(settings: "SpeechSettings", base: Path, seconds: float) -> "NDArray[np.float32]":
+    """The first usable clips of the training speech, one after the other, float32 [samples].
+
+    As many as make so many seconds at 16 kHz, and no more, or all that there are. Reads no further.
+    Raises AudioError when a source is missing, or when no clip can be used.
+    """
+    import numpy as np
+
+    found: list[NDArray[np.float32]] = []
+    missing, reasons = round(seconds * SAMPLE_RATE), []
+    for name in settings.train:
+        for entry in format_of(name, base).look(name, base, 0.0, settings.timeout_s):
+            if isinstance(entry, Skipped):
+                reasons.append(f"{entry.path}: {entry.reason}")
+                continue
+            try:
+                found.append(
+                    entry.source.read(entry.start, entry.start + min(entry.samples, missing))
+                )
+            except BadAudio as error:
+                reasons.append(str(error))
+                continue
+            missing -= len(found[-1])
+            if not missing:
+                return np.concatenate(found)
+    if not found:
+        raise AudioError(f"No audio can be used: {'; '.join(reasons[:3])}.")
+    return np.concatenate(found)
+
+
+def format_of(name: str, base: Path) -> Format:
+    """The format of a source. Raises `AudioError` for what is of none."""
+    import importlib
+
+    tried: list[Format] = []
+    for module in modules_defining(Path(sources.__file__).parent, "find"):
+        tried.append(cast(Format, importlib.import_module(f"{sources.__name__}.{module}")))
+        if tried[-1].find(name, base):
+            return tried[-1]
+    what = "; ".join(format_.SOUGHT for format_ in tried)
+    if is_url(name):
+        place = shown(name)
+    else:
+        path = base / Path(name).expanduser()
+        place = f"{path.absolute()}, which is {'there' if path.exists() else 'not there'}"
+    raise AudioError(f"{shown(name)} is no source of speech. Looked for {what}: at {place}.")
+
+
+def _scan(name: str, base: Path, settings: "SpeechSettings") -> Scanned:
+    format_ = format_of(name, base)
+    with bar("read", 1) as progress:
+        return format_.scan(
+            name,
+            base,
+            settings.min_clip_s,
+            lambda done, total: progress(done / total),
+            settings.timeout_s,
+        )
+
+
+def _too_many(skipped: Sequence[Skipped], count: int, max_bad_share: float) -> str:
+    first = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return (
+        f"{len(skipped)} of {count} audio files cannot be used, expected a share of at most "
+        f"{max_bad_share:g}: {first}{more}. Repair or remove them, or raise speech.max_bad_share."
+    )
+
+
+def _check(spoken: Sequence[Spoken]) -> None:
+    ids: dict[str, Clip] = {}
+    recordings: dict[str, Spoken] = {}
+    for member in spoken:
+        clip = member.clip
+        twin = ids.setdefault(clip.id, clip)
+        if twin is not clip:
             raise AudioError(
-                f"{one.path} and {other.path} would both be the clip {one.id}; rename one of them."
+                f"{twin.path} and {clip.path} would both be the clip {clip.id}. Keep one of them, "
+                f"rename one, or name the folder above both as the source: its sub-folders then "
+                f"are part of the ids."
             )
-    sides = {s.side for s in spoken}
-    if len(sides) < 2:
-        only = "training" if "train" in sides else "held-out"
+        first = recordings.setdefault(clip.recording, member)
+        if first.side != member.side:
+            raise AudioError(
+                f"{first.clip.id} of {first.clip.path} and {clip.id} of {clip.path} are of one "
+                f"recording, {clip.recording}, but on two sides of the split: what is judged must "
+                f"not be trained on. Name them on one side."
+            )
+    if len({member.side for member in spoken}) < 2:
+        only = "training" if spoken[0].side == "train" else "held-out"
         raise AudioError(
             f"All {len(spoken)} clips fall on the {only} side of the split, which takes one prompt "
-            f"in six by the hash of its id. Add speech, or name folders of held-out speech under "
+            f"in six by the hash of its id. Add speech, or name sources of held-out speech under "
             f"speech.heldout."
         )

@@ -57,7 +57,7 @@ def speech(seconds: float) -> Tensor:
     folder = resolve("builtin:speech", Path())
     wanted, samples = round(seconds * audio.SAMPLE_RATE), 0
     parts: list[Tensor] = []
-    clips = scan([folder], min_clip_s=0.5, max_bad_share=0.0).clips
+    clips = scan(str(folder), min_clip_s=0.5).clips
     for clip in clips:
         if samples < wanted:
             parts.append(torch.from_numpy(clip.read()))

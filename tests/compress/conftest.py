@@ -85,7 +85,7 @@ def make_speech() -> Callable[..., list[Spoken]]:
         folder.mkdir(parents=True, exist_ok=True)
         for i, length in enumerate(seconds):
             soundfile.write(folder / f"{i}.wav", noise(length, i), SAMPLE_RATE, subtype="FLOAT")
-        clips = scan([folder], min_clip_s=0.1, max_bad_share=0.0).clips
+        clips = scan(str(folder), min_clip_s=0.1).clips
         return [Spoken(clip, "heldout" if i % 3 == 2 else "train") for i, clip in enumerate(clips)]
 
     return make

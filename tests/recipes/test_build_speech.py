@@ -27,7 +27,7 @@ def test_a_clip_lies_on_the_side_of_its_voice(
 ) -> None:
     monkeypatch.setattr(speech, "synthetic_clips", spoken)
     speech.synthesize(tmp_path)
-    clips = scan([tmp_path], min_clip_s=0.5, max_bad_share=0.0).clips
+    clips = scan(str(tmp_path), min_clip_s=0.5).clips
     assert len(clips) == 6
     alignments = read_alignments([tmp_path])
     assert alignments.keys() == {clip.id for clip in clips}

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from compress.audio import SAMPLE_RATE
+from compress.audio import SAMPLE_RATE, read
 from compress.errors import AudioError
 from compress.recipe import SpeechSettings
 from compress.split import prompt_id, split
-from compress.stages.speech import gather
+from compress.stages.speech import excerpt, gather
+from tests.compress.sources.made import sine
+from tests.compress.sources.made import write as write_as
 
 
 def write(path: Path, seconds: float = 0.6) -> None:
@@ -65,3 +67,82 @@ def test_files_left_out_are_named_without_the_machines_path(tmp_path: Path) -> N
     ((name, reason),) = gather(settings, tmp_path).left_out
     assert name == "train/in/short.wav"
     assert "too short" in reason
+
+
+def test_too_many_bad_files_stop_a_run(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "train" / f"{number}.wav")
+    write(tmp_path / "heldout" / "3.wav")
+    (tmp_path / "heldout" / "4.wav").write_text("no audio")
+
+    def run(max_bad_share: float) -> int:
+        settings = SpeechSettings(
+            train=("train",), heldout=("heldout",), max_bad_share=max_bad_share
+        )
+        return len(gather(settings, tmp_path).spoken)
+
+    assert run(0.2) == 4  # the share itself is still allowed
+    with pytest.raises(AudioError, match=r"1 of 5 audio files .*0\.1: .*4\.wav: not readable") as e:
+        run(0.1)
+    assert e.value.exit_code == 3
+    for path in tmp_path.glob("*/?.wav"):
+        path.write_text("no audio")
+    with pytest.raises(AudioError, match=r"5 of 5 .*; and 2 more"):
+        run(1.0)
+
+
+def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / "all" / name / "a.wav")
+    write(tmp_path / "heldout" / "b.wav")
+    heldout = ("heldout",)
+    with pytest.raises(AudioError, match="would both be the clip a"):
+        gather(SpeechSettings(train=("all/one", "all/two"), heldout=heldout), tmp_path)
+    spoken = gather(SpeechSettings(train=("all",), heldout=heldout), tmp_path).spoken
+    assert [s.clip.id for s in spoken] == ["b", "one/a", "two/a"]
+    write(tmp_path / "all" / "one" / "a.flac")
+    with pytest.raises(AudioError, match="would both be the clip one/a"):
+        gather(SpeechSettings(train=("all",), heldout=heldout), tmp_path)
+
+
+def test_long_clips_are_divided_and_stay_on_one_side(tmp_path: Path) -> None:
+    names = [f"clip-{i}" for i in range(12)]
+    for name in names:
+        write(tmp_path / "all" / f"{name}.wav", 2.6)
+    spoken = gather(SpeechSettings(train=("all",), max_clip_s=1.0), tmp_path).spoken
+    assert [s.clip.id for s in spoken] == [
+        f"{name}@{second:06}" for name in sorted(names) for second in (0, 1, 2)
+    ]
+    assert all(s.side == split(s.clip.recording) for s in spoken)
+    assert sum(s.clip.samples for s in spoken) == 12 * round(2.6 * SAMPLE_RATE)
+
+
+def test_a_name_that_is_no_source_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    for name, place in (
+        ("absent", f"{tmp_path / 'absent'}, which is not there"),
+        ("notes.txt", f"{tmp_path / 'notes.txt'}, which is there"),
+        ("https://me:secret@there/x.tgz?key=secret", "https://there/x.tgz"),
+    ):
+        with pytest.raises(AudioError, match="Looked for a folder of audio") as caught:
+            gather(SpeechSettings(train=(name,)), tmp_path)
+        assert place in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+def test_an_excerpt_is_of_the_first_clips_that_can_be_used(tmp_path: Path) -> None:
+    write_as(tmp_path / "a" / "1.wav", sine(300, 0.4))
+    write_as(tmp_path / "a" / "2.wav", 0 * sine(300))
+    write_as(tmp_path / "b" / "1.wav", sine(500, 0.4))
+    (tmp_path / "b" / "2.wav").write_text("never read")
+    settings = SpeechSettings(train=("a", "b"))
+    found = excerpt(settings, tmp_path, 0.6)
+    parts = [read(tmp_path / "a" / "1.wav"), read(tmp_path / "b" / "1.wav")]
+    assert found.tolist() == [*parts[0].tolist(), *parts[1][: round(0.2 * SAMPLE_RATE)].tolist()]
+    assert len(excerpt(settings, tmp_path, 60.0)) == round(0.8 * SAMPLE_RATE), "all that there is"
+
+
+def test_an_excerpt_of_nothing_says_what_was_wrong(tmp_path: Path) -> None:
+    write_as(tmp_path / "all" / "1.wav", 0 * sine(300))
+    with pytest.raises(AudioError, match=r"No audio can be used: .*1\.wav: silent"):
+        excerpt(SpeechSettings(train=("all",)), tmp_path, 1.0)
