@@ -31,7 +31,7 @@ class Stored:
 
 def pack(curves: Floats) -> Stored:
     """Curves to store, float32 `[frames, controls]`, all finite, at least one frame."""
-    ends = np.stack([curves.min(0), curves.max(0)]).astype(np.float32)
+    ends = np.stack([curves.min(0), curves.max(0)]).astype(np.float32) + np.float32(0)  # no −0
     low, span = ends[0].astype(np.float64), np.subtract(ends[1], ends[0], dtype=np.float64)
     codes = np.rint((curves - low) * (STEPS / np.where(span > 0, span, 1))).astype("<u2")
     moves = np.diff(codes, axis=0, prepend=np.zeros((1, codes.shape[1]), "<u2"))
@@ -53,5 +53,6 @@ def unpack(stored: Stored, frames: int) -> Floats:
         raise ValueError(f"{planes.size} bytes, expected {2 * frames * controls}")
     moves = np.ascontiguousarray(planes.reshape(2, -1).T).view("<u2").reshape(controls, frames).T
     codes = np.cumsum(moves, axis=0, dtype=np.uint16)
-    low, span = stored.ends[0].astype(np.float64), np.subtract(*stored.ends[::-1], dtype=np.float64)
-    return np.asarray(low + span * (codes / STEPS), np.float32)
+    low, high = stored.ends.astype(np.float64)
+    share = codes / STEPS  # weights of both ends: the exact ends come out, however far apart
+    return np.asarray(low * (1 - share) + high * share, np.float32)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from compress.audio import SAMPLE_RATE
 from compress.curve_codec import Stored, unpack
 from compress.errors import InputError
 from compress.teachers import Teacher
+from exporters import records
 
 Floats = NDArray[np.float32]
 
@@ -35,6 +36,8 @@ class TeacherFacts:
     offset_s: float
     parameters: int
     description: str
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,24 @@ class Header:
     missing: tuple[Missing, ...]
 
 
+@dataclass(frozen=True)
+class _Clips:
+    """Clips as a shard's header has them: id → number of frames, id → why it is missing."""
+
+    frames: dict[str, int]
+    missing: dict[str, str]
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+
 def facts_of(teacher: Teacher) -> TeacherFacts:
-    """What labels keep of a teacher."""
+    """What labels keep of a teacher. Equal numbers are written alike, 30 as 30.0."""
+    limits = teacher.limits
     return TeacherFacts(
         teacher.controls,
-        teacher.limits,
-        teacher.rate_hz,
-        teacher.offset_s,
+        None if limits is None else (float(limits[0]), float(limits[1])),
+        float(teacher.rate_hz),
+        float(teacher.offset_s),
         teacher.parameters_count,
         teacher.description,
     )
@@ -189,19 +203,11 @@ def flac(samples: Floats) -> bytes:
 
 
 def _header(metadata: Mapping[str, str]) -> Header:
+    """Raises `ValueError`, `KeyError` or `TypeError` for whatever `to_bytes` does not write."""
     fields = json.loads(metadata[HEADER])
     if fields["format"] != FORMAT:
         raise ValueError(f"format {fields['format']}, expected {FORMAT}")
-    teacher = fields["teacher"]
-    limits = teacher["limits"]
-    facts = TeacherFacts(
-        **(
-            teacher
-            | {
-                "controls": tuple(teacher["controls"]),
-                "limits": None if limits is None else (limits[0], limits[1]),
-            }
-        )
-    )
-    missing = tuple(Missing(clip, reason) for clip, reason in fields["missing"].items())
-    return Header(facts, fields["frames"], missing)
+    teacher = records.from_json(TeacherFacts, json.dumps(fields["teacher"]))
+    clips = records.from_json(_Clips, json.dumps({k: fields[k] for k in ("frames", "missing")}))
+    missing = tuple(Missing(clip, reason) for clip, reason in clips.missing.items())
+    return Header(teacher, clips.frames, missing)
