@@ -1,7 +1,8 @@
 """Two predictors that a student has to beat: the mean curve, and ridge regression on log-mels."""
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import HOP, SAMPLE_RATE
-from compress.stretches import Example
+from compress.examples import Example, hops_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,9 @@ ENERGY_FLOOR = 1e-5
 PENALTIES = (1e1, 1e2, 1e3, 1e4)
 # The penalty is judged on every so many-th clip.
 JUDGED_ONE_IN = 10
+# Of more speech than this every so many-th clip is fit on: 1306 numbers ask for no more, and the
+# log-mels of each hour are 36 MB.
+HOURS = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,48 +109,62 @@ def windows(features: Floats) -> Floats:
 
 
 def fit_mean(clips: Sequence[Example]) -> MeanCurve:
-    """Fit on training clips."""
-    return MeanCurve(np.concatenate([clip.curves for clip in clips]).mean(0))
+    """Fit on training clips, at most `HOURS` of them."""
+    chosen = fitted_on(clips)
+    total, hops = _total(clips[i].curves for i in chosen), hops_of(clips)
+    return MeanCurve((total / sum(hops[i] for i in chosen)).astype(np.float32))
 
 
 def fit_ridge(clips: Sequence[Example]) -> Ridge:
-    """Fit on training clips; the penalty is the one that does best on a tenth left out for that."""
-    features = [windows(log_mels(clip.samples)) for clip in clips]
-    curves = [clip.curves for clip in clips]
-    last = slice(JUDGED_ONE_IN - 1, None, JUDGED_ONE_IN)
-    judged = list(zip(features[last], curves[last], strict=True))
-    del features[last], curves[last]
-    sums = _Sums(features, curves)
+    """Fit on training clips, at most `HOURS` of them, one after the other.
+
+    The penalty is the one that does best on a tenth left out for that. What is kept of a clip is
+    its log-mels and its curves.
+    """
+    kept = [_Heard(log_mels(clips[i].samples), clips[i].curves) for i in fitted_on(clips)]
+    judged = kept[JUDGED_ONE_IN - 1 :: JUDGED_ONE_IN]
+    del kept[JUDGED_ONE_IN - 1 :: JUDGED_ONE_IN]
+    sums = _Sums(kept)
     if not judged:
         return sums.solve(PENALTIES[1])
+    tried = [sums.solve(penalty) for penalty in PENALTIES]
+    errors = np.zeros(len(tried))
+    for clip in judged:
+        x = windows(clip.mels)
+        errors += [((x @ ridge.weights + ridge.bias - clip.curves) ** 2).sum() for ridge in tried]
+    return _Sums(kept + judged).solve(tried[int(errors.argmin())].penalty)
 
-    def error(ridge: Ridge) -> float:
-        squares = [((x @ ridge.weights + ridge.bias - y) ** 2).sum() for x, y in judged]
-        return float(np.sum(squares))
 
-    best = min((sums.solve(penalty) for penalty in PENALTIES), key=error)
-    features += [x for x, _ in judged]
-    curves += [y for _, y in judged]
-    return _Sums(features, curves).solve(best.penalty)
+def fitted_on(clips: Sequence[Example], hours: float = HOURS) -> range:
+    """Every so many-th clip, so that there are at most about so many hours; all, where there are less."""
+    heard = sum(hops_of(clips)) * HOP / SAMPLE_RATE / 3600
+    return range(0, len(clips), max(1, math.ceil(heard / hours)))
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A clip's log-mels `[hops, MELS]` and its curves `[hops, driven]`."""
+
+    mels: Floats
+    curves: Floats
 
 
 class _Sums:
-    """All that least squares needs of features `[hops, n]` and curves `[hops, driven]`.
+    """All that least squares needs of clips: float64 sums, over one clip at a time.
 
-    Kept as float64 sums over clips, so that the clips are never copied into one array.
+    Features `[hops, CONTEXT_FRAMES · MELS]` are made of a clip's log-mels whenever they are needed.
     """
 
-    def __init__(self, features: Sequence[Floats], curves: Sequence[Floats]) -> None:
-        hops = sum(len(x) for x in features)
-        self._x = np.sum([x.sum(0, np.float64) for x in features], axis=0) / hops
-        self._y = np.sum([y.sum(0, np.float64) for y in curves], axis=0) / hops
-        pairs = zip(features, curves, strict=True)
+    def __init__(self, clips: Sequence[_Heard]) -> None:
+        hops = sum(len(clip.curves) for clip in clips)
+        self._x = _total(windows(clip.mels) for clip in clips) / hops
+        self._y = _total(clip.curves for clip in clips) / hops
         n, driven = len(self._x), len(self._y)
         self._xx, self._xy = np.zeros((n, n)), np.zeros((n, driven))
-        for x, y in pairs:
-            centred = x - self._x.astype(np.float32)
+        for clip in clips:
+            centred = windows(clip.mels) - self._x.astype(np.float32)
             self._xx += centred.T @ centred
-            self._xy += centred.T @ (y - self._y.astype(np.float32))
+            self._xy += centred.T @ (clip.curves - self._y.astype(np.float32))
         self._scale = np.sqrt(self._xx.diagonal() / hops) + 1e-6
 
     def solve(self, penalty: float) -> Ridge:
@@ -156,3 +174,8 @@ class _Sums:
         weights = standardized / self._scale[:, None]
         bias = self._y - self._x @ weights
         return Ridge(weights.astype(np.float32), bias.astype(np.float32), penalty)
+
+
+def _total(rows: Iterable[Floats]) -> NDArray[np.float64]:
+    """The sums of columns over all rows of arrays `[rows, columns]`."""
+    return np.asarray(sum((each.sum(0, np.float64) for each in rows), np.float64(0)))

@@ -7,6 +7,7 @@ undisturbed one.
 
 import io
 import logging
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from compress import torchrun
 from compress.errors import LipstillError
+from compress.examples import Example
 from compress.guidance import Guidance
 from compress.losses import Criterion
 from compress.optimisation import Optimisation
 from compress.progress import bar
 from compress.rig import ARKIT_RIG, Rig
-from compress.stretches import Example, Stretches
+from compress.store import atomic_write
+from compress.stretches import Stretches
 from compress.students.conv_fc import ConvFC, Trainable
 
 if TYPE_CHECKING:
@@ -33,6 +37,16 @@ if TYPE_CHECKING:
 
 
 Built = TypeVar("Built", bound=Trainable)
+# The student's weights as `torch.save` writes them, and the log's rows.
+Outcome = tuple[bytes, list[dict[str, float]]]
+
+# They tell that processes meet and are ended. Said here, so that it holds in those processes too.
+for _name in ("distributed", "rank_zero"):
+    logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.WARNING)
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+
+# Where processes leave word of why they failed, among what is kept of a training.
+FAILURES = "failures"
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,9 @@ def distill(
 ) -> tuple[Built, TrainingLog]:
     """Train what `build` gives, from where that stands; returns it with averaged weights.
 
+    On several devices each process takes a share of every batch: those that torchrun started, where
+    it did, or processes that are started for it, to which `build` must be able to travel.
+
     The weights are those of the best validation, or the last ones where no clips are set aside.
     `work` holds the checkpoint while the run lasts, `events` TensorBoard's files. Raises
     `AudioError` when no training clip is as long as a stretch, `UsageError` for losses that this
@@ -85,10 +102,13 @@ def distill(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # says its precision
     loggers = _loggers(events)
+    together = settings.devices > 1
+    team = torchrun.place() if together else None
     fabric = Fabric(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy="ddp_spawn" if settings.devices > 1 else "auto",
+        devices=team.local_world if team else settings.devices,
+        num_nodes=team.nodes if team else 1,
+        strategy="auto" if not together else "ddp" if team else "ddp_spawn",
         precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
         loggers=loggers,
     )
@@ -103,11 +123,12 @@ def distill(
         guide=guide,
         events=events,
         loggers=loggers,
+        threads=torch.get_num_threads(),
     )
-    outcome: Any = fabric.launch(part)
-    if isinstance(outcome, LipstillError):
-        raise outcome
-    weights, rows = outcome
+    if together and team is None:
+        weights, rows = _spawned(fabric, part, work)
+    else:
+        weights, rows = fabric.launch(part)
     student = build().eval()
     student.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return student, TrainingLog(tuple(rows))
@@ -123,14 +144,16 @@ def _distill(
     guide: ConvFC | None,
     events: Path | None,
     loggers: Sequence[Any],
-) -> tuple[bytes, list[dict[str, float]]] | LipstillError:
+    threads: int,
+) -> Outcome:
     """One process's part: the student's weights as `torch.save` writes them, and the log's rows.
 
-    Our own errors are values, and weights bytes, since neither the type of what a process raises
-    nor the memory of its tensors outlives it.
+    Bytes, since the memory of a process's tensors does not outlive it.
     """
+    if fabric.world_size > 1:
+        torch.set_num_threads(threads)  # of each process: sums depend on it
     try:
-        stretches = Stretches(material.train, settings, seed, fabric.global_rank)
+        stretches = Stretches(material.train, settings, seed, fabric.global_rank, fabric.world_size)
         criterion = Criterion(settings, material.driven, material.rig, material.scale)
         torch.manual_seed(seed)
         student = build()
@@ -157,11 +180,38 @@ def _distill(
         weights = io.BytesIO()
         torch.save(training.result().state_dict(), weights)
         return weights.getvalue(), rows
-    except LipstillError as error:
-        return error
     finally:
         for logger in loggers:  # what is logged lies in memory until then
             logger.finalize("ended")
+
+
+def _spawned(fabric: "Fabric", part: Callable[["Fabric"], Outcome], work: Path) -> Outcome:
+    """The part of each process that is started for it, and what the first one made.
+
+    When one fails, the others are ended, and our own errors are raised as what they are.
+    """
+    from torch.multiprocessing.spawn import ProcessRaisedException
+
+    shutil.rmtree(work / FAILURES, ignore_errors=True)
+    try:
+        outcome: Outcome = fabric.launch(partial(_noting, part=part, failures=work / FAILURES))
+    except ProcessRaisedException:
+        # The others failed for want of the one that did, and say so in words of their own.
+        for path in sorted((work / FAILURES).glob("*.pickle")):
+            error: LipstillError = pickle.loads(path.read_bytes())
+            shutil.rmtree(work / FAILURES)
+            raise error from None
+        raise
+    return outcome
+
+
+def _noting(fabric: "Fabric", part: Callable[["Fabric"], Outcome], failures: Path) -> Outcome:
+    """A part whose failure is kept, since neither type nor words of what a process raises are."""
+    try:
+        return part(fabric)
+    except LipstillError as error:
+        atomic_write(failures / f"{fabric.global_rank}.pickle", pickle.dumps(error))
+        raise
 
 
 def _loggers(events: Path | None) -> list[Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from compress.errors import UsageError
 from compress.students.conv_fc import ConvFC, ConvFCConfig
+from compress.synchronised import variance
 
 
 @dataclass(frozen=True)
@@ -105,5 +106,5 @@ class Guidance(nn.Module):
             if pair.student in self.projections:
                 found = self.projections[pair.student](found)
             wanted = wanted.float()
-            errors.append(((found.float() - wanted) ** 2).mean() / (wanted.var() + 1e-6))
+            errors.append(((found.float() - wanted) ** 2).mean() / (variance(wanted) + 1e-6))
         return torch.stack(errors).mean()

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from compress import metrics
 from compress.errors import DivergedError
+from compress.examples import Example
 from compress.guidance import Guidance
 from compress.losses import Criterion
 from compress.progress import Bar
 from compress.store import atomic_write
-from compress.stretches import Example, Stretches
+from compress.stretches import Stretches
 from compress.students.conv_fc import Trainable
+from compress.synchronised import synchronise
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -32,6 +34,8 @@ FINAL_RATE = 0.02
 LOG_EVERY = 50
 # A mean loss this many times the lowest one so far is no training any more.
 EXPLODED = 20.0
+# Where each step's loss is looked at before the step is taken; elsewhere that would be waited for.
+LOOKED_AT = ("cpu",)
 
 
 class _Trainee(nn.Module):
@@ -75,6 +79,8 @@ class Optimisation:
         self.past = max(config.past, guidance.past if guidance else 0)
         self.future = max(config.future, guidance.future if guidance else 0)
         self.averaged = copy.deepcopy(student).eval()
+        if fabric.world_size > 1:
+            synchronise(student)
         trainee = _Trainee(student, criterion, guidance)
         optimizer = torch.optim.AdamW(
             _groups(trainee, student.last_layer(), criterion.scale, settings.weight_decay),
@@ -84,6 +90,7 @@ class Optimisation:
         self.averaged = self.averaged.to(fabric.device)
         self.criterion = criterion.to(fabric.device)
         self.step, self.lowest = 0, math.inf
+        self._terms: tuple[str, ...] = ()
         self.best: dict[str, Tensor] | None = None
         self.best_loss, self.waited = math.inf, 0
 
@@ -103,7 +110,7 @@ class Optimisation:
     ) -> Iterator[dict[str, float]]:
         """Train to the last step, giving a row of means every so often."""
         settings = self.settings
-        recent: list[dict[str, float]] = []
+        recent: list[Tensor] = []
         first_step = self.step
         began = time.monotonic()
         if self.step >= settings.steps or self.exhausted:
@@ -119,13 +126,14 @@ class Optimisation:
                 self._check_explosion(means["loss"])
                 now = time.monotonic()
                 steps_s = (self.step - first_step) / max(now - began, 1e-9)
-                frames_s = steps_s * settings.batch * settings.frames * self.fabric.world_size
+                frames_s = steps_s * settings.batch * settings.frames
                 progress(self.step, f"loss {means['loss']:.2e}, {frames_s:,.0f} frames/s")
                 yield {"step": self.step, "seconds": round(now - start_s, 2), **means}
                 if self.step >= settings.steps or self.exhausted:
                     return
 
-    def _advance(self, heard: Tensor, label: Tensor) -> dict[str, float]:
+    def _advance(self, heard: Tensor, label: Tensor) -> Tensor:
+        """One step: loss, gradient's norm and each term, `[2 + terms]`, where they were computed."""
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, settings) * group["scale"]
@@ -136,29 +144,43 @@ class Optimisation:
         norm = self.fabric.clip_gradients(
             self.trainee, self.optimizer, max_norm=settings.grad_clip, error_if_nonfinite=False
         )
-        # Before the step, so that the weights stay what they were.
-        for what, value in (("loss", loss), ("gradient's norm", norm)):
-            if value is not None and not torch.isfinite(value):
-                raise self._diverged(f"the {what} is {value.item()}")
+        self._terms = tuple(terms)
+        found = torch.stack([loss, loss if norm is None else norm, *terms.values()]).detach()
+        if self.fabric.device.type in LOOKED_AT:
+            self._check_finite(self.step, found)  # before the step: the weights stay what they were
         self.optimizer.step()
-        return {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+        return found
 
-    def _means(self, rows: list[dict[str, float]]) -> dict[str, float]:
-        """The mean of each column, over all processes."""
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        if self.fabric.world_size == 1:
-            return means
-        total: Any = self.fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float32))
-        return dict(zip(means, total.tolist(), strict=True))
+    def _means(self, recent: Sequence[Tensor]) -> dict[str, float]:
+        """The mean of each column over the last steps, over all processes.
+
+        An accelerator is waited for here and not at each step: what it found to be no number has
+        moved weights by now, but none that are kept.
+        """
+        rows = torch.stack(list(recent)).cpu()
+        for step, row in enumerate(rows, self.step + 1 - len(rows)):
+            self._check_finite(step, row)
+        means = rows.double().mean(0)
+        if self.fabric.world_size > 1:
+            shared: Any = self.fabric.all_reduce(means.float())
+            means = shared.double().cpu()
+        loss, _, *terms = means.tolist()
+        return {"loss": loss, **dict(zip(self._terms, terms, strict=True))}
+
+    def _check_finite(self, step: int, row: Tensor) -> None:
+        for what, value in zip(("loss", "gradient's norm"), row[:2], strict=True):
+            if not torch.isfinite(value):
+                raise self._diverged(f"the {what} is {value.item()}", step)
 
     def _check_explosion(self, loss: float) -> None:
         self.lowest = min(self.lowest, loss)
         if loss > EXPLODED * self.lowest:
-            raise self._diverged(f"the loss is {loss:.3g} after it was {self.lowest:.3g}")
+            said = f"the loss is {loss:.3g} after it was {self.lowest:.3g}"
+            raise self._diverged(said, self.step)
 
-    def _diverged(self, what: str) -> DivergedError:
+    def _diverged(self, what: str, step: int) -> DivergedError:
         return DivergedError(
-            f"Training stopped at step {self.step}: {what}. The last checkpoint is kept, with the "
+            f"Training stopped at step {step}: {what}. The last checkpoint is kept, with the "
             f"best weights so far. Lower training.learning_rate (now "
             f"{self.settings.learning_rate:g}) or training.grad_clip (now "
             f"{self.settings.grad_clip:g})."
@@ -186,8 +208,20 @@ class Optimisation:
         """
         if not clips:
             return {}
+        # One process listens, and all of them stop together.
+        found = self._judged(clips) if self.fabric.is_global_zero else {}
+        found = self.fabric.broadcast(found)
+        loss = found["validation"]
+        if loss < self.best_loss:
+            self.best_loss, self.waited = loss, 0
+            self.best = {name: v.clone() for name, v in self.averaged.state_dict().items()}
+        else:
+            self.waited += 1
+        return found
+
+    def _judged(self, clips: Sequence[Example]) -> dict[str, float]:
         device = self.fabric.device
-        predicted, loss, hops = [], 0.0, 0
+        predicted, wanted, loss, hops = [], [], 0.0, 0
         for clip in clips:
             curves = self.averaged.animate(torch.from_numpy(clip.samples)[None].to(device))
             label = torch.from_numpy(clip.curves).T[None].to(device)
@@ -197,16 +231,11 @@ class Optimisation:
             )
             hops += len(clip.curves)
             predicted.append(curves[0].cpu().numpy())
-        # Batch norm has seen other batches in other processes: the first one's word counts, so that
-        # all of them stop together.
-        loss = self.fabric.broadcast(loss / hops)
-        if loss < self.best_loss:
-            self.best_loss, self.waited = loss, 0
-            self.best = {name: v.clone() for name, v in self.averaged.state_dict().items()}
-        else:
-            self.waited += 1
-        score = metrics.r2(predicted, [clip.curves for clip in clips])
-        return {"validation": loss} | ({"validation_r2": score} if math.isfinite(score) else {})
+            wanted.append(clip.curves)
+        score = metrics.r2(predicted, wanted)
+        return {"validation": loss / hops} | (
+            {"validation_r2": score} if math.isfinite(score) else {}
+        )
 
     def save(self, work: Path, rows: list[dict[str, float]]) -> None:
         state: dict[str, Any] = {

@@ -1,8 +1,7 @@
 """What a student is trained on: stretches of speech with the teacher's curves, drawn by step."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,71 +13,84 @@ from compress import audio, augmentation
 from compress.audio import HOP
 from compress.augmentation import PERCENT
 from compress.errors import AudioError
-from compress.labels import LabelledClip, Labels, audio_of, curves_of
+from compress.examples import Example, examples, hops_of
+from compress.sampling import Sampler
 
 if TYPE_CHECKING:
     from compress.recipe import TrainingSettings
 
+__all__ = ["Stretches", "between_hops", "examples"]
+
 Floats = NDArray[np.float32]
+Batch = tuple[Tensor, Tensor]
 
-
-@dataclass(frozen=True)
-class Example:
-    """A clip: samples `[samples]`, driven curves on the hop grid `[hops, driven]`, float32."""
-
-    samples: Floats
-    curves: Floats
-
-
-def examples(labels: Labels, clips: Sequence[LabelledClip]) -> list[Example]:
-    """Some clips of the labels with their curves, in their order."""
-    return [
-        Example(audio_of(labels, clip), curves)
-        for clip, curves in zip(clips, curves_of(labels, clips, "hops"), strict=True)
-    ]
+# Threads that read and augment the stretches of a batch: most of that is done outside of Python's
+# lock.
+READERS = 4
+# Batches that are made before they are wanted.
+AHEAD = 2
 
 
 class Stretches:
-    """Draws stretches of speech with their labels, clips in proportion to their length."""
+    """Draws stretches of speech with their labels: a process's share of each step's batch.
+
+    Which clips, and which share, see `Sampler`; clips shorter than a stretch are left out. Raises
+    `AudioError` where no clip is left, or too few for so many processes, and `UsageError` for a
+    batch that they cannot share.
+    """
 
     def __init__(
-        self, clips: Sequence[Example], settings: "TrainingSettings", seed: int, rank: int = 0
+        self,
+        clips: Sequence[Example],
+        settings: "TrainingSettings",
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self._clips = [clip for clip in clips if len(clip.curves) >= settings.frames]
-        if not self._clips:
-            longest = max((len(clip.samples) for clip in clips), default=0) / audio.SAMPLE_RATE
+        hops = hops_of(clips)
+        self._clips, self._settings = clips, settings
+        self._numbers = [i for i, length in enumerate(hops) if length >= settings.frames]
+        if not self._numbers:
+            longest = max(hops, default=0) * HOP / audio.SAMPLE_RATE
             needed = settings.frames * HOP / audio.SAMPLE_RATE
             raise AudioError(
                 f"No training clip is as long as one stretch: training.frames = {settings.frames} "
                 f"needs {needed:.2f} s, the longest clip has {longest:.2f} s. Add speech or lower "
                 f"training.frames."
             )
-        hops = np.array([len(clip.curves) for clip in self._clips], float)
-        self._share = hops / hops.sum()
-        self._settings = settings
-        # Each process draws batches of its own.
-        self._seed = (seed, rank) if rank else (seed,)
+        long_enough = [hops[i] for i in self._numbers]
+        self._sampler = Sampler(long_enough, settings.frames, settings.batch, seed)
+        self._slots = self._sampler.slots(rank, world)
+        self._readers = ThreadPoolExecutor(READERS)
 
-    def batches(self, step: int, past: int, future: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of this step and of all that follow, each made while the one before is used."""
+    def batches(self, step: int, past: int, future: int) -> Iterator[Batch]:
+        """The batches of this step and of all that follow, made while those before are used."""
         with ThreadPoolExecutor(1) as maker:
-            coming = maker.submit(self.batch, step, past, future)
+            coming: list[Future[Batch]] = []
             while True:
-                step += 1
-                following = maker.submit(self.batch, step, past, future)
-                yield coming.result()
-                coming = following
+                while len(coming) <= AHEAD:
+                    coming.append(maker.submit(self.batch, step, past, future))
+                    step += 1
+                yield coming.pop(0).result()
 
-    def batch(self, step: int, past: int, future: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, past: int, future: int) -> Batch:
         """The batch of a step, augmented, for a student that sees `past` and `future` samples.
 
-        float32 audio `[batch, 1, samples]` and labels `[batch, driven, frames]`; drawn from (seed,
-        step) alone. A stretch begins at any sample, its labels interpolated between hops: a file is
-        called at any moment, and a student that only ever saw whole hops trembles between them.
+        float32 audio `[slots, 1, samples]` and labels `[slots, driven, frames]`; drawn from (seed,
+        step, slot) alone. A stretch begins at any sample, its labels interpolated between hops: a
+        file is called at any moment, and a student that only ever saw whole hops trembles between
+        them.
         """
-        settings, rng = self._settings, np.random.default_rng((*self._seed, step))
-        chosen = rng.choice(len(self._clips), settings.batch, p=self._share)
-        pairs = [self._stretch(self._clips[i], rng, past, future) for i in chosen]
+        chosen = [self._numbers[self._sampler.clips(step)[slot]] for slot in self._slots]
+        different = list(dict.fromkeys(chosen))
+        clips = dict(
+            zip(different, self._readers.map(self._clips.__getitem__, different), strict=True)
+        )
+
+        def stretch(slot: int, number: int) -> tuple[Floats, Floats]:
+            return self._stretch(clips[number], self._sampler.rng(step, slot), past, future)
+
+        pairs = list(self._readers.map(stretch, self._slots, chosen))
         heard = torch.from_numpy(np.stack([samples for samples, _ in pairs]))[:, None]
         return heard, torch.from_numpy(np.stack([curves for _, curves in pairs]))
 

@@ -1,5 +1,6 @@
 """Clips set aside from training: what choices are made on, since held-out speech only judges."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress import closures, metrics, visemes
+from compress import closures, metrics, split, visemes
 from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Interval
+from compress.examples import Example
 from compress.labels import LabelledClip
 from compress.rig import ARKIT_RIG, Rig
-from compress.stretches import Example
 
 QUIET_DB = -30.0
+# Of a large corpus one prompt in 24 is hours of speech, and each validation would hear them all.
+ASIDE_S = 1200.0
 # More clips say little more and every choice that is tried hears them all.
 SECONDS = 240.0
 
@@ -43,6 +46,37 @@ class Judgement:
     r2: float | None
     jitter: float | None
     pbm: float | None
+
+
+def set_aside(
+    clips: Sequence[LabelledClip], seconds: float = ASIDE_S
+) -> tuple[list[LabelledClip], list[LabelledClip]]:
+    """Clips to learn from, and clips to watch training by: both in their order.
+
+    Of the prompts that `split.watched` names, as many as `within` takes.
+    """
+    watched = within([c for c in clips if split.watched(split.prompt_id(c.id))], seconds)
+    names = {clip.id for clip in watched}
+    return [clip for clip in clips if clip.id not in names], watched
+
+
+def within(clips: Sequence[LabelledClip], seconds: float = ASIDE_S) -> list[LabelledClip]:
+    """At most so many seconds of some clips, in their order, but at least one prompt.
+
+    Whole prompts, in the order of their hash, so that no sentence is in it and outside as well.
+    """
+    prompts: dict[str, float] = {}
+    for clip in clips:
+        prompt = split.prompt_id(clip.id)
+        prompts[prompt] = prompts.get(prompt, 0.0) + clip.seconds
+    taken: set[str] = set()
+    total = 0.0
+    for prompt in sorted(prompts, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        total += prompts[prompt]
+        if taken and total > seconds:
+            break
+        taken.add(prompt)
+    return [clip for clip in clips if split.prompt_id(clip.id) in taken]
 
 
 def choose(

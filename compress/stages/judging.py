@@ -20,7 +20,7 @@ from compress.store import atomic_folder, atomic_write, content_key, seal, stage
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
-    from compress.stretches import Example
+    from compress.examples import Example
     from exporters.runtime import Predictor
 
 FORMAT = 4
@@ -141,7 +141,7 @@ def baselines(
     from compress.baselines import fit_mean, fit_ridge
 
     if not stage(job.folder, job.key).hit:
-        speech, clips = heldout(), list(train())
+        speech, clips = heldout(), train()
         rows = {"the teacher": (0, list(speech.teacher))}
         for name, model in (
             ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),

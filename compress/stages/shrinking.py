@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from compress.alignments import Alignment
 from compress.errors import AudioError
 from compress.labels import Labels
-from compress.split import prompt_id, watched
 from compress.stages.training import KnownStudent, guide_of, material
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.students.storing import StudentCard, save_student
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC
 
-FORMAT = 1
+FORMAT = 2
 Step = Literal["pruned", "int8"]
 TOOLS = ("torch", "numpy", "lightning-fabric", "torch-pruning", "torchao")
 
@@ -90,12 +89,12 @@ def lesson_of(job: ShrinkJob, labels: Labels) -> "Lesson":
     Choices are made on the clips that training sets aside, or on those that it hears where none
     are: held-out speech has no part in them.
     """
+    from compress.examples import examples
     from compress.pruning_rounds import Lesson
-    from compress.stretches import examples
-    from compress.watching import choose
+    from compress.watching import choose, set_aside, within
 
     train = labels.side("train")
-    aside = [clip for clip in train if watched(prompt_id(clip.id))] or list(train)
+    aside = set_aside(train)[1] or within(train)
     if not aside:
         raise AudioError(
             f"There is no speech to train on, and so none to make {job.settings.name} smaller by. "

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress import rig, split
+from compress import rig
 from compress.assets import resolve
 from compress.errors import ModelError, UsageError
 from compress.labels import Labels
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 3
+FORMAT = 4
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
@@ -181,11 +181,10 @@ def _train(job: DistillJob, labels: Labels) -> None:
 def material(labels: Labels) -> "Material":
     """What a student learns from: the training side, some clips of it set aside to watch."""
     from compress.distillation import Material
-    from compress.stretches import examples
+    from compress.examples import examples
+    from compress.watching import set_aside
 
-    train = labels.side("train")
-    watched = [clip for clip in train if split.watched(split.prompt_id(clip.id))]
-    learned = [clip for clip in train if not split.watched(split.prompt_id(clip.id))]
+    learned, watched = set_aside(labels.side("train"))
     return Material(
         examples(labels, learned),
         examples(labels, watched),

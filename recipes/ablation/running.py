@@ -16,6 +16,7 @@ from compress.alignments import Alignment
 from compress.assets import resolve
 from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Material, distill
+from compress.examples import Example, examples
 from compress.labels import LabelledClip, Labels, audio_of
 from compress.planning import find_inputs
 from compress.recipe import Recipe, StudentSettings, load_recipe
@@ -24,7 +25,6 @@ from compress.split import prompt_id, watched
 from compress.stages import labelling
 from compress.stages.labelling import LabelJob
 from compress.store import atomic_write
-from compress.stretches import Example, examples
 from compress.students.conv_fc import build
 from compress.students.folding import fold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
@@ -164,7 +164,7 @@ def material(bench: Bench, row: Row) -> Material:
     return Material(make(bench, heard), make(bench, aside), labels.driven)
 
 
-def _by_teacher(bench: Bench, clips: Sequence[LabelledClip]) -> list[Example]:
+def _by_teacher(bench: Bench, clips: Sequence[LabelledClip]) -> Sequence[Example]:
     return examples(bench.labels, clips)
 
 

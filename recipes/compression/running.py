@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from compress.assets import resolve
+from compress.examples import examples
 from compress.pruning_rounds import Lesson, cut, prune_in_rounds
 from compress.quantizing import quantize
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import prompt_id, watched
 from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_write, tool_versions
-from compress.stretches import examples
 from compress.students.conv_fc import ConvFC
 from compress.students.facts import facts_of
 from compress.students.storing import StudentCard, load_student, save_student

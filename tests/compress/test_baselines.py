@@ -11,10 +11,11 @@ from compress.baselines import (
     PENALTIES,
     fit_mean,
     fit_ridge,
+    fitted_on,
     log_mels,
     windows,
 )
-from compress.stretches import Example
+from compress.examples import Example
 
 
 def tone(hz: float, seconds: float) -> np.ndarray:
@@ -121,3 +122,16 @@ def test_the_mean_is_over_frames_not_clips() -> None:
     long = Example(np.zeros(3 * HOP, np.float32), np.array([[0.0], [2.0], [5.0]], np.float32))
     mean = fit_mean([short, long])
     np.testing.assert_array_equal(mean.hops(np.zeros(HOP + 1, np.float32)), [[2.0], [2.0]])
+
+
+def test_of_much_speech_every_so_many_clips_are_fit_on() -> None:
+    hour = Example(np.zeros(0, np.float32), np.zeros((3600 * SAMPLE_RATE // HOP, 1), np.float32))
+    assert list(fitted_on([hour] * 7, hours=10)) == list(range(7))
+    assert list(fitted_on([hour] * 25, hours=10)) == [0, 3, 6, 9, 12, 15, 18, 21, 24]
+    clips = examples(12)
+    every_third = fit_ridge(clips[::3])
+    with pytest.MonkeyPatch.context() as patch:
+        heard_s = sum(len(clip.samples) for clip in clips) / SAMPLE_RATE
+        patch.setattr(fitted_on, "__defaults__", (heard_s / 2.5 / 3600,))
+        assert np.array_equal(fit_ridge(clips).weights, every_third.weights)
+        assert np.array_equal(fit_mean(clips).pose, fit_mean(clips[::3]).pose)

@@ -12,11 +12,12 @@ from torch import Tensor
 from compress.audio import HOP
 from compress.calibration import calibrate, choosing
 from compress.distillation import Material, distill
+from compress.examples import examples
 from compress.fake_quantized import FakeQuantized
 from compress.label_store import Labels
 from compress.quantization import IntegerDense
 from compress.recipe import StudentSettings, TrainingSettings
-from compress.stretches import Stretches, examples
+from compress.stretches import Stretches
 from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, build
 from compress.students.folding import fold_batch_norm
 from compress.students.integers import Choice, from_codes, to_codes

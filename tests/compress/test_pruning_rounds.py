@@ -14,6 +14,7 @@ from compress import metrics, pruning_rounds, watching
 from compress.allocation import measure
 from compress.distillation import Material
 from compress.errors import UsageError
+from compress.examples import examples
 from compress.label_store import Labels
 from compress.losses import reconstruction, velocity
 from compress.pruning import prunable
@@ -28,7 +29,7 @@ from compress.pruning_rounds import (
 )
 from compress.recipe import LayerSettings, StudentSettings
 from compress.recipe_compression import PruningSettings
-from compress.stretches import Stretches, examples
+from compress.stretches import Stretches
 from compress.students.conv_fc import ConvFC, build
 from compress.students.folding import fold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from compress.distillation import Material, distill
+from compress.examples import Example, examples
 from compress.label_store import Labels
 from compress.labels import scale_of
 from compress.recipe import StudentSettings
 from compress.stages.exporting import largest_difference
 from compress.stages.training import _build
-from compress.stretches import Example, examples
 from compress.students.conv_fc import ConvFC
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from compress import sensitivity
 from compress.audio import HOP
 from compress.calibration import calibrate, choosing
+from compress.examples import Example
 from compress.quantization import IntegerDense
 from compress.recipe_compression import QualityGate
 from compress.sensitivity import EVERYTHING, Cost, Costs, Row, Scan, against, scan
-from compress.stretches import Example
 from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
 from compress.students.integers import Choice
 from compress.watching import Judgement, Watched, judge

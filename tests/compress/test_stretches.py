@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from compress.audio import HOP
-from compress.errors import AudioError
-from compress.labels import Labels
+from compress.errors import AudioError, UsageError
+from compress.examples import Example
 from compress.recipe import TrainingSettings
 from compress.recipe_students import AugmentationSettings
-from compress.stretches import Example, Stretches, between_hops, examples
+from compress.stretches import Stretches, between_hops
 
 PLAIN = {"gain_db": (0.0, 0.0), "noise_share": 0.0, "speed_share": 0.0, "room_share": 0.0}
 COUNT = 2.0**-16  # from one sample of a counting clip to the next
@@ -30,19 +30,6 @@ def counting_clip(hops: int) -> Example:
     """A clip in which sample s has the value s / 2¹⁶, and hop j the curve of its sample."""
     samples = (np.arange(hops * HOP) * COUNT).astype(np.float32)
     return Example(samples, samples[::HOP, None].copy())
-
-
-def test_examples_are_audio_with_its_curves(labels: Labels) -> None:
-    train = examples(labels, labels.side("train"))
-    assert len(train) == 4
-    for example in train:
-        assert example.curves.shape == (-(-len(example.samples) // HOP), 2)
-        # 30 frames a second of the known teacher and hops meet at the clip's start.
-        np.testing.assert_allclose(example.curves[0, 1], 0.5 * example.samples[0], atol=1e-6)
-    heldout = labels.side("heldout")
-    backwards = examples(labels, heldout[::-1])
-    for one, other in zip(examples(labels, heldout), backwards[::-1], strict=True):
-        assert np.array_equal(one.curves, other.curves), "in the order asked for"
 
 
 @pytest.mark.parametrize(("past", "future"), [(512, 256), (0, 700), (5000, 0)])
@@ -124,6 +111,23 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert torch.equal(batch(1, 5), batch(1, 5))
     assert not torch.equal(batch(1, 5), batch(1, 6))
     assert not torch.equal(batch(1, 5), batch(2, 5))
+
+
+def test_processes_have_shares_of_the_batch_of_one() -> None:
+    settings = TrainingSettings(batch=8, frames=4)
+    clips = [counting_clip(20 + i) for i in range(12)]
+    whole = Stretches(clips, settings, 5)
+    parts = [Stretches(clips, settings, 5, rank, 4) for rank in range(4)]
+    for step in (1, 2, 100):
+        for one, shares in zip(
+            whole.batch(step, 64, 32),
+            zip(*(part.batch(step, 64, 32) for part in parts), strict=True),
+            strict=True,
+        ):
+            assert [len(share) for share in shares] == [2] * 4
+            assert torch.equal(torch.cat(shares), one)
+    with pytest.raises(UsageError, match="cannot be shared equally by 3 processes"):
+        Stretches(clips, settings, 5, 0, 3)
 
 
 def test_batches_made_ahead_are_those_of_their_steps() -> None:

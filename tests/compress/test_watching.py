@@ -1,5 +1,6 @@
 """The clips that choices are made on, and how a student is judged by them."""
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,12 @@ from torch import Tensor
 from compress import closures, metrics, watching
 from compress.alignments import Alignment
 from compress.audio import HOP
+from compress.examples import Example
 from compress.label_store import LabelledClip
 from compress.sources import Clip
 from compress.sources.folder import FileSource
-from compress.stretches import Example
 from compress.visemes import segments_of
-from compress.watching import Watched, choose, judge
+from compress.watching import Watched, choose, judge, set_aside, within
 
 DRIVEN = ("jawOpen", "mouthClose")
 BILABIAL = (("B", 0.16, 0.24), ("AA", 0.24, 0.5))
@@ -156,3 +157,29 @@ def test_few_clips_all_stay() -> None:
 def test_no_clip_is_an_error() -> None:
     with pytest.raises(ValueError, match="no clip set aside"):
         choose([], [], {}, DRIVEN)
+
+
+def test_clips_are_set_aside_by_prompt_and_no_more_than_are_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 40 prompts in two languages, every fourth is to be watched: 20 clips of 100 s."""
+    prompts = [f"p{i}" for i in range(40)]
+    monkeypatch.setattr("compress.split.watched", lambda prompt: prompt in prompts[::4])
+    clips = [
+        LabelledClip(f"{language}/{prompt}", "train", None, 100.0, "", "", 1, 1)
+        for language in ("en", "it")
+        for prompt in prompts
+    ]
+    learned, aside = set_aside(clips, 10_000.0)
+    assert [clip.id for clip in aside] == [c.id for c in clips if c.id[3:] in prompts[::4]]
+    assert sorted(c.id for c in [*learned, *aside]) == sorted(c.id for c in clips)
+    learned, aside = set_aside(clips, 650.0)
+    first = sorted(prompts[::4], key=lambda name: hashlib.sha256(name.encode()).digest())[:3]
+    assert {clip.id[3:] for clip in aside} == set(first), "whole prompts, by their hash"
+    assert len(aside) == 6
+    assert [c for c in clips if c in learned or c in aside] == clips
+    assert not {c.id[3:] for c in learned} & {c.id[3:] for c in aside}
+    assert len(set_aside(clips, 1.0)[1]) == 2, "one prompt at least"
+    assert set_aside([]) == ([], [])
+    assert sum(clip.seconds for clip in set_aside(clips)[1]) == 1200.0
+    assert len(within(clips[:3], 250.0)) == 2

@@ -106,8 +106,7 @@ def test_choices_are_made_on_clips_that_training_sets_aside(planned: Plan, made:
     lesson = lesson_of(job, made)
     assert len(lesson.watched.clips) == len(lesson.material.train) == 8
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("split", "stages.shrinking"):
-            patch.setattr(f"compress.{module}.watched", lambda prompt: prompt == train[2].id)
+        patch.setattr("compress.split.watched", lambda prompt: prompt == train[2].id)
         lesson = lesson_of(job, made)
     (aside,) = lesson.watched.clips
     assert len(aside.samples) == len(lesson.material.validation[0].samples)
