@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from compress.cli_benchmark import benchmark_app
 from compress.cli_files import files_app
+from compress.cli_labels import labels_app
 from compress.cli_recipe import recipe_app
 from compress.cli_report import report_app
 from compress.cli_run import run_app
@@ -76,6 +77,7 @@ for commands in (
     report_app,
 ):  # without a name: their commands are ours
     app.add_typer(commands)
+app.add_typer(labels_app, name="labels")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(teacher_app, name="teacher")
 

@@ -5,27 +5,85 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import HOP, SAMPLE_RATE
-from compress.label_shards import Missing, Shard
+from compress.errors import InputError
+from compress.label_shards import Missing, Shard, TeacherFacts
 from compress.rig import ARKIT_RIG, Rig
 from compress.sources import Clip
 from compress.split import Side
-from compress.store import atomic_write, seal
+from compress.store import STAGE_FILE, atomic_write, seal
+from exporters import records
+from exporters.bundle.sums import inside
 from exporters.mesh import MESH
 
 Floats = NDArray[np.float32]
 Grid = Literal["frames", "hops"]
 
-CLIPS = "clips.jsonl"
+FOLDER = "labels"  # of a run
+INDEX, CLIPS, SHARDS = "index.json", "clips.jsonl", "shard-*.safetensors"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What ``index.json`` says of all clips together; its fields are explained in `Labels`."""
+
+    controls: tuple[str, ...]
+    driven: tuple[str, ...]
+    constants: dict[str, float]
+    limits: tuple[float, float] | None
+    scale: float
+    rate_hz: float
+    offset_s: float
+    teacher_parameters: int
+    teacher_description: str
+    missing: tuple[Missing, ...]
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+
+@dataclass(frozen=True)
+class IndexedClip:
+    """A line of ``clips.jsonl``: a `LabelledClip`, but `audio` says only whether its shard has it."""
+
+    id: str
+    side: Side
+    audio: Literal["kept", "elsewhere"]
+    seconds: float
+    sha256: str
+    shard: str
+    frames: int
+    hops: int
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+
+@dataclass(frozen=True)
+class SealedFile:
+    """What ``stage.json`` says of a file."""
+
+    bytes: int
+    sha256: str
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What ``stage.json`` says: the key of the labels, and their files by name."""
+
+    key: str
+    files: dict[str, SealedFile]
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
 
 @dataclass(frozen=True)
@@ -92,38 +150,102 @@ def write_index(labels: Labels) -> None:
     says only whether a clip's shard keeps its audio.
     """
     wanted = {clip.shard for clip in labels.clips}
-    for path in labels.folder.glob("shard-*.safetensors"):  # made under another key
+    for path in labels.folder.glob(SHARDS):  # made under another key
         if path.name not in wanted:
             path.unlink()
-    fields = asdict(replace(labels, clips=()))
-    for name in ("folder", "key", "rig", "clips"):
-        del fields[name]
-    atomic_write(labels.folder / "index.json", json.dumps(fields, indent=1) + "\n")
+    index = Index(**{field.name: getattr(labels, field.name) for field in fields(Index)})
+    atomic_write(labels.folder / INDEX, json.dumps(asdict(index), indent=1) + "\n")
     atomic_write(labels.folder / CLIPS, "".join(map(_line, labels.clips)))
     seal(labels.folder, labels.key)
 
 
 def _line(clip: LabelledClip) -> str:
-    fields = dict(vars(clip))
-    fields["audio"] = "kept" if clip.audio is None else "elsewhere"
-    return json.dumps(fields, separators=(",", ":")) + "\n"
+    line = vars(clip) | {"audio": "kept" if clip.audio is None else "elsewhere"}
+    return json.dumps(line, separators=(",", ":")) + "\n"
 
 
 def read_labels(folder: Path, speech: Mapping[str, Clip]) -> Labels:
-    """A finished label folder. `speech`: clip id → where its audio lies now."""
-    fields = json.loads((folder / "index.json").read_text("utf-8"))
-    key = json.loads((folder / "stage.json").read_text("utf-8"))["key"]
+    """A finished label folder. `speech`: clip id → where its audio lies now.
+
+    Raises `InputError` for an index that is damaged.
+    """
+    index, key = read_index(folder), read_seal(folder).key
     clips = []
-    with (folder / CLIPS).open(encoding="utf-8") as lines:
-        for line in lines:
-            clip = json.loads(line)
-            kept = clip.pop("audio") == "kept"
-            clips.append(LabelledClip(audio=None if kept else speech[clip["id"]], **clip))
-    missing = tuple(Missing(**clip) for clip in fields.pop("missing"))
-    labels = Labels(folder=folder, key=key, clips=tuple(clips), missing=missing, **fields)
-    limits = None if labels.limits is None else (labels.limits[0], labels.limits[1])
-    return replace(
-        labels, controls=tuple(labels.controls), driven=tuple(labels.driven), limits=limits
+    for clip in read_clips(folder):
+        audio = None if clip.audio == "kept" else speech[clip.id]
+        clips.append(LabelledClip(**(vars(clip) | {"audio": audio})))
+    return Labels(folder=folder, key=key, clips=tuple(clips), **vars(index))
+
+
+def find_labels(folder: Path) -> Path:
+    """The label folder that is meant: this one, or that of a run. Raises `InputError` for none."""
+    for found in (folder, folder / FOLDER):
+        if (found / INDEX).is_file() or (found.is_dir() and any(found.glob(SHARDS))):
+            return found
+    what = "holds no labels" if folder.is_dir() else "is no folder"
+    raise InputError(
+        f"{folder} {what if folder.exists() else 'does not exist'}. Expected a folder of labels (it "
+        f"has {SHARDS}), or a run with such a folder, {FOLDER}/, as `lipstill label` makes it."
+    )
+
+
+def read_seal(folder: Path) -> Seal:
+    """What ``stage.json`` says. Raises `InputError` where it is damaged, or not there yet."""
+    try:
+        seal = records.from_json(Seal, (folder / STAGE_FILE).read_bytes())
+        if outside := [name for name in seal.files if not inside(name)]:
+            raise ValueError(f"{outside[0]!r} is no path below the folder")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder} has no {STAGE_FILE}: labelling is not finished. The command that was "
+            f"labelling goes on from there."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / STAGE_FILE, str(error)) from error
+    return seal
+
+
+def read_index(folder: Path) -> Index:
+    """What ``index.json`` says. Raises `InputError` where it is damaged."""
+    try:
+        return records.from_json(Index, (folder / INDEX).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / INDEX, str(error)) from error
+
+
+def teacher_of(index: Index) -> TeacherFacts:
+    """What the index says of the teacher, as each shard says it."""
+    return TeacherFacts(
+        index.controls,
+        index.limits,
+        index.rate_hz,
+        index.offset_s,
+        index.teacher_parameters,
+        index.teacher_description,
+    )
+
+
+def read_clips(folder: Path) -> Iterator[IndexedClip]:
+    """The lines of ``clips.jsonl``, one at a time. Raises `InputError` where one is damaged."""
+    try:
+        with (folder / CLIPS).open("rb") as lines:
+            yield from (_clip_of(line, number) for number, line in enumerate(lines, 1))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / CLIPS, str(error)) from error
+
+
+def _clip_of(line: bytes, number: int) -> IndexedClip:
+    try:
+        return records.from_json(IndexedClip, line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
+
+
+def _damaged(path: Path, said: str) -> InputError:
+    return InputError(
+        f"{path} cannot be read: {' '.join(said.split())[:200]}. `lipstill labels verify "
+        f"{path.parent} --remove-damaged` takes out what is damaged, and the run's own command "
+        f"then makes that alone again."
     )
 
 

@@ -82,7 +82,7 @@ def _read(path: Path) -> dict[str, str]:
     listed: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         entry = _LINE.fullmatch(line)
-        if entry is None or not _inside(entry[2]) or entry[2] in listed:
+        if entry is None or not inside(entry[2]) or entry[2] in listed:
             raise ModelFileError(
                 f"{path} is damaged in line {number}: found {line[:100]!r}, expected a SHA-256, two "
                 "spaces and a path below this folder, each path once."
@@ -93,7 +93,8 @@ def _read(path: Path) -> dict[str, str]:
     return listed
 
 
-def _inside(name: str) -> bool:
+def inside(name: str) -> bool:
+    """Whether a POSIX path stays below the folder that it starts from, and is written plainly."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
 

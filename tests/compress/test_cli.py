@@ -14,6 +14,8 @@ COMMANDS = (
     *("compress", "label", "distill", "prune", "quantize", "export", "animate", "report"),
     *("compare", "choose", "benchmark"),
     *(
+        "labels",
+        "labels verify",
         "inspect",
         "verify",
         "doctor",

@@ -1,0 +1,38 @@
+"""The commands ``lipstill labels``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compress.cli_options import AsJson
+
+labels_app = typer.Typer(
+    help="Check the labels of a run, and carry them elsewhere.", no_args_is_help=True
+)
+
+LabelFolder = Annotated[
+    Path, typer.Argument(help="A run folder, or a folder of labels.", metavar="DIR")
+]
+
+
+@labels_app.command("verify")
+def labels_verify(
+    folder: LabelFolder,
+    remove_damaged: Annotated[
+        bool,
+        typer.Option(
+            "--remove-damaged",
+            help="Remove what is damaged, so that lipstill label makes that again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every shard of labels: its checksum, its clips and their curves."""
+    from compress import label_verification
+
+    found = label_verification.verify_labels(folder, hidden=as_json)
+    if remove_damaged:
+        found = label_verification.remove_damaged(found)
+    typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    found.conclude()
