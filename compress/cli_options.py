@@ -21,6 +21,21 @@ Student = Annotated[
     list[str] | None,
     typer.Option("--student", help="Only this student; may be repeated.", metavar="NAME"),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="What labels the speech: local, or ray (Ray Data).", metavar="NAME"
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        help="Processes that label, each with its teacher and the recipe's threads; local: 1 is "
+        "this one.",
+        metavar="N",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 Trust = Annotated[

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli_options import AsJson, DryRun, Out, RecipeName, Set, Student, Trust, trusting
+from compress.cli_options import (
+    AsJson,
+    DryRun,
+    EngineName,
+    Out,
+    RecipeName,
+    Set,
+    Student,
+    Trust,
+    Workers,
+    trusting,
+)
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
@@ -30,11 +41,13 @@ def compress(
     ] = "report",
     student: Student = None,
     trust: Trust = False,
+    engine: EngineName = "local",
+    workers: Workers = 1,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from teacher to report."""
-    _run(recipe, out, overrides, until, student, trust, dry_run, as_json)
+    _run(recipe, out, overrides, until, student, trust, dry_run, as_json, (engine, workers))
 
 
 @run_app.command()
@@ -43,11 +56,13 @@ def label(
     out: Out = None,
     overrides: Set = None,
     trust: Trust = False,
+    engine: EngineName = "local",
+    workers: Workers = 1,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the teacher once over all speech and keep its curves."""
-    _run(recipe, out, overrides, "label", None, trust, dry_run, as_json)
+    _run(recipe, out, overrides, "label", None, trust, dry_run, as_json, (engine, workers))
 
 
 @run_app.command()
@@ -115,13 +130,16 @@ def _run(
     trust: bool,
     dry: bool,
     as_json: bool,
+    labellers: tuple[str, int] = ("local", 1),
 ) -> None:
+    from compress.engines import engine_of
     from compress.jobs import STAGES
     from compress.planning import find_inputs, plan
     from compress.recipe import load_recipe
 
     if until not in STAGES:
         raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")
+    engine = engine_of(*labellers)
     recipe = load_recipe(source, [*(overrides or ()), *trusting(trust)])
     folder = (out or Path("artifacts") / recipe.name).absolute()
     planned = plan(recipe, inputs := find_inputs(recipe), folder, students or ())
@@ -131,7 +149,7 @@ def _run(
     from compress import pipeline
 
     try:
-        pipeline.run(recipe, inputs, planned, until, _silent if as_json else typer.echo)
+        pipeline.run(recipe, inputs, planned, until, _silent if as_json else typer.echo, engine)
     except GateBroken:
         _print_end(planned, until, as_json)
         raise

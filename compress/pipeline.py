@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from compress import reporting
+from compress.engines import Engine
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
 from compress.jobs import STAGES, Inputs, Plan
@@ -28,11 +29,21 @@ from exporters.report import ReportDocument
 
 Say = Callable[[str], None]
 
+# Clips without labels that a run names; the index has all.
+NAMED = 20
+
 
 def run(
-    recipe: Recipe, inputs: Inputs, plan: Plan, until: str = "report", say: Say = print
+    recipe: Recipe,
+    inputs: Inputs,
+    plan: Plan,
+    until: str = "report",
+    say: Say = print,
+    engine: Engine | None = None,
 ) -> None:
     """Run a plan up to a stage; what is there already is not made again.
+
+    `engine` labels the speech; where there is none, this process does.
 
     Raises `LockedError` while another run is at work in the folder, and `GateBroken` at the very
     end, everything written, when a file is not its source's equal or a limit of the recipe is
@@ -51,7 +62,7 @@ def run(
         for stage, what, reason in rows:
             say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
         write_run(recipe, inputs, plan)
-        report = _stages(recipe, inputs, plan, until)
+        report = _stages(recipe, inputs, plan, until, engine, say)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
         write_sums(plan.folder)
     if report is not None and (lines := gates.broken(report)):
@@ -60,9 +71,17 @@ def run(
         raise GateBroken(f"What the recipe asks is not met; all is written, see {page}:{said}")
 
 
-def _stages(recipe: Recipe, inputs: Inputs, plan: Plan, until: str) -> ReportDocument | None:
+def _stages(
+    recipe: Recipe, inputs: Inputs, plan: Plan, until: str, engine: Engine | None, say: Say
+) -> ReportDocument | None:
     """Every stage up to `until`; None when that is not the last."""
-    labels = labelling.run(plan.label)
+    labels = labelling.run(plan.label, engine)
+    for clip in labels.missing[:NAMED]:
+        say(f"no labels  {clip.id}: {clip.reason}")
+    if len(labels.missing) > NAMED:
+        say(
+            f"no labels  and {len(labels.missing) - NAMED} more, all in {plan.label.folder}/index.json"
+        )
     if until == "label":
         return None
     trained = {job.settings.name: training.run(job, labels) for job in plan.distills}

@@ -78,7 +78,7 @@ def build_document(
             rig=_rig(labels),
             mesh=None if heldout.mesh is None else heldout.mesh.facts,
         ),
-        speech=_speech(facts.inputs.speech),
+        speech=_speech(facts.inputs.speech, facts.labels),
         machine=machine_facts(),
         versions={name: found or "not installed" for name, found in versions.items()},
         licence=facts.licence,
@@ -143,18 +143,20 @@ def _checks(facts: Facts, students: list[StudentResult]) -> Iterator[Check]:
             yield from verified.checks
 
 
-def _speech(speech: Speech) -> doc.Speech:
+def _speech(speech: Speech, labels: Labels) -> doc.Speech:
+    """Speech that has labels; what has none is left out, whatever the reason."""
     seconds = {
-        side: sum(s.clip.seconds for s in speech.spoken if s.side == side)
+        side: sum(clip.seconds for clip in labels.clips if clip.side == side)
         for side in ("train", "heldout")
     }
+    left_out = [*speech.left_out, *((clip.id, clip.reason) for clip in labels.missing)]
     folders = {s.clip.id.split("/")[0] for s in speech.spoken if "/" in s.clip.id}
     return doc.Speech(
         train_minutes=round(seconds["train"] / 60, 2),
         held_out_minutes=round(seconds["heldout"] / 60, 2),
-        clips=len(speech.spoken),
+        clips=len(labels.clips),
         languages=tuple(sorted(name for name in folders if len(name) == 2)),
-        skipped=tuple(doc.SkippedClip(clip=name, reason=why) for name, why in speech.left_out),
+        skipped=tuple(doc.SkippedClip(clip=name, reason=why) for name, why in left_out),
         train_key=_key(speech, "train"),
         held_out_key=_key(speech, "heldout"),
     )

@@ -39,11 +39,13 @@ class Factory(Protocol):
         """
 
 
-def engine_of(name: str, workers: int) -> Engine:
-    """The engine of a name. Raises `UsageError` for one that does not exist, and as `build` does."""
+def engine_of(name: str, workers: int) -> Engine | None:
+    """The engine of a name; None for one local worker, which is this process. Raises `UsageError` for one that does not exist, and as `build` does."""
     known = modules_defining(Path(__file__).parent, "build")
     if name not in known:
         raise UsageError(f"There is no engine {name!r}; --engine takes {', '.join(sorted(known))}.")
     if workers < 1:
         raise UsageError(f"--workers is {workers}, expected 1 or more.")
+    if (name, workers) == ("local", 1):
+        return None
     return cast(Factory, importlib.import_module(f"compress.engines.{name}")).build(workers)

@@ -2,7 +2,7 @@
 
 Each of Ray's workers keeps one process with the teacher, as the engine `local` does, so that a clip
 that brings it down is found in the same way. What Ray sees are whole shards: one whose worker or
-machine is lost is made again elsewhere. lipstill, the teacher and the speech have to be where the
+machine is lost is made again elsewhere, as often as it takes. lipstill, the teacher and the speech have to be where the
 workers are; shards come back as bytes, and are written where the run is.
 """
 
@@ -19,6 +19,8 @@ from compress.label_work import Task, Work
 
 # Of a cluster that is started here: shards wait there until they are written.
 STORE_BYTES = 256 * 2**20
+# Ray's own account of itself belongs in its logs.
+QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DATA_LOG_LEVEL": "ERROR"}
 
 
 def build(workers: int) -> "Ray":
@@ -43,6 +45,9 @@ class Ray:
         self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
     ) -> Iterator[tuple[Task, bytes]]:
         """As `Engine.run`, in the order in which they are done."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        logging.getLogger("ray").setLevel(logging.ERROR)
         import ray.data
 
         with _cluster(self._workers * work.threads):
@@ -57,8 +62,6 @@ class Ray:
                 fn_constructor_args=(work,),
                 compute=ray.data.ActorPoolStrategy(size=min(self._workers, len(tasks))),
                 num_cpus=work.threads,
-                max_restarts=-1,
-                max_task_retries=-1,
             )
             for row in shards.iter_rows():
                 if error := row["error"]:

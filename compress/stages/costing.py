@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.audio import SAMPLE_RATE
+from compress.errors import BadAudio
 from compress.sources import Clip
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.teacher_cost import FAILED, Question, Timed, to_text
@@ -141,7 +142,10 @@ def _timed(job: CostJob) -> Timed:
     with TemporaryDirectory() as folder:
         # A file, since a teacher may write to standard output whatever it likes.
         answer, clip = Path(folder, "answer.json"), Path(folder, "clip.wav")
-        soundfile.write(clip, job.clip.read(), SAMPLE_RATE, subtype="FLOAT")
+        try:
+            soundfile.write(clip, job.clip.read(), SAMPLE_RATE, subtype="FLOAT")
+        except BadAudio as error:
+            return _not_timed(f"the clip that it is timed on cannot be read: {error}")
         question = Question(job.teacher, job.settings, job.base.absolute(), clip, job.timed)
         try:
             done = run_module(

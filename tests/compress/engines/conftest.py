@@ -88,7 +88,9 @@ def work(tmp_path: Path) -> Callable[..., Work]:
 def run(speech: list[Spoken], tmp_path: Path) -> Callable[..., Labels]:
     """Labels all speech in shards of two clips by some engine."""
 
-    def labelled(work: Work, engine: Engine | None = None, name: str = "labels", **more: Any) -> Labels:
+    def labelled(
+        work: Work, engine: Engine | None = None, name: str = "labels", **more: Any
+    ) -> Labels:
         settings = LabelSettings(shard_s=1.4, **more)
         made_by = engine or InProcess(work.open())
         return label("key", speech, tmp_path / name, settings, work, made_by)

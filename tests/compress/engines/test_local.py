@@ -24,7 +24,9 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_two_workers_write_the_bytes_of_one_process(work: MakeWork, run: Run, tmp_path: Path) -> None:
+def test_two_workers_write_the_bytes_of_one_process(
+    work: MakeWork, run: Run, tmp_path: Path
+) -> None:
     alone = run(work())
     together = run(work(), Local(2), "together")
     assert content(together.folder) == content(alone.folder)
@@ -143,6 +145,7 @@ def test_in_process_a_teacher_that_hangs_ends_the_run(
 
 def test_engines_by_name() -> None:
     assert isinstance(engine_of("local", 2), Local)
+    assert engine_of("local", 1) is None
     with pytest.raises(UsageError, match=r"no engine 'spark'; --engine takes local, ray"):
         engine_of("spark", 2)
     with pytest.raises(UsageError, match="--workers is 0, expected 1 or more"):

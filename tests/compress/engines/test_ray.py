@@ -23,19 +23,24 @@ pytestmark = [
     pytest.mark.slow,
     # Ray's own processes and sockets live as long as it likes.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of its own settings
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ray.exceptions.RayDeprecationWarning"),
 ]
 
 
 @pytest.fixture(autouse=True)
-def _cluster() -> Iterator[None]:
+def _cluster() -> None:
     """Two processors of a cluster on this machine, started once for all tests."""
     import ray
 
     if not ray.is_initialized():
-        ray.init(num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
-    yield
+        ray.init(
+            num_cpus=2,
+            object_store_memory=100 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+        )
+    return
 
 
 def content(folder: Path) -> dict[str, bytes]:
