@@ -117,7 +117,7 @@ def blocks(
                 asked = max(1, BLOCK // down) * down
                 if stop is not None:
                     asked = min(asked, (ceil(stop / up) + margin - at) * down - len(heard))
-                frames = _checked(decoder.take(asked), name, channels)
+                frames = mono(decoder.take(asked), name, channels)
                 heard = np.concatenate([heard, frames])
                 samples = resampled(heard, decoder.rate)
                 ended = len(frames) < asked
@@ -147,10 +147,13 @@ def resampled(audio: "NDArray[np.float32]", rate: int) -> "NDArray[np.float32]":
     return found.astype("float32", copy=False)
 
 
-def _checked(
-    frames: "NDArray[np.float32]", name: str, channels: tuple[int, ...]
+def mono(
+    frames: "NDArray[np.float32]", name: str, channels: tuple[int, ...] = ()
 ) -> "NDArray[np.float32]":
-    """The average of some channels, float32 `[frames]`, of `[frames, channels]`."""
+    """The average of some channels, none for all, float32 `[frames]`, of `[frames, channels]`.
+
+    Raises BadAudio for samples that are no number or off scale.
+    """
     import numpy as np
 
     if any(channel >= frames.shape[1] for channel in channels):
@@ -164,8 +167,8 @@ def _checked(
     peak = float(np.abs(frames).max(initial=0.0))
     if peak > LOUDEST_PEAK:
         raise BadAudio(name, f"its peak is {peak:g}, expected samples in −1..1")
-    mono: NDArray[np.float32] = frames.mean(axis=1)
-    return mono
+    averaged: NDArray[np.float32] = frames.mean(axis=1)
+    return averaged
 
 
 class _Decoder:
