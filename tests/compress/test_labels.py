@@ -231,7 +231,8 @@ def test_a_teacher_of_another_rate_is_refused_with_the_clip(
 ) -> None:
     teacher = known_teacher(spoil=lambda curves: curves.repeat_interleave(2, 1))
     with pytest.raises(
-        InputError, match=r"(?s)2 of 6 clips .* 0: The teacher gave .*\[1, 36, 3\] for 0\.60 s of .*0\.wav"
+        InputError,
+        match=r"(?s)2 of 6 clips .* 0: The teacher gave .*\[1, 36, 3\] for 0\.60 s of .*0\.wav",
     ):
         label_by(teacher, "key", speech, tmp_path / "labels", label_settings)
 

@@ -331,7 +331,7 @@ def test_a_file_in_place_of_the_folder(workshop: Path, tmp_path: Path, cli: Cli)
 
 @posix
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "limit"), [("label", 20_000), ("verify", 8_000)])
+@pytest.mark.parametrize(("stage", "limit"), [("label", 2_000), ("verify", 8_000)])
 def test_a_full_disk(
     workshop: Path, finished: Path, run: Path, cli: Cli, process: Cli, stage: str, limit: int
 ) -> None:
