@@ -59,7 +59,7 @@ def generate(folder: Path, hours: float) -> None:
     wanted = round(hours * 3600 * SAMPLE_RATE)
     for name, samples in (("speech", wanted), ("heldout", 60 * SAMPLE_RATE)):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        long = folder / name / "long.flac"
+        long = folder / name / f"{name}.flac"
         with soundfile.SoundFile(long, "w", SAMPLE_RATE, 1) as file:
             written = 0
             while written < samples // 2:
