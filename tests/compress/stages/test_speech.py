@@ -146,3 +146,59 @@ def test_an_excerpt_of_nothing_says_what_was_wrong(tmp_path: Path) -> None:
     write_as(tmp_path / "all" / "1.wav", 0 * sine(300))
     with pytest.raises(AudioError, match=r"No audio can be used: .*1\.wav: silent"):
         excerpt(SpeechSettings(train=("all",)), tmp_path, 1.0)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """The same twelve clips as a folder, as a manifest, and as a Shar of two shards."""
+    from lhotse import CutSet, MonoCut, Recording
+
+    cuts = []
+    for i in range(12):
+        path = tmp_path / "folder" / f"f{i}.wav"
+        write_as(path, sine(200 + 20 * i, 0.6))
+        recording = Recording.from_file(path, recording_id=f"r{i}")
+        cuts += [MonoCut(f"{i}-{part}", 0.3 * part, 0.3, 0, recording=recording) for part in (1, 0)]
+    CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl.gz")
+    (tmp_path / "shar").mkdir()
+    named = [cut.with_id(f"s{cut.id}") for cut in cuts]
+    CutSet.from_cuts(named).to_shar(tmp_path / "shar", {"recording": "flac"}, shard_size=12)
+    return tmp_path
+
+
+def test_sources_of_all_formats_are_gathered(mixed: Path) -> None:
+    names = ("shar", "cuts.jsonl.gz", "folder")
+    settings = SpeechSettings(train=names, min_clip_s=0.2)
+    speech = gather(settings, mixed)
+    ids = [spoken.clip.id for spoken in speech.spoken]
+    alone, in_tars = ids[:36], ids[36:]
+    assert alone == sorted(
+        [*(f"{i}-{part}" for i in range(12) for part in (0, 1)), *(f"f{i}" for i in range(12))]
+    )
+    assert in_tars == [f"s{i}-{part}" for i in range(12) for part in (1, 0)], "in their order"
+    assert speech.folders == (mixed / "folder",)
+    for spoken in speech.spoken:
+        assert spoken.side == split(spoken.clip.recording)
+        assert len(spoken.clip.read()) == spoken.clip.samples
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("folder", 0.6), ("cuts.jsonl.gz", 0.3), ("shar", 0.3)]
+)
+def test_an_excerpt_is_had_of_every_format(mixed: Path, name: str, first: float) -> None:
+    settings = SpeechSettings(train=(name,))
+    found = excerpt(settings, mixed, 1.0)
+    assert len(found) == SAMPLE_RATE
+    clips = {
+        s.clip.id: s.clip
+        for s in gather(SpeechSettings(train=(name,), min_clip_s=0.2), mixed).spoken
+    }
+    begun = clips[{"folder": "f0", "cuts.jsonl.gz": "0-1", "shar": "s0-1"}[name]]
+    assert begun.seconds == first
+    assert found[: begun.samples].tolist() == begun.read().tolist()
+
+
+def test_one_recording_on_two_sides_is_refused(mixed: Path) -> None:
+    settings = SpeechSettings(train=("cuts.jsonl.gz",), heldout=("shar",), min_clip_s=0.2)
+    with pytest.raises(AudioError, match=r"of one recording, r0, but on two sides of the split"):
+        gather(settings, mixed)
