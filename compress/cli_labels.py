@@ -36,3 +36,34 @@ def labels_verify(
         found = label_verification.remove_damaged(found)
     typer.echo(found.to_json() if as_json else "\n".join(found.lines))
     found.conclude()
+
+
+@labels_app.command("export")
+def labels_export(
+    folder: LabelFolder,
+    to: Annotated[
+        Path, typer.Option("--to", help="The file to write, ending in .parquet.", metavar="FILE")
+    ],
+) -> None:
+    """Write labels as one Parquet file: a row a frame, a column a control.
+
+    In pandas: pandas.read_parquet("labels.parquet").groupby("clip").jawOpen.max()
+    """
+    from compress.label_export import export_labels
+
+    typer.echo(str(export_labels(folder, to)))
+
+
+@labels_app.command("import")
+def labels_import(
+    file: Annotated[
+        Path, typer.Argument(help="What lipstill labels export wrote.", metavar="FILE")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Run folder without labels so far.", metavar="DIR")
+    ],
+) -> None:
+    """Take labels from a Parquet file, so that a run goes on from them without its teacher."""
+    from compress.label_import import import_labels
+
+    typer.echo(str(import_labels(file, out)))

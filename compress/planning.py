@@ -15,6 +15,7 @@ from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
 from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.reference_students import float_twin, reference_students, reference_targets
 from compress.rig_file import find_rig
+from compress.run_folder import check_run_folder
 from compress.stages.checking import BenchmarkJob, VerifyJob
 from compress.stages.costing import CostJob
 from compress.stages.exporting import ExportJob
@@ -23,7 +24,7 @@ from compress.stages.labelling import LabelJob
 from compress.stages.shrinking import ShrinkJob, Step
 from compress.stages.speech import gather
 from compress.stages.training import DistillJob, KnownStudent, find_student
-from compress.store import content_key, storage_errors
+from compress.store import content_key
 from compress.teachers.loading import find_teacher
 from exporters.signature import Precision
 
@@ -56,7 +57,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             f"The recipe has no student {', '.join(unknown)}; it has {', '.join(known)}. Correct "
             f"--student."
         )
-    _check_folder(folder)
+    check_run_folder(folder)
     if taken := sorted(known.keys() & {student.name for student in references}):
         raise UsageError(
             f"The recipe's {', '.join(taken)} has the name of a reference student that the report "
@@ -281,13 +282,3 @@ def _with_guides(known: Mapping[str, StudentSettings], chosen: Sequence[str]) ->
         if name in needed and student.guided_within and student.guide is not None:
             needed.add(student.guide)
     return [name for name in known if name in needed]
-
-
-def _check_folder(folder: Path) -> None:
-    with storage_errors(folder):
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if "run.json" not in names and any(not name.startswith(".") for name in names):
-        raise UsageError(
-            f"{folder} is not empty, and no run of lipstill: it has no run.json. Choose an empty "
-            f"folder with --out, or one that does not exist yet."
-        )

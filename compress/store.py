@@ -26,6 +26,7 @@ from compress.errors import LockedError, StorageError
 
 __all__ = [
     "Stage",
+    "atomic_file",
     "atomic_folder",
     "atomic_write",
     "content_key",
@@ -131,15 +132,24 @@ def atomic_write(path: Path | str, data: bytes | str) -> None:
 
     Makes the folders above. Raises StorageError when the system refuses.
     """
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Give a path to write a file at, which becomes `path` when the block ends well.
+
+    Makes the folders above. When the block raises, the file goes and `path` is as before. Raises
+    StorageError when the system refuses.
+    """
     path = Path(path)
     temporary = _temporary(path)
-    content = data.encode() if isinstance(data, str) else data
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
+            yield temporary
+            with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:

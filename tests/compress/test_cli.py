@@ -16,6 +16,8 @@ COMMANDS = (
     *(
         "labels",
         "labels verify",
+        "labels export",
+        "labels import",
         "inspect",
         "verify",
         "doctor",
