@@ -57,9 +57,11 @@ class CutSource:
 
     @property
     def local(self) -> bool:
-        return not any(
-            is_url(_place(source, self.root)) for source in json.loads(self.entry)["sources"]
-        )
+        places = [str(source["source"]) for source in json.loads(self.entry)["sources"]]
+        relative_here = not is_url(self.root)  # asked of every clip: without a look at the disk
+        return all(
+            relative_here or os.path.isabs(place) for place in places if not is_url(place)
+        ) and not any(map(is_url, places))
 
     def read(self, start: int, stop: int) -> "NDArray[np.float32]":
         entry = json.loads(self.entry)
@@ -218,11 +220,13 @@ def _moved(said: dict[str, Any], root: str) -> dict[str, Any]:
     if is_url(root):
         return said
 
+    above = os.path.join(root, "")
+
     def relative(source: dict[str, Any]) -> dict[str, Any]:
-        path = Path(source["source"])
-        if source["type"] != "file" or not path.is_relative_to(root):
+        place = source["source"]
+        if source["type"] != "file" or not place.startswith(above):
             return source
-        return source | {"source": path.relative_to(root).as_posix()}
+        return source | {"source": place.removeprefix(above).replace(os.sep, "/")}
 
     recording = said.get("recording", said)
     moved = recording | {"sources": [relative(source) for source in recording["sources"]]}

@@ -7,9 +7,10 @@ does so in a thread of its own, which is left behind when its time is up: it hol
 import re
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from compress.errors import AudioError, BadAudio, MissingError
@@ -17,6 +18,7 @@ from compress.errors import AudioError, BadAudio, MissingError
 if TYPE_CHECKING:
     from botocore.client import BaseClient  # type: ignore[import-untyped]
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 TIMEOUT_S = 60.0
@@ -139,16 +141,8 @@ def within(timeout_s: float, work: Callable[[threading.Event], T]) -> T:
 
     Raises `NotFetched` for what a store, the network or the time did not let happen.
     """
-    found: Future[T] = Future()
     left = threading.Event()
-
-    def run() -> None:
-        try:
-            found.set_result(work(left))
-        except BaseException as error:  # noqa: BLE001  # for who waits
-            found.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    found = _begun(lambda: work(left))
     try:
         error = found.exception(timeout_s)
     except TimeoutError:
@@ -166,6 +160,31 @@ def within(timeout_s: float, work: Callable[[threading.Event], T]) -> T:
     if _of_the_store(error):
         raise _not_fetched(error) from None
     raise error
+
+
+def side_by_side(work: Callable[[A], T], items: Iterable[A], most: int = 8) -> Iterator[T]:
+    """What `work` returns for each item, in order; so many are at work at once."""
+    waiting: deque[Future[T]] = deque()
+    for item in items:
+        waiting.append(_begun(partial(work, item)))
+        if len(waiting) == most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _begun(work: Callable[[], T]) -> "Future[T]":
+    """What `work` will return, in a thread that holds up nobody's exit."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # for who waits
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found
 
 
 def _whole(url: str, timeout_s: float) -> bytes:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,12 +86,13 @@ def scan(
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     shards = list(_shards(name, base, timeout_s))
-    for done, (cuts, tar) in enumerate(shards, 1):
-        for found in _cuts(cuts, tar, min_clip_s, timeout_s):
-            if isinstance(found, Clip):
-                clips.append(found)
-            else:
-                skipped.append(found)
+
+    def read(shard: tuple[str, str]) -> list[Clip | Skipped]:
+        return list(_cuts(*shard, min_clip_s, timeout_s))
+
+    for done, found in enumerate(remote.side_by_side(read, shards), 1):
+        clips += [entry for entry in found if isinstance(entry, Clip)]
+        skipped += [entry for entry in found if isinstance(entry, Skipped)]
         progress(done, len(shards))
     return Scanned(tuple(clips), tuple(skipped))
 
@@ -120,12 +122,12 @@ def _cuts(cuts: str, tar: str, min_clip_s: float, timeout_s: float) -> Iterator[
 
 def _shards(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:
     """Cuts and tar of each shard, as absolute paths or URLs, in order."""
-    if suffixes(name).endswith(FIELDS):
+    folder = (base / Path(name).expanduser()).absolute()
+    if not folder.is_dir() and suffixes(name).endswith(FIELDS):
         yield from _listed(name, base, timeout_s)
     elif is_url(name):
         yield from _numbered(name, timeout_s)
     else:
-        folder = (base / Path(name).expanduser()).absolute()
         for file in sorted(folder.iterdir()):
             if match := CUTS.fullmatch(file.name):
                 yield str(file), str(folder / f"recording.{match[1]}.tar")
@@ -133,16 +135,24 @@ def _shards(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]
 
 def _numbered(url: str, timeout_s: float) -> Iterator[tuple[str, str]]:
     """Shards from 000000 on, until one is not there: most stores list no folders."""
-    number = 0
-    while remote.exists(cuts := remote.beside(url, f"cuts.{number:06d}.jsonl.gz"), timeout_s):
-        yield cuts, remote.beside(url, f"recording.{number:06d}.tar")
-        number += 1
-    if not number:
-        raise AudioError(
-            f"{shown(url)} is no Lhotse Shar folder: {shown(cuts)} is not there. Where shards "
-            f"are numbered otherwise, name a .json file that lists them: "
-            f'{{"cuts": [URL, …], "recording": [URL, …]}}.'
-        )
+
+    def cuts(number: int) -> str:
+        return remote.beside(url, f"cuts.{number:06d}.jsonl.gz")
+
+    def exists(number: int) -> bool:
+        return remote.exists(cuts(number), timeout_s)
+
+    for number, there in enumerate(remote.side_by_side(exists, count())):
+        if there:
+            yield cuts(number), remote.beside(url, f"recording.{number:06d}.tar")
+        elif number:
+            return
+        else:
+            raise AudioError(
+                f"{shown(url)} is no Lhotse Shar folder: {shown(cuts(0))} is not there. Where "
+                f"shards are numbered otherwise, name a .json file that lists them: "
+                f'{{"cuts": [URL, …], "recording": [URL, …]}}.'
+            )
 
 
 def _listed(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:

@@ -112,11 +112,10 @@ def format_of(name: str, base: Path) -> Format:
             return tried[-1]
     what = "; ".join(format_.SOUGHT for format_ in tried)
     if is_url(name):
-        place = shown(name)
-    else:
-        path = base / Path(name).expanduser()
-        place = f"{path.absolute()}, which is {'there' if path.exists() else 'not there'}"
-    raise AudioError(f"{shown(name)} is no source of speech. Looked for {what}: at {place}.")
+        raise AudioError(f"{shown(name)} is no source of speech. Looked for {what}.")
+    path = (base / Path(name).expanduser()).absolute()
+    found = "of no format that is read" if path.exists() else "not there"
+    raise AudioError(f"The speech {path} is {found}. Looked for {what}. Check the path.")
 
 
 def _scan(name: str, base: Path, settings: "SpeechSettings") -> Scanned:

@@ -120,9 +120,9 @@ def test_long_clips_are_divided_and_stay_on_one_side(tmp_path: Path) -> None:
 def test_a_name_that_is_no_source_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     for name, place in (
-        ("absent", f"{tmp_path / 'absent'}, which is not there"),
-        ("notes.txt", f"{tmp_path / 'notes.txt'}, which is there"),
-        ("https://me:secret@there/x.tgz?key=secret", "https://there/x.tgz"),
+        ("absent", f"The speech {tmp_path / 'absent'} is not there. "),
+        ("notes.txt", f"The speech {tmp_path / 'notes.txt'} is of no format that is read. "),
+        ("https://me:secret@there/x.tgz?key=secret", "https://there/x.tgz is no source of speech"),
     ):
         with pytest.raises(AudioError, match="Looked for a folder of audio") as caught:
             gather(SpeechSettings(train=(name,)), tmp_path)
