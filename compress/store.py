@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -85,15 +86,17 @@ def tool_versions(*packages: str) -> dict[str, str | None]:
     """Installed version of each distribution, None where it is not installed. Imports none of
     them.
     """
+    return {package: _version(package) for package in packages}
+
+
+@cache  # every key asks for some
+def _version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
-    found: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @contextmanager

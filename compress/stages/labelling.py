@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class LabelJob:
     base: Path
     rig: RigFile | None = None
 
-    @property
+    @cached_property  # asked for by all that depends on labels, and long to make of many clips
     def key(self) -> str:
         """Raises `TeacherError` where the file on a mesh's lips cannot be read."""
         key = labels_key(
