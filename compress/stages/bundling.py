@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from compress.metrics import Share
+from compress.sources import remote
 
 if TYPE_CHECKING:
     from compress.jobs import Inputs, TierJobs
@@ -51,9 +52,9 @@ def run(
 
 def _trained_on(recipe: "Recipe", inputs: "Inputs", tier: "TierJobs") -> str:
     minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "train") / 60
+    names = ", ".join(map(remote.shown, recipe.speech.train))
     speech = (
-        f"{minutes:.3g} minutes of speech ({', '.join(recipe.speech.train)}), on curves of the teacher "
-        f"{inputs.teacher.name}"
+        f"{minutes:.3g} minutes of speech ({names}), on curves of the teacher {inputs.teacher.name}"
     )
     settings = tier.settings
     if settings.start is None:

@@ -53,3 +53,15 @@ def test_an_export_alone_has_a_card_without_figures(
     assert "| MSE (onnx) |" in card
     assert "| Parameters | 123 |" in card
     check_bundle(folder)
+
+
+def test_a_card_says_nothing_secret_of_a_url(planned: tuple[Recipe, Inputs, Plan]) -> None:
+    recipe, inputs, plan = planned
+    secret = ("https://me:hush@there/shar/?key=hush",)
+    speech = recipe.speech.model_copy(update={"train": secret})
+    tier = plan.students[0].tiers[0]
+    (tier.export.folder / "README.md").unlink()
+    bundling.run(recipe.model_copy(update={"speech": speech}), inputs, tier, 123, None)
+    card = (tier.export.folder / "README.md").read_text("utf-8")
+    assert "of speech (https://there/shar/), on curves" in card
+    assert "hush" not in card
