@@ -36,12 +36,26 @@ Workers = Annotated[
         metavar="N",
     ),
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        "--devices",
+        help="Processes or accelerators that share each batch of every student's training; as "
+        "students.*.training.devices does.",
+        metavar="N",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and why, and stop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a teacher that could run code; as teacher.trust=true does."),
 ]
+
+
+def sharing(devices: int | None) -> list[str]:
+    """What ``--devices`` means, as overrides of a recipe."""
+    return [] if devices is None else [f"students.*.training.devices={devices}"]
 
 
 def trusting(trust: bool) -> list[str]:

@@ -1,13 +1,16 @@
 """The commands of ``lipstill`` that run a recipe: all of it, or as far as one stage."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compress import torchrun
 from compress.cli_options import (
     AsJson,
+    Devices,
     DryRun,
     EngineName,
     Out,
@@ -16,12 +19,14 @@ from compress.cli_options import (
     Student,
     Trust,
     Workers,
+    sharing,
     trusting,
 )
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
-    from compress.jobs import Plan
+    from compress.jobs import Inputs, Plan
+    from compress.recipe import Recipe
 
 run_app = typer.Typer()
 
@@ -41,13 +46,24 @@ def compress(
     ] = "report",
     student: Student = None,
     trust: Trust = False,
+    devices: Devices = None,
     engine: EngineName = "local",
     workers: Workers = 1,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from teacher to report."""
-    _run(recipe, out, overrides, until, student, trust, dry_run, as_json, (engine, workers))
+    _run(
+        recipe,
+        out,
+        [*(overrides or ()), *sharing(devices)],
+        until,
+        student,
+        trust,
+        dry_run,
+        as_json,
+        (engine, workers),
+    )
 
 
 @run_app.command()
@@ -72,11 +88,21 @@ def distill(
     overrides: Set = None,
     student: Student = None,
     trust: Trust = False,
+    devices: Devices = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the recipe's students on the teacher's curves (labels them first if need be)."""
-    _run(recipe, out, overrides, "distill", student, trust, dry_run, as_json)
+    _run(
+        recipe,
+        out,
+        [*(overrides or ()), *sharing(devices)],
+        "distill",
+        student,
+        trust,
+        dry_run,
+        as_json,
+    )
 
 
 @run_app.command()
@@ -86,11 +112,21 @@ def prune(
     overrides: Set = None,
     student: Student = None,
     trust: Trust = False,
+    devices: Devices = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Take channels out of the students that have a pruning section (trains them first if need be)."""
-    _run(recipe, out, overrides, "prune", student, trust, dry_run, as_json)
+    _run(
+        recipe,
+        out,
+        [*(overrides or ()), *sharing(devices)],
+        "prune",
+        student,
+        trust,
+        dry_run,
+        as_json,
+    )
 
 
 @run_app.command()
@@ -100,11 +136,21 @@ def quantize(
     overrides: Set = None,
     student: Student = None,
     trust: Trust = False,
+    devices: Devices = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make int8 twins of the students that have a quantization section (trains and prunes first)."""
-    _run(recipe, out, overrides, "quantize", student, trust, dry_run, as_json)
+    _run(
+        recipe,
+        out,
+        [*(overrides or ()), *sharing(devices)],
+        "quantize",
+        student,
+        trust,
+        dry_run,
+        as_json,
+    )
 
 
 @run_app.command()
@@ -114,11 +160,21 @@ def export(
     overrides: Set = None,
     student: Student = None,
     trust: Trust = False,
+    devices: Devices = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the students as model files (labels and trains first if need be)."""
-    _run(recipe, out, overrides, "export", student, trust, dry_run, as_json)
+    _run(
+        recipe,
+        out,
+        [*(overrides or ()), *sharing(devices)],
+        "export",
+        student,
+        trust,
+        dry_run,
+        as_json,
+    )
 
 
 def _run(
@@ -134,26 +190,64 @@ def _run(
 ) -> None:
     from compress.engines import engine_of
     from compress.jobs import STAGES
-    from compress.planning import find_inputs, plan
-    from compress.recipe import load_recipe
 
     if until not in STAGES:
         raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")
     engine = engine_of(*labellers)
-    recipe = load_recipe(source, [*(overrides or ()), *trusting(trust)])
-    folder = (out or Path("artifacts") / recipe.name).absolute()
-    planned = plan(recipe, inputs := find_inputs(recipe), folder, students or ())
-    if dry:
-        _print_outlook(planned, until, as_json)
-        return
-    from compress import pipeline
+    asked = [*(overrides or ()), *trusting(trust)]
 
-    try:
-        pipeline.run(recipe, inputs, planned, until, _silent if as_json else typer.echo, engine)
-    except GateBroken:
+    def carry_out(call: Callable[[str], None] | None = None) -> None:
+        recipe, inputs, planned = _prepared(source, out, asked, students)
+        if dry:
+            _print_outlook(planned, until, as_json)
+            return
+        from compress import pipeline
+
+        say = _silent if as_json else typer.echo
+        try:
+            pipeline.run(recipe, inputs, planned, until, say, engine, call)
+        except GateBroken:
+            _print_end(planned, until, as_json)
+            raise
         _print_end(planned, until, as_json)
-        raise
-    _print_end(planned, until, as_json)
+
+    if (place := torchrun.place()) is None:
+        carry_out()
+        return
+    if until != "distill":
+        if place.rank:
+            torchrun.stand_back()
+            raise typer.Exit(UsageError.exit_code)
+        raise UsageError(
+            f"torchrun is for the command distill alone, found {until}. Run `lipstill distill` "
+            f"with torchrun and then `lipstill compress --devices {place.world}` with neither, or "
+            f"that one from the start: it makes its own {place.world} processes of this machine."
+        )
+    asked += sharing(place.world)
+    with torchrun.calls() as calls:
+        if place.rank == 0:
+            with calls.leading():
+                carry_out(calls.call)
+            return
+        from compress.helping import help_out
+
+        try:
+            help_out(calls, lambda: _prepared(source, out, asked, students)[2])
+        except torchrun.LeaderLost:
+            torchrun.stand_back()
+            raise typer.Exit(1) from None
+
+
+def _prepared(
+    source: str, out: Path | None, overrides: list[str], students: list[str] | None
+) -> "tuple[Recipe, Inputs, Plan]":
+    from compress.planning import find_inputs, plan
+    from compress.recipe import load_recipe
+
+    recipe = load_recipe(source, overrides)
+    folder = (out or Path("artifacts") / recipe.name).absolute()
+    inputs = find_inputs(recipe)
+    return recipe, inputs, plan(recipe, inputs, folder, students or ())
 
 
 def _silent(line: str) -> None:

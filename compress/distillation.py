@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from compress import torchrun
-from compress.errors import LipstillError
+from compress.errors import LipstillError, MissingError
 from compress.examples import Example
 from compress.guidance import Guidance
 from compress.losses import Criterion
@@ -125,8 +125,8 @@ def distill(
         loggers=loggers,
         threads=torch.get_num_threads(),
     )
-    if together and team is None:
-        weights, rows = _spawned(fabric, part, work)
+    if together:
+        weights, rows = _spawned(fabric, part, work) if team is None else _joined(fabric, part)
     else:
         weights, rows = fabric.launch(part)
     student = build().eval()
@@ -202,6 +202,21 @@ def _spawned(fabric: "Fabric", part: Callable[["Fabric"], Outcome], work: Path) 
             shutil.rmtree(work / FAILURES)
             raise error from None
         raise
+    return outcome
+
+
+def _joined(fabric: "Fabric", part: Callable[["Fabric"], Outcome]) -> Outcome:
+    """The part of this process among those that torchrun started, and what it made."""
+    try:
+        outcome: Outcome = fabric.launch(part)
+    except RuntimeError as error:
+        # Neither backend has a class of errors for it.
+        if not any(word in str(error) for word in ("gloo", "NCCL")):
+            raise
+        raise MissingError(
+            f"Another process of torchrun ended while process {fabric.global_rank} trained with it: "
+            f"that one says why. The last checkpoint is kept; the same command goes on from there."
+        ) from error
     return outcome
 
 

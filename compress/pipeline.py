@@ -7,6 +7,7 @@ from compress import reporting
 from compress.engines import Engine
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
+from compress.examples import examples
 from compress.jobs import STAGES, Inputs, Plan
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
@@ -24,10 +25,10 @@ from compress.stages import (
     training,
 )
 from compress.store import run_lock, storage_errors
-from compress.stretches import examples
 from exporters.report import ReportDocument
 
 Say = Callable[[str], None]
+Call = Callable[[str], None]
 
 # Clips without labels that a run names; the index has all.
 NAMED = 20
@@ -40,10 +41,12 @@ def run(
     until: str = "report",
     say: Say = print,
     engine: Engine | None = None,
+    call: Call | None = None,
 ) -> None:
     """Run a plan up to a stage; what is there already is not made again.
 
-    `engine` labels the speech; where there is none, this process does.
+    `engine` labels the speech; where there is none, this process does. `call` has other processes
+    join a training.
 
     Raises `LockedError` while another run is at work in the folder, and `GateBroken` at the very
     end, everything written, when a file is not its source's equal or a limit of the recipe is
@@ -62,7 +65,7 @@ def run(
         for stage, what, reason in rows:
             say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
         write_run(recipe, inputs, plan)
-        report = _stages(recipe, inputs, plan, until, engine, say)
+        report = _stages(recipe, inputs, plan, until, engine, say, call)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
         write_sums(plan.folder)
     if report is not None and (lines := gates.broken(report)):
@@ -72,7 +75,13 @@ def run(
 
 
 def _stages(
-    recipe: Recipe, inputs: Inputs, plan: Plan, until: str, engine: Engine | None, say: Say
+    recipe: Recipe,
+    inputs: Inputs,
+    plan: Plan,
+    until: str,
+    engine: Engine | None,
+    say: Say,
+    call: Call | None,
 ) -> ReportDocument | None:
     """Every stage up to `until`; None when that is not the last."""
     labels = labelling.run(plan.label, engine)
@@ -84,7 +93,7 @@ def _stages(
         )
     if until == "label":
         return None
-    trained = {job.settings.name: training.run(job, labels) for job in plan.distills}
+    trained = {job.settings.name: training.run(job, labels, call) for job in plan.distills}
     if until == "distill":
         return None
     pruned = {s.name: pruning.run(s.prune, labels) for s in plan.students if s.prune}

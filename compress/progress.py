@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from compress import torchrun
+
 
 class Bar(Protocol):
     """What a long stage tells about itself."""
@@ -16,7 +18,7 @@ class Bar(Protocol):
 def bar(title: str, total: float | None, hidden: bool = False) -> Iterator[Bar]:
     """A progress bar on stderr with the time left; none when stderr is no terminal, or `hidden`.
 
-    A total of None is one that is not known.
+    A total of None is one that is not known. Of torchrun's processes only the first has bars.
     """
     from rich.console import Console
     from rich.progress import (
@@ -35,9 +37,8 @@ def bar(title: str, total: float | None, hidden: bool = False) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
-    ) as progress:
+    off = hidden or torchrun.silent() or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
         task = progress.add_task(title, total=total, note="")
 
         def advance(done: float, note: str = "") -> None:

@@ -103,7 +103,7 @@ class TrainingSettings(Section):
         "cpu", description="where training runs; only the cpu ends in the same bytes twice"
     )
     devices: Count = Field(
-        1, description="processes or accelerators, each with a batch of its own (DDP)"
+        1, description="processes or accelerators, each with an equal share of every batch (DDP)"
     )
     validate_every: Count = Field(200, description="steps between two validations")
     patience: int = Field(
@@ -116,6 +116,16 @@ class TrainingSettings(Section):
     ema: float = Field(
         0.999, ge=0, lt=1, description="decay of the averaged weights a step; 0 takes the last ones"
     )
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.batch % self.devices:
+            fitting = [n for n in range(1, self.batch + 1) if self.batch % n == 0]
+            raise ValueError(
+                f"`batch` = {self.batch} stretches cannot be shared equally by `devices` = "
+                f"{self.devices}; of the devices, {words(fitting)} would do"
+            )
+        return self
 
 
 # The family's plan. With the other defaults it sees 8192 samples, the paper's 512 ms.

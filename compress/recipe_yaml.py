@@ -1,5 +1,6 @@
 """The text of a recipe: YAML with the scalars of version 1.2 and no key twice, and `--set` on top."""
 
+import copy
 import re
 from typing import Any
 
@@ -90,24 +91,33 @@ def override(tree: dict[str, Any], text: str) -> str | None:
     """Apply `a.b.0.c=VALUE`, VALUE in YAML, to `tree` in place; give the mistake in words, or None.
 
     Mappings that are not there are made, so that a default can be overridden; entries of lists are
-    not.
+    not. An index `*` is every entry of a list.
     """
     dotted, equals, value = text.partition("=")
     *above, last = dotted.strip().split(".")
     if not equals or not last or not all(above):
         return f"--set {text}: expected KEY=VALUE such as students.0.training.steps=50"
     try:
-        parsed = parse(value)
-        here: Any = tree
-        for depth, part in enumerate(above):
-            key = _key(here, part, above[:depth])
-            if isinstance(here, dict):
-                here.setdefault(key, {})
-            here = here[key]
-        here[_key(here, last, above)] = parsed
+        _put(tree, [*above, last], parse(value), [])
     except ValueError as error:
         return f"--set {text}: {error}"
     return None
+
+
+def _put(here: Any, path: list[str], value: Any, above: list[str]) -> None:
+    """`value` at `path` below `here`, which lies at the path `above`."""
+    part, *below = path
+    if part == "*" and isinstance(here, list):
+        for index in range(len(here)):
+            _put(here, [str(index), *below], value, above)
+        return
+    key = _key(here, part, above)
+    if not below:
+        here[key] = copy.deepcopy(value)
+        return
+    if isinstance(here, dict):
+        here.setdefault(key, {})
+    _put(here[key], below, value, [*above, part])
 
 
 def _key(here: Any, part: str, above: list[str]) -> Any:

@@ -13,13 +13,11 @@ from compress import audio, augmentation
 from compress.audio import HOP
 from compress.augmentation import PERCENT
 from compress.errors import AudioError
-from compress.examples import Example, examples, hops_of
+from compress.examples import Example, hops_of
 from compress.sampling import Sampler
 
 if TYPE_CHECKING:
     from compress.recipe import TrainingSettings
-
-__all__ = ["Stretches", "between_hops", "examples"]
 
 Floats = NDArray[np.float32]
 Batch = tuple[Tensor, Tensor]

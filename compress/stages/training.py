@@ -3,7 +3,7 @@
 import importlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from compress.students.facts import StudentFacts, facts_of
 from compress.students.storing import StudentCard, load_student, save_student
 
 if TYPE_CHECKING:
-    from compress.distillation import Material
+    from compress.distillation import Material, TrainingLog
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
@@ -122,10 +122,18 @@ class Distilled:
     log: tuple[dict[str, float], ...]
 
 
-def run(job: DistillJob, labels: Labels) -> Distilled:
-    """The distilled student, trained now or found, or a copy of the one to start from."""
+def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = None) -> Distilled:
+    """The distilled student, trained now or found, or a copy of the one to start from.
+
+    `call` has other processes `join` the training of a key.
+    """
     if not stage(job.folder, job.key).hit:
-        _train(job, labels) if job.start is None else _copy(job, job.start, labels)
+        if job.start is not None:
+            _copy(job, job.start, labels)
+        else:
+            if call is not None:
+                call(job.key)
+            _keep(job, labels, *_train(job, labels))
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
@@ -136,9 +144,13 @@ def run(job: DistillJob, labels: Labels) -> Distilled:
     return Distilled(job.folder, job.key, load_student(job.folder)[1].parameters, rows)
 
 
-def _train(job: DistillJob, labels: Labels) -> None:
+def join(job: DistillJob, labels: Labels) -> None:
+    """Take part in a training that another process leads; nothing is written."""
+    _train(job, labels)
+
+
+def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
     from compress.distillation import distill
-    from compress.students.folding import fold_batch_norm
 
     guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
@@ -146,7 +158,7 @@ def _train(job: DistillJob, labels: Labels) -> None:
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
     build = partial(_build, settings, len(labels.driven), labels.limits, labels.scale)
-    student, log = distill(
+    return distill(
         build,
         material(labels),
         settings.training,
@@ -155,6 +167,12 @@ def _train(job: DistillJob, labels: Labels) -> None:
         guide=guide,
         events=job.events,
     )
+
+
+def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog") -> None:
+    from compress.students.folding import fold_batch_norm
+
+    settings = job.settings
     folded = fold_batch_norm(student)
     card = StudentCard(
         name=settings.name,

@@ -357,3 +357,12 @@ def test_animate_refuses(workshop: Path, finished: Path, tmp_path: Path, cli: Cl
     assert cli("animate", letter, clip, "--out", out).failed(3, "'.wav'", ".onnx")
     assert cli("animate", model, letter, "--out", out).failed(3, "letter.wav", "not readable")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["garbage.onnx", "letter.wav"]
+
+
+def test_devices_are_those_of_every_student(workshop: Path, tmp_path: Path, cli: Cli) -> None:
+    recipe = workshop / "recipe.yaml"
+    wanted = json.loads(cli("distill", recipe, "--out", tmp_path, "--dry-run", "--json").out)
+    assert wanted[1]["stage"] == "distill"
+    for command in ("compress", "distill", "prune", "quantize", "export"):
+        ended = cli(command, recipe, "--out", tmp_path, "--devices", 3)
+        assert ended.failed(2, "cannot be shared equally by `devices` = 3"), command

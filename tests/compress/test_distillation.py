@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import signal
 import struct
 import subprocess
@@ -237,7 +238,7 @@ def test_a_run_that_had_ended_is_not_trained_further(
 
 
 KILLED = """
-import os, signal, sys
+import os, pickle, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
@@ -245,15 +246,13 @@ from compress.distillation import Material, distill
 from compress.examples import examples
 from compress.label_store import read_labels
 from compress.recipe import StudentSettings
-from compress.sources.folder import scan
 from compress.stretches import Stretches
 from compress.students.conv_fc import build
 from compress.students.storing import load_student
 
 folder, speech, work, guide, settings = sys.argv[1:]
 settings = StudentSettings.model_validate_json(settings)
-found = scan([Path(speech)], min_clip_s=0.1, max_bad_share=0.0).clips
-labels = read_labels(Path(folder), {clip.id: clip for clip in found})
+labels = read_labels(Path(folder), pickle.loads(Path(speech).read_bytes()))
 clips = examples(labels, labels.side("train"))
 whole = Stretches.batch
 
@@ -280,7 +279,8 @@ def test_a_killed_run_ends_in_the_same_weights(
 ) -> None:
     work = tmp_path / "work"
     torch.save(guided, tmp_path / "guide.pt")
-    speech = tmp_path / "speech"
+    speech = tmp_path / "speech.pickle"
+    speech.write_bytes(pickle.dumps({clip.id: clip.audio for clip in labels.clips}))
     arguments = [labels.folder, speech, work, tmp_path / "guide.pt", settings.model_dump_json()]
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)],

@@ -1,5 +1,6 @@
 """Recipes: what is refused and how it is said, overrides, hashes, and the recipes that ship."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -507,3 +508,23 @@ def test_what_was_allowed_is_no_part_of_the_hash(tmp_path: Path) -> None:
     for allowed in ("trust=true", "download=true", "time_limit_s=5"):
         assert recipe_hash(load_recipe(write(tmp_path), [f"teacher.{allowed}"])) == plain
     assert recipe_hash(load_recipe(write(tmp_path), ["teacher.overlap_s=1"])) != plain
+
+
+def test_a_star_is_every_entry_of_a_list() -> None:
+    tree = {"students": [{"name": "a"}, {"name": "b", "training": {"devices": 1, "steps": 5}}]}
+    assert recipe_yaml.override(tree, "students.*.training.devices=2") is None
+    assert tree["students"] == [
+        {"name": "a", "training": {"devices": 2}},
+        {"name": "b", "training": {"devices": 2, "steps": 5}},
+    ]
+    assert recipe_yaml.override(tree, "students.*.layers=[{kernel: 3}]") is None
+    first, second = (student["layers"] for student in tree["students"])
+    assert first == second
+    assert first is not second
+    assert "an index from 0" in str(recipe_yaml.override(tree, "students.**.name=x"))
+    assert recipe_yaml.override(tree, "seed.*=1") is None, "a mapping may have such a key"
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+    (only,) = mistakes(write(tmp_path), "students.0.training.devices=5")
+    assert re.search(r"`batch` = \d+ stretches cannot be shared equally by `devices` = 5", only)

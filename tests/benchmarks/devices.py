@@ -1,0 +1,75 @@
+"""What a second process brings to training: steps a second of two processes of one thread, by those of one.
+
+    python tests/benchmarks/devices.py [--steps 150] [--rounds 3]
+
+Both train the demo's student on the same packaged speech and the same batches, in turns; the ratio is what counts, since
+machines are noisy. Labels are noise, which takes as long as the teacher's. The start of processes is not counted.
+"""
+
+import argparse
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress.audio import HOP
+from compress.distillation import Material, distill
+from compress.examples import Example
+from compress.recipe import load_recipe
+from compress.stages.speech import gather
+from compress.students.conv_fc import build
+
+CONTROLS = 26
+CLIPS = 48
+
+
+def steps_a_second(devices: int, steps: int, clips: list[Example]) -> float:
+    """Between the second row of the log and the last one."""
+    student = load_recipe("demo").students[0]
+    training = student.training.model_copy(
+        update={
+            "devices": devices,
+            "steps": steps,
+            "closure_weight": 0.0,
+            "validate_every": steps,
+            "checkpoint_every": steps,
+        }
+    )
+    names = tuple(f"control {i}" for i in range(CONTROLS))
+    make = partial(build, student, CONTROLS, None)
+    with tempfile.TemporaryDirectory() as folder:
+        _, log = distill(make, Material(clips, [], names), training, 7, Path(folder))
+    first, last = log.rows[0], log.rows[-1]
+    return (last["step"] - first["step"]) / (last["seconds"] - first["seconds"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = load_recipe("demo")
+    spoken = gather(recipe.speech, recipe.folder).spoken[:CLIPS]
+    random = np.random.default_rng(0)
+    clips = []
+    for each in spoken:
+        samples = each.clip.read()
+        shape = (-(-len(samples) // HOP), CONTROLS)
+        clips.append(Example(samples, random.uniform(0, 1, shape).astype(np.float32)))
+    ratios = []
+    for _ in range(arguments.rounds):
+        one = steps_a_second(1, arguments.steps, clips)
+        two = steps_a_second(2, arguments.steps, clips)
+        ratios.append(two / one)
+        print(f"one {one:.2f} steps/s, two {two:.2f} steps/s: ratio {ratios[-1]:.2f}", flush=True)
+    print(f"{len(ratios)} rounds: median {statistics.median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main()
