@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+SHAPES_KEPT = "64"
 READERS = 4  # threads that decode; they leave Python's lock while they do
 
 
@@ -72,6 +73,7 @@ class Work:
 
     def open(self) -> Teacher:
         """The teacher, ready to animate. Raises `TeacherError`."""
+        keep_few_shapes()
         import torch
 
         from compress.mesh import MeshTeacher
@@ -80,6 +82,15 @@ class Work:
         torch.set_num_threads(self.threads)
         teacher: Teacher = open_teacher(self.teacher, self.settings, self.base)
         return teacher if self.mesh is None else MeshTeacher(teacher, self.mesh)
+
+
+def keep_few_shapes() -> None:
+    """Have oneDNN, which computes for PyTorch, keep less of what it prepares for each shape.
+
+    Clips are of any length: a thousand prepared shapes take hundreds of megabytes, and few come
+    again. Of effect before the process's first convolution; a user's own setting stands.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", SHAPES_KEPT)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.engines import Engine
 from compress.engines.in_process import InProcess
-from compress.label_work import Work
+from compress.label_work import Work, keep_few_shapes
 from compress.labels import Labels, keeps_audio, label, labels_key, read_labels
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
@@ -73,6 +73,7 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
         labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
         return replace(labels, rig=_rig(job, labels.controls, mesh))
+    keep_few_shapes()
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
     mesh = None
     if job.teacher_settings.mesh is None:
