@@ -3,7 +3,6 @@
 Files are decoded block by block, so that what is held at once does not grow with their length.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import BadAudio
+from compress.kept_open import KeptOpen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,13 +202,20 @@ class _Decoder:
         found: NDArray[np.float32] = self.sound.read(frames, dtype="float32", always_2d=True)
         return found
 
+    def close(self) -> None:
+        self.sound.close()
+
+    def is_of(self, file: Path | bytes) -> bool:
+        """Whether it decodes this file; bytes are not compared."""
+        return self.file is file or (isinstance(file, Path) and self.file == file)
+
     def go(self, frame: int) -> None:
         """The next frame taken is `frame`."""
         if not self.forward:
             self.sound.seek(min(frame, self.sound.frames))
             return
         if frame < self.at - len(self.recent):
-            self.sound.close()
+            self.close()
             self._open()
         while frame > self.at and not self.ended:
             self.again = 0
@@ -230,7 +237,7 @@ class _Decoder:
         return np.concatenate([held, found]) if len(held) else found
 
 
-_thread = threading.local()  # its `decoder`: one that waits for the next part of its file
+_waiting: KeptOpen[_Decoder] = KeptOpen(4)  # for the next part of their file
 
 
 @contextmanager
@@ -241,21 +248,14 @@ def _decoder(file: Path | bytes, name: str) -> Iterator[_Decoder]:
             raise BadAudio(name, "no file, or a broken link")
         now = file.stat()
         stamp = (now.st_size, now.st_mtime_ns)
-    decoder: _Decoder | None = getattr(_thread, "decoder", None)
-    same = decoder is not None and decoder.stamp == stamp
-    if decoder is None or not same or not _equal(decoder.file, file):
-        decoder = _Decoder(file, name, stamp)
-    _thread.decoder = None
+    decoder = _waiting.take(lambda d: d.stamp == stamp and d.is_of(file))
+    decoder = decoder or _Decoder(file, name, stamp)
     try:
         yield decoder
     except BaseException:
-        decoder.sound.close()
+        decoder.close()
         raise
     if decoder.forward and not decoder.ended:
-        _thread.decoder = decoder
+        _waiting.put(decoder)
     else:
-        decoder.sound.close()
-
-
-def _equal(one: Path | bytes, other: Path | bytes) -> bool:
-    return one == other if isinstance(one, Path) else one is other
+        decoder.close()

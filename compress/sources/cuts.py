@@ -57,11 +57,10 @@ class CutSource:
 
     @property
     def local(self) -> bool:
-        places = [str(source["source"]) for source in json.loads(self.entry)["sources"]]
-        relative_here = not is_url(self.root)  # asked of every clip: without a look at the disk
-        return all(
-            relative_here or os.path.isabs(place) for place in places if not is_url(place)
-        ) and not any(map(is_url, places))
+        places = [source["source"] for source in json.loads(self.entry)["sources"]]
+        there = is_url(self.root)  # then what is relative is there too
+        # Asked of every clip, so without a look at the disk.
+        return not any(is_url(place) or (there and not os.path.isabs(place)) for place in places)
 
     def read(self, start: int, stop: int) -> "NDArray[np.float32]":
         entry = json.loads(self.entry)

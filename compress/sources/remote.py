@@ -27,7 +27,7 @@ PAUSE_S = 0.5  # before the second try; twice as long before the third
 BLOCK = 2**20  # bytes
 # A file is held whole: more than ten hours of mono at 16 kHz and 16 bits.
 LARGEST = 2**31
-CACHED = 2**28  # bytes of files that a thread keeps for the next part of one of them
+CACHED = 2**28  # bytes of files that are kept for the next part of one of them
 
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -79,17 +79,20 @@ def fetch(url: str, timeout_s: float = TIMEOUT_S) -> bytes:
 
 
 def cached(url: str, timeout_s: float = TIMEOUT_S) -> bytes:
-    """As `fetch`, and kept for the next part of the same recording that this thread asks for."""
-    files: OrderedDict[str, bytes] = _thread.__dict__.setdefault("files", OrderedDict())
-    if url not in files:
-        files[url] = fetch(url, timeout_s)
-    files.move_to_end(url)
-    while len(files) > 1 and sum(map(len, files.values())) > CACHED:
-        files.popitem(last=False)
-    return files[url]
+    """As `fetch`, and kept for the next part of the same recording."""
+    with _files_lock:
+        found = _files.pop(url, None)
+    if found is None:
+        found = fetch(url, timeout_s)
+    with _files_lock:
+        _files[url] = found
+        while len(_files) > 1 and sum(map(len, _files.values())) > CACHED:
+            _files.popitem(last=False)
+    return found
 
 
-_thread = threading.local()
+_files: OrderedDict[str, bytes] = OrderedDict()
+_files_lock = threading.Lock()
 
 
 def tried(work: Callable[[], T]) -> T:
@@ -155,7 +158,8 @@ def within(timeout_s: float, work: Callable[[threading.Event], T]) -> T:
     if isinstance(error, ImportError):
         raise MissingError(
             "Speech by URL needs smart_open and what it reads this kind of URL with, which is not "
-            'installed: pip install "lipstill[cloud]".'
+            'installed: pip install "lipstill[cloud]" for web servers and S3; smart_open says what '
+            "other stores need."
         ) from None
     if _of_the_store(error):
         raise _not_fetched(error) from None

@@ -1,11 +1,12 @@
 """Files in a tar, on this machine or by URL, for whoever asks for them in its order."""
 
+import os
 import tarfile
-import threading
 import zlib
 from typing import IO, Any, cast
 
 from compress.errors import BadAudio
+from compress.kept_open import KeptOpen
 from compress.sources import remote
 from compress.sources.remote import NotFetched, Stream, is_url
 
@@ -15,9 +16,9 @@ _DAMAGED = (tarfile.TarError, zlib.error, EOFError)
 def member(tar: str, stem: str, timeout_s: float, name: str) -> bytes:
     """The file whose name is `stem` and an ending, but that of the remarks beside it.
 
-    Each thread keeps the tar open in which it has found something, and the file that it found: one
-    after the other they cost one passage. To go back, a tar by URL is opened again. Raises
-    `BadAudio`, said of `name`, for what is not there or damaged; other files may still be had.
+    A tar stays open where something was found in it: one after the other, files cost one passage.
+    To go back, a tar by URL is opened again. Raises `BadAudio`, said of `name`, for what is not
+    there or damaged; other files may still be had.
     """
     try:
         return remote.tried(lambda: _taken(tar, stem, timeout_s))
@@ -30,29 +31,34 @@ def member(tar: str, stem: str, timeout_s: float, name: str) -> bytes:
         raise BadAudio(name, f"the tar cannot be read: {reason}") from error
 
 
-_thread = threading.local()  # its `reader`
-
-
 def _taken(tar: str, stem: str, timeout_s: float) -> bytes:
-    reader: _Reader | None = getattr(_thread, "reader", None)
-    if reader is None or reader.tar != tar or reader.is_beyond(stem):
-        if reader is not None:
-            reader.close()
-        _thread.reader = None
-        reader = _thread.reader = _Reader(tar, timeout_s)
+    stamp = _stamp(tar)
+    reader = _waiting.take(lambda r: r.tar == tar and r.stamp == stamp and not r.is_beyond(stem))
+    reader = reader or _Reader(tar, timeout_s, stamp)
     try:
-        return reader.take(stem)
-    except NotFetched:
-        reader.close()
-        _thread.reader = None
+        found = reader.take(stem)
+    except BadAudio:
+        _waiting.put(reader)  # for others
         raise
+    except BaseException:
+        reader.close()
+        raise
+    _waiting.put(reader)
+    return found
+
+
+def _stamp(tar: str) -> tuple[int, int] | None:
+    if is_url(tar):
+        return None
+    now = os.stat(tar)
+    return now.st_size, now.st_mtime_ns
 
 
 class _Reader:
     """An open tar that goes forward; one on this machine also back to what it has passed."""
 
-    def __init__(self, tar: str, timeout_s: float) -> None:
-        self.tar = tar
+    def __init__(self, tar: str, timeout_s: float, stamp: tuple[int, int] | None) -> None:
+        self.tar, self.stamp = tar, stamp
         self._here = not is_url(tar)
         self._file = cast(
             IO[bytes],
@@ -74,7 +80,7 @@ class _Reader:
         self._file.close()
 
     def __del__(self) -> None:
-        if self._here and hasattr(self, "_file"):  # with its thread
+        if self._here and hasattr(self, "_file"):
             self.close()
 
     def is_beyond(self, stem: str) -> bool:
@@ -116,3 +122,6 @@ class _Reader:
         if len(found) != info.size:
             raise BadAudio(stem, f"the tar ends within it: {len(found)} of {info.size} bytes")
         return found
+
+
+_waiting: KeptOpen[_Reader] = KeptOpen(8)

@@ -7,6 +7,7 @@ import tarfile
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -205,8 +206,14 @@ def test_a_folder_on_a_web_server_is_streamed_once(
     at_scan = asked.copy()
     assert not any(clip.source.local for clip in found.clips)
     check(found.clips, folder)
-    opened = asked - at_scan
-    assert opened == {f"/recording.{i:06}.tar": 1 for i in range(3)}
+    once = {f"/recording.{i:06}.tar": 1 for i in range(3)}
+    assert asked - at_scan == once
+    asked.clear()
+    for clip in found.clips[1:]:  # another thread goes on where one has stopped
+        with ThreadPoolExecutor(1) as thread:
+            assert len(thread.submit(clip.read).result()) == clip.samples
+    # The third still stands at what was read of it last.
+    assert asked == {"/recording.000000.tar": 1, "/recording.000001.tar": 1}
     check(found.clips[::-1], folder)
     with pytest.raises(AudioError, match=r"/none/ is no Lhotse Shar folder: .*cuts\.000000"):
         scan(f"{url}/none/", timeout_s=5)

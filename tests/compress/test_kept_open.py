@@ -1,0 +1,25 @@
+"""Open things wait for the next user, one at a time, and not too many of them."""
+
+from compress.kept_open import KeptOpen
+
+
+class Opened:
+    def __init__(self, name: str) -> None:
+        self.name, self.closed = name, False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_is_put_back_is_had_again_by_one_at_a_time() -> None:
+    kept: KeptOpen[Opened] = KeptOpen(2)
+    assert kept.take(lambda _: True) is None
+    one, other, third = map(Opened, ("one", "other", "third"))
+    kept.put(one)
+    kept.put(other)
+    assert kept.take(lambda opened: opened.name == "one") is one
+    assert kept.take(lambda opened: opened.name == "one") is None
+    kept.put(one)
+    kept.put(third)
+    assert [opened.closed for opened in (one, other, third)] == [False, True, False]
+    assert kept.take(lambda _: True) is third
