@@ -1,6 +1,7 @@
 """Reading speech: round trips through real codecs, resampling against a sine, and bad files."""
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,30 @@ def test_a_file_that_is_written_again_is_not_gone_on_with(tmp_path: Path) -> Non
     np.testing.assert_allclose(
         read_part(path, 16_000, 32_000), at_once(path)[16_000:32_000], atol=1e-6
     )
+
+
+def test_parts_in_order_are_decoded_once_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.mp3", chirps(6, 44_100), 44_100)
+    whole = at_once(path)
+    opens: list[Path] = []
+    opened = audio._Decoder._open
+
+    def counted(decoder: audio._Decoder) -> None:
+        opens.append(path)
+        opened(decoder)
+
+    monkeypatch.setattr(audio._Decoder, "_open", counted)
+    starts = range(0, len(whole), SAMPLE_RATE)
+    for start in starts:
+        with ThreadPoolExecutor(1) as thread:
+            part = thread.submit(read_part, path, start, start + SAMPLE_RATE).result()
+        np.testing.assert_allclose(part, whole[start : start + SAMPLE_RATE], rtol=0, atol=1e-6)
+    assert len(opens) == 1
+    with ThreadPoolExecutor(3) as threads:
+        parts = list(threads.map(lambda start: read_part(path, start, start + SAMPLE_RATE), starts))
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pcm.wav", pytest.param("constant.mp3", marks=pytest.mark.slow)])
