@@ -18,6 +18,8 @@ from compress.recipe_section import Count, Positive, Range, Section, Text
 # How a program takes audio: how many dimensions its input has.
 Layout = Literal["samples", "batch,samples", "batch,1,samples"]
 Index = Annotated[int, Field(ge=0)]
+# By PyTorch's names, such as cuda or cuda:1.
+Device = Annotated[str, Field(pattern=r"^[a-z]+(:[0-9]+)?$")]
 
 
 class FileSettings(Section):
@@ -216,6 +218,14 @@ class TeacherSettings(Section):
     rig: Text | None = Field(
         None, description="a YAML file on the rig's regions and closed lips; null for ARKit's names"
     )
+    device: Device = Field(
+        "cpu",
+        description="where it runs: cpu, which gives the same curves on every machine of a kind; "
+        "cuda, cuda:1, mps; or auto for the fastest that is there",
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="what it computes in; the curves are float32 always"
+    )
     max_chunk_s: Positive = Field(
         30.0, description="longest audio the teacher sees at once, in seconds"
     )
@@ -237,6 +247,15 @@ class TeacherSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _precision_there(self) -> Self:
+        if (self.device, self.precision) == ("cpu", "fp16"):
+            raise ValueError(
+                "precision is fp16, which PyTorch does not have for all layers on the CPU; expected "
+                "bf16, fp32, or another device"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
         if self.overlap_s is not None and self.overlap_s > self.max_chunk_s / 2:
             raise ValueError(
@@ -247,10 +266,16 @@ class TeacherSettings(Section):
 
     @property
     def key_parts(self) -> dict[str, object]:
-        """What the curves depend on, beside the bytes of the checkpoint."""
+        """What the curves depend on, beside the bytes of the checkpoint.
+
+        Which of a machine's devices of one kind it is has no part in them.
+        """
         ways = {"checkpoint", "trust", "download", "rig", "time_limit_s", "depends_on"}
-        without = dict.fromkeys(ways, True) | {"mesh": {"lips_closed"}}
-        return self.model_dump(mode="json", exclude=without)
+        without = dict.fromkeys({*ways, "device", "precision"}, True) | {"mesh": {"lips_closed"}}
+        parts = self.model_dump(mode="json", exclude=without)
+        if (self.device, self.precision) != ("cpu", "fp32"):  # as it was before there was a choice
+            parts |= {"device": self.device.partition(":")[0], "precision": self.precision}
+        return parts
 
     @property
     def lips_closed(self) -> MeshClosureSettings | None:

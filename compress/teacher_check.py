@@ -18,7 +18,7 @@ from compress.progress import bar
 from compress.rig_file import find_rig, rig_of
 from compress.stages.speech import excerpt
 from compress.teachers import Teacher
-from compress.teachers.loading import find_teacher, open_teacher
+from compress.teachers.loading import device_of, find_teacher, open_teacher
 from compress.teachers.pieces import LEAST_OVERLAP_FRAMES, Cutting, animate_long
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ Floats = NDArray[np.float32]
 SECONDS = 10.0
 # A hundredth of how far the liveliest control moves is not seen.
 UNSEEN = 1e-2
-# Of the rig's scale: what must be equal may differ by the order in which a batch is summed.
-EQUAL = 1e-5
+# Of the rig's scale: what must be equal may differ by the order in which a batch is summed. In lower
+# precision that may change the last digits, by about four steps of a number near 1.
+EQUAL = {"fp32": 1e-5, "bf16": 2.0**-6, "fp16": 2.0**-9}
 PIECES = 2.5  # of the ten seconds, one piece is so much less
 OVERLAPS_S = (0.25, 0.5, 1.0, 1.5, 2.0)
 RUNS = 3
@@ -85,6 +86,8 @@ class TeacherCheck:
     batched: float | None
     speed: float
     threads: int
+    device: str
+    precision: str
     piece_s: float
     cuts: tuple[Cut, ...]
     unseen: float
@@ -92,6 +95,11 @@ class TeacherCheck:
     rig: str
     closure: bool
     breaches: tuple[str, ...]
+
+    @property
+    def equal(self) -> float:
+        """What is less apart counts as equal, in rig units."""
+        return EQUAL[self.precision] * self.scale
 
     def to_json(self) -> str:
         """For machines; all controls, the liveliest first."""
@@ -120,15 +128,15 @@ class TeacherCheck:
             "batched": "not run: too little speech"
             if self.batched is None
             else _same(self.batched, "two clips together and apart"),
-            "speed": f"{self.speed:.1f} × real time, {self.threads} thread"
-            f"{'s' if self.threads > 1 else ''}",
+            "speed": f"{self.speed:.1f} × real time on {self.device} in {self.precision}, "
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}",
             "cutting": self._cutting(),
         }
 
     def _cutting(self) -> str:
         if not self.cuts:
             return "not run: too little speech"
-        if self.repeated > EQUAL * self.scale:
+        if self.repeated > self.equal:
             return "not run: its curves change by themselves"
         rows = ", ".join(f"{c.overlap_s:g} s: {c.max_abs:.2g} ({c.rms:.1g})" for c in self.cuts)
         if self.suffices_s is None:
@@ -182,13 +190,15 @@ def check(
         def say(what: str) -> None:
             progress(0, what)
 
-        return _checked(recipe, teacher, samples, known, closed, say)
+        device = device_of(file, settings)
+        return _checked(recipe, teacher, samples, device, known, closed, say)
 
 
 def _checked(
     recipe: "Recipe",
     teacher: Teacher,
     samples: Floats,
+    device: str,
     rig: str,
     closure: bool,
     say: Callable[[str], None],
@@ -248,6 +258,8 @@ def _checked(
         batched=batched,
         speed=heard_s / median(took),
         threads=recipe.threads,
+        device=device,
+        precision=recipe.teacher.precision,
         piece_s=round(piece_s, 2),
         cuts=cuts,
         unseen=unseen,
@@ -270,15 +282,15 @@ def _reach(controls: tuple[str, ...], curves: Floats) -> tuple[Reach, ...]:
 
 
 def _breaches(found: TeacherCheck) -> Iterator[str]:
-    if found.repeated > EQUAL * found.scale:
+    if found.repeated > found.equal:
         yield (
             f"the same audio gave other curves the second time, by {found.repeated:.2g}: labels "
             f"would not repeat. Is it in evaluation mode, or does it draw random numbers?"
         )
-    elif found.batched is not None and found.batched > EQUAL * found.scale:
+    elif found.batched is not None and found.batched > found.equal:
         yield (
             f"a clip's curves depend on what it is batched with, by {found.batched:.2g}; "
-            f"expected at most {EQUAL * found.scale:g}. Set teacher.interface.max_batch to 1"
+            f"expected at most {found.equal:g}. Set teacher.interface.max_batch to 1"
         )
     if found.still == found.controls:
         yield "none of its controls moves: there is nothing to distil. Is it the right checkpoint?"

@@ -119,7 +119,9 @@ def answer(question: Question) -> Timed:
         return animate_long(teacher, samples[None], cutting, [str(question.clip)])
 
     def opened() -> "Teacher":
-        return open_teacher(question.teacher, question.settings, question.base)
+        # On the CPU as the files are, whatever labelled.
+        usual = question.settings.model_copy(update={"device": "cpu", "precision": "fp32"})
+        return open_teacher(question.teacher, usual, question.base)
 
     memory = None
     if can_tell():

@@ -69,12 +69,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a recipe says about a checkpoint beside its name; `base` is where its paths start."""
+    """What a recipe says about a checkpoint beside its name; `base` is where its paths start.
+
+    `device` is one that is here, by PyTorch's name for it; `precision` fp32, bf16 or fp16.
+    """
 
     trust: bool = False
     download: bool = False
     interface: "InterfaceSettings | None" = None
     base: Path = field(default_factory=Path)
+    device: str = "cpu"
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,14 @@ class Format(Protocol):
         """
 
     def open_checkpoint(self, path: Path, opening: Opening) -> Teacher:
-        """The teacher that was found, ready to animate.
+        """The teacher that was found, ready to animate, on the device that is asked.
 
-        Raises `TeacherError` for what is damaged, does not fit, or could run code untrusted.
+        Raises `TeacherError` for what is damaged, does not fit, could run code untrusted, or cannot
+        be had on that device or in that precision.
         """
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices of this machine that it can use, the fastest first and ``cpu`` last."""
 
     def describe(self, path: Path) -> Description:
         """What was found is; trusts nothing. Raises `TeacherError` for what is damaged."""

@@ -14,6 +14,7 @@ from typing import Any
 from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
+from compress.teachers.placed import CPU, Place, torch_devices
 
 # The archive's model, and that of PyTorch before 2.8.
 _MODEL, _OLD_MODEL = "models/model.json", "serialized_exported_program.json"
@@ -56,12 +57,15 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
     reason = "a .pt2 program: torch.export.load unpickles parts of it, which could run any code"
     check_trust(opening.trust, path, reason)
     import torch
+    from torch.export.passes import move_to_device_pass
 
     from compress.teachers.program import Program, ProgramTeacher
 
     described = describe(path)
     _check_mode(path, _model(path)["graph_module"]["graph"]["nodes"])
-    loaded = torch.export.load(path)
+    loaded, place = torch.export.load(path), Place(opening.device, opening.precision)
+    if place.device != CPU:
+        loaded = move_to_device_pass(loaded, place.device)
     # Training or not was settled when it was exported: no eval() would change the module.
     module, spec = loaded.module(), loaded.call_spec.in_spec
     inputs = tuple(described.inputs)
@@ -73,13 +77,18 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
 
     program = Program(
         str(path),
-        f"{path.name}, a program of torch.export",
+        f"{path.name}, a program of torch.export{place.words}",
         described.parameters or 0,
         inputs,
         tuple(described.outputs),
-        running(call, inputs, str(path)),
+        running(call, inputs, str(path), place),
     )
     return ProgramTeacher(program, opening)
+
+
+def devices() -> tuple[str, ...]:
+    """Those of PyTorch."""
+    return torch_devices()
 
 
 def describe(path: Path) -> Description:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from compress.assets import PREFIX, resolve
-from compress.errors import TeacherError
+from compress.errors import MissingError, TeacherError
 from compress.recipe_section import modules_defining
 from compress.store import content_key, file_hash
 from compress.teachers import Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
+from compress.teachers.placed import AUTO, CPU
 
 if TYPE_CHECKING:
     from compress.recipe_teacher import TeacherSettings
@@ -68,13 +69,40 @@ def open_teacher(file: TeacherFile, settings: "TeacherSettings", base: Path) -> 
     """The teacher in a checkpoint, ready to animate; what it raises later is a `TeacherError` too.
 
     Raises `TeacherError` for a file that is damaged, that could run code and is not trusted, that
-    lacks or does not want what the recipe says of its interface, or that does not open in time.
+    lacks or does not want what the recipe says of its interface, or that does not open in time, and
+    `MissingError` for a device that is not here.
     """
     module = _format(file.format)
-    opening = Opening(settings.trust, settings.download, settings.interface, base)
+    device = device_of(file, settings)
+    opening = Opening(
+        settings.trust, settings.download, settings.interface, base, device, settings.precision
+    )
     return Guarded(
         lambda: module.open_checkpoint(file.path, opening), file.name, settings.time_limit_s
     )
+
+
+def device_of(file: TeacherFile, settings: "TeacherSettings") -> str:
+    """The device of this machine that a recipe's teacher runs on.
+
+    Raises `MissingError` for one that is not here, and where nothing here has the precision.
+    """
+    if settings.device == CPU:
+        return CPU
+    here = _format(file.format).devices()
+    if settings.device not in (*here, AUTO):
+        raise MissingError(
+            f"teacher.device is {settings.device}, but what runs {file.name} has only "
+            f"{', '.join(here)} on this machine. Choose one of these, or {AUTO}; `lipstill doctor` "
+            f"says what there is."
+        )
+    device = here[0] if settings.device == AUTO else settings.device
+    if device == CPU and settings.precision == "fp16":
+        raise MissingError(
+            "teacher.precision is fp16, which needs a device other than the CPU, and this machine "
+            "has none. Choose bf16 or fp32."
+        )
+    return device
 
 
 def describe(file: TeacherFile) -> Description:

@@ -1,4 +1,4 @@
-"""ONNX programs as teachers: a ``.onnx`` file in ONNX Runtime, on the CPU. They run no code of theirs."""
+"""ONNX programs as teachers: a ``.onnx`` file in ONNX Runtime. They run no code of theirs."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.assets import resolve
-from compress.errors import TeacherError
+from compress.errors import MissingError, TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
+from compress.teachers.placed import CPU, Place
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+# ONNX Runtime's names for what runs a program on a device.
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", CPU: "CPUExecutionProvider"}
 # Operators that ONNX Runtime has itself.
 _OWN = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"}
 
@@ -37,13 +40,19 @@ def find(name: str, base: Path) -> Found | None:
 def open_checkpoint(path: Path, opening: Opening) -> Teacher:
     """The program with the recipe's interface; `trust` is not asked.
 
-    Raises `TeacherError` for a file that is damaged, needs operators that ONNX Runtime lacks, or
-    does not fit the interface.
+    Raises `TeacherError` for a file that is damaged, needs operators that ONNX Runtime lacks, does
+    not fit the interface, or is asked for in another precision, and `MissingError` where ONNX
+    Runtime has the device by name only.
     """
     from compress.teachers.program import Program, ProgramTeacher
 
+    if opening.precision != "fp32":
+        raise TeacherError(
+            f"{path} computes in the precision that it was exported in, and teacher.precision is "
+            f"{opening.precision}. Leave that out."
+        )
     model = _read(path)
-    session = _session(path, model)
+    session = _session(path, model, opening.device)
     outputs = [port.name for port in _ports(model.graph.output)]
 
     def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -51,13 +60,21 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
 
     program = Program(
         str(path),
-        f"{path.name}, an ONNX program",
+        f"{path.name}, an ONNX program{Place(opening.device).words}",
         _parameters(model),
         _inputs(model),
         tuple(_ports(model.graph.output)),
         run,
     )
     return ProgramTeacher(program, opening)
+
+
+def devices() -> tuple[str, ...]:
+    """Those that this ONNX Runtime was built for."""
+    import onnxruntime
+
+    built_for = onnxruntime.get_available_providers()
+    return tuple(device for device, provider in _PROVIDERS.items() if provider in built_for)
 
 
 def describe(path: Path) -> Description:
@@ -148,7 +165,7 @@ def _shape(value: "ValueInfoProto") -> tuple[int | str, ...] | None:
     )
 
 
-def _session(path: Path, model: "ModelProto") -> "onnxruntime.InferenceSession":
+def _session(path: Path, model: "ModelProto", device: str) -> "onnxruntime.InferenceSession":
     import onnxruntime
     import torch
 
@@ -159,8 +176,10 @@ def _session(path: Path, model: "ModelProto") -> "onnxruntime.InferenceSession":
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; a log line would say it twice
+    # What the device lacks an operator for runs on the CPU.
+    providers = list(dict.fromkeys([_PROVIDERS[device], _PROVIDERS[CPU]]))
     try:
-        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers)
     except refusals() as error:
         said = " ".join(str(error).split())[:400]
         foreign = sorted({f"{node.domain}.{node.op_type}" for node in _foreign(model)})
@@ -174,6 +193,13 @@ def _session(path: Path, model: "ModelProto") -> "onnxruntime.InferenceSession":
             f"ONNX Runtime {onnxruntime.__version__} cannot open {path}: {said}. Are the files with "
             f"its weights beside it, and whole?"
         ) from error
+    if (found := session.get_providers()[0]) != providers[0]:  # it goes on with the next one
+        raise MissingError(
+            f"teacher.device is {device}, but ONNX Runtime could not load its {providers[0]} and "
+            f"would run {path.name} with {found}. Are its libraries installed, in the versions that "
+            f"ONNX Runtime {onnxruntime.__version__} needs?"
+        )
+    return session
 
 
 def _foreign(model: "ModelProto") -> Iterator["NodeProto"]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Teacher, reference
+from compress.teachers.placed import CPU
 from compress.teachers.weights import first_few, read_pickle
 
 _ENDINGS = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
@@ -35,6 +36,11 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
         f"teacher, as docs/teachers.md shows it, or a Python teacher that builds the network and "
         f"loads these: MODULE:FUNCTION."
     )
+
+
+def devices() -> tuple[str, ...]:
+    """It runs nowhere."""
+    return (CPU,)
 
 
 def describe(path: Path) -> Description:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
+from compress.teachers.placed import Place, placed, torch_devices
 
 if TYPE_CHECKING:
     from compress.recipe_teacher import InterfaceSettings
@@ -69,6 +70,8 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
         made = make()
     if isinstance(made, torch.nn.Module):
         made.eval()
+    place = Place(opening.device, opening.precision)
+    made = place.moved(made, path.name)
     if hasattr(made, "animate"):
         from compress.teachers.python_contract import Checked
 
@@ -77,13 +80,18 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
                 f"Teacher {path.name} says itself what it takes and gives, and the recipe has a "
                 f"teacher.interface too. Leave that out."
             )
-        return Checked(path.name, made)
+        return placed(Checked(path.name, made), place)
     if not callable(made):
         raise TeacherError(
             f"Teacher {path.name} made a {type(made).__name__}; expected an object with animate, as "
             f"docs/teachers.md shows, or something that can be called with audio."
         )
-    return _program(path.name, made, opening)
+    return _program(path.name, made, opening, place)
+
+
+def devices() -> tuple[str, ...]:
+    """Those of PyTorch, for what can be moved there."""
+    return torch_devices()
 
 
 def describe(path: Path) -> Description:
@@ -153,7 +161,7 @@ def _imported(root: Path, name: str) -> ModuleType:
     return module
 
 
-def _program(name: str, made: Callable[..., Any], opening: Opening) -> Teacher:
+def _program(name: str, made: Callable[..., Any], opening: Opening, place: Place) -> Teacher:
     from compress.teachers.program import Program, ProgramTeacher, needs_interface
     from compress.teachers.torch_program import parameters_of, running
 
@@ -166,8 +174,9 @@ def _program(name: str, made: Callable[..., Any], opening: Opening) -> Teacher:
         rest = dict(tensors)
         return made(rest.pop(first), **rest)
 
-    parameters, run = parameters_of(made), running(call, inputs, name)
-    return ProgramTeacher(Program(name, f"{name}, in Python", parameters, inputs, (), run), opening)
+    parameters, run = parameters_of(made), running(call, inputs, name, place)
+    said = f"{name}, in Python{place.words}"
+    return ProgramTeacher(Program(name, said, parameters, inputs, (), run), opening)
 
 
 def _inputs(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from compress.assets import resolve
 from compress.errors import MissingError, TeacherError
-from compress.teachers import Description, Found, Opening
+from compress.teachers import Description, Found, Opening, Teacher
 from compress.teachers.encoders import FORMAT, VERSION, encoder_module, encoder_names
+from compress.teachers.placed import Place, placed, torch_devices
 from compress.teachers.pretrained import (
     find_pretrained,
     local_folder,
@@ -54,12 +55,22 @@ def find(name: str, base: Path) -> Found | None:
     return Found(path, (*([weights] if weights else []), config, *encoder))
 
 
-def open_checkpoint(path: Path, opening: Opening) -> "Voice2Face":
+def open_checkpoint(path: Path, opening: Opening) -> Teacher:
     """The teacher that was found. No weights that it reads can run code, so `trust` is not asked.
 
     Raises `TeacherError` for a config or weights that do not fit, and `MissingError` for weights
     on the hub that are not on this machine.
     """
+    place = Place(opening.device, opening.precision)
+    return placed(place.moved(_read(path, opening), str(path)), place)
+
+
+def devices() -> tuple[str, ...]:
+    """Those of PyTorch."""
+    return torch_devices()
+
+
+def _read(path: Path, opening: Opening) -> "Voice2Face":
     if opening.interface is not None:
         raise TeacherError(
             f"{path} says itself what it takes and gives, and the recipe has a teacher.interface "
@@ -83,7 +94,7 @@ def open_checkpoint(path: Path, opening: Opening) -> "Voice2Face":
 def describe(path: Path) -> Description:
     """What its config says, and its weights; fetches none."""
     try:
-        teacher = open_checkpoint(path, Opening())
+        teacher = _read(path, Opening())
     except MissingError as error:
         facts = {"encoder weights": str(error)}
         return Description("a teacher checkpoint", None, trust=False, interface=False, facts=facts)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from compress.errors import TeacherError
 from compress.teachers import Port
+from compress.teachers.placed import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,17 +31,22 @@ def check_trust(trust: bool, path: object, what: str) -> None:
 
 
 def running(
-    call: Callable[[Mapping[str, Any]], Any], inputs: tuple[Port, ...], name: str
+    call: Callable[[Mapping[str, Any]], Any], inputs: tuple[Port, ...], name: str, place: Place
 ) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """A `Program`'s `run` around a call that takes tensors by name and gives tensors in any nest."""
+    """A `Program`'s `run` around a call that takes tensors by name and gives tensors in any nest.
+
+    What is called is in its `place` already; tensors are sent there.
+    """
     import torch
 
     ports = {port.name: port for port in inputs}
 
     @torch.inference_mode()
     def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
-        tensors = {key: _tensor(array, ports[key]) for key, array in feeds.items()}
-        return {key: _array(tensor) for key, tensor in named(name, call(tensors))}
+        tensors = {key: _tensor(array, ports[key], place) for key, array in feeds.items()}
+        with place.computing():
+            found = call(tensors)
+        return {key: _array(tensor) for key, tensor in named(name, found)}
 
     return run
 
@@ -67,7 +73,7 @@ def named(name: str, value: object, place: str = "output") -> Iterator[tuple[str
         )
 
 
-def _tensor(array: Array, port: Port) -> Any:
+def _tensor(array: Array, port: Port, place: Place) -> Any:
     """As the program wants it: bfloat16 is no type of NumPy's, and a number no tensor."""
     import torch
 
@@ -75,7 +81,7 @@ def _tensor(array: Array, port: Port) -> Any:
         return array.item()
     # A constant may be a view that must not be written to.
     tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
-    return tensor.to(torch.bfloat16) if port.dtype == "bfloat16" else tensor
+    return tensor.to(place.device, torch.bfloat16 if port.dtype == "bfloat16" else None)
 
 
 def _array(tensor: "Tensor") -> Array:

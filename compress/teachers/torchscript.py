@@ -15,6 +15,7 @@ from typing import Any
 from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
+from compress.teachers.placed import Place, torch_devices
 
 # An input that may be left out.
 _OPTIONAL = "Optional["
@@ -47,9 +48,10 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
     arguments = _inputs(path)
     given = opening.interface.inputs if opening.interface else {}
     inputs = tuple(a for a in arguments if not a.dtype.startswith(_OPTIONAL) or a.name in given)
+    place = Place(opening.device, opening.precision)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit as a whole
-        module = torch.jit.load(path, "cpu")  # type: ignore[no-untyped-call]
+        module = torch.jit.load(path, place.device)  # type: ignore[no-untyped-call]
     if hasattr(module, "training"):  # a frozen one was settled before
         module.eval()
 
@@ -58,13 +60,18 @@ def open_checkpoint(path: Path, opening: Opening) -> Teacher:
 
     program = Program(
         str(path),
-        f"{path.name}, a TorchScript program",
+        f"{path.name}, a TorchScript program{place.words}",
         parameters_of(module),
         inputs,
         (),
-        running(call, inputs, str(path)),
+        running(call, inputs, str(path), place),
     )
     return ProgramTeacher(program, opening)
+
+
+def devices() -> tuple[str, ...]:
+    """Those of PyTorch."""
+    return torch_devices()
 
 
 def describe(path: Path) -> Description:

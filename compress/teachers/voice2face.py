@@ -24,6 +24,7 @@ from compress.teachers.encoders import (
     check_counts,
 )
 from compress.teachers.moonshine import MoonshineConfig
+from compress.teachers.placed import in_float32
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,10 @@ class Voice2Face(nn.Module):
         features = self.encode(padded)
         position = frame_positions(frames, self.rate_hz, encoder).to(audio.device)
         curves = self._rest.repeat(batch, frames, 1)
-        curves[..., self._driven] = self.head(features, position.expand(batch, -1)).clamp(
-            *self.limits
-        )
+        # Small, and its outputs are the curves: in bf16 these would go in steps of 1/256.
+        with in_float32(audio.device):
+            driven = self.head(features.float(), position.expand(batch, -1))
+        curves[..., self._driven] = driven.clamp(*self.limits)
         return curves
 
     def encode(self, audio: Tensor) -> Tensor:

@@ -144,3 +144,29 @@ def test_a_rig_file_is_held_against_the_teacher(own: Path, check: Cli) -> None:
         "name: slider\nlips_closed: {weights: {lipGap: 1.0}, below: 0.1}\n"
     )
     assert check("", "--set", "teacher.rig=rig.yaml").failed(2, "rig file", "lipGap")
+
+
+def test_device_and_precision_are_said(check: Cli) -> None:
+    found = json.loads(check("", "--json").out)
+    assert (found["device"], found["precision"]) == ("cpu", "fp32")
+    ended = check("", "--set", "teacher.device=auto", "--set", "teacher.precision=bf16")
+    assert ended.code == 0, ended.err
+    assert "in bf16, 1 thread" in ended.out
+
+
+def test_a_device_that_is_not_here(check: Cli) -> None:
+    ended = check("", "--set", "teacher.device=xla")
+    assert ended.failed(4, "teacher.device is xla", "mine:build has only", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "apart", "code"), [("fp32", 1e-3, 3), ("bf16", 1e-3, 0), ("bf16", 3e-2, 3)]
+)
+def test_in_lower_precision_a_batch_may_change_the_last_digits(
+    check: Cli, precision: str, apart: float, code: int
+) -> None:
+    """But no more: four steps of bf16 near 1 are 1/64."""
+    spoil = f"curves[..., 0] += {apart} * (len(audio) > 1)"
+    ended = check(spoil, "--set", f"teacher.precision={precision}")
+    assert ended.code == code, ended.out + ended.err
+    assert ("depend on what it is batched with" in ended.err) == (code == 3)

@@ -245,3 +245,12 @@ def test_a_teacher_that_is_gone_is_no_error(own: Path, job: CostJob) -> None:
     found = costing.run(gone)
     assert "model.safetensors" in found.not_run
     assert found.size is None
+
+
+def test_a_teacher_is_timed_on_the_cpu_wherever_it_labels(job: CostJob) -> None:
+    """As the files are; and on a machine without its device too."""
+    elsewhere = {"device": "xla", "precision": "bf16"}
+    settings = job.settings.model_copy(update=elsewhere)
+    found = costing.run(replace(job, settings=settings, files={}))
+    assert found.not_run == ""
+    assert found.costs[TEACHER].ms_per_second > 0
