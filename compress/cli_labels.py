@@ -29,7 +29,7 @@ def labels_verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every shard of labels: its checksum, its clips and their curves."""
-    from compress import label_verification
+    from compress.labels import verification as label_verification
 
     found = label_verification.verify_labels(folder, hidden=as_json)
     if remove_damaged:
@@ -49,7 +49,7 @@ def labels_export(
 
     In pandas: pandas.read_parquet("labels.parquet").groupby("clip").jawOpen.max()
     """
-    from compress.label_export import export_labels
+    from compress.labels.parquet_export import export_labels
 
     typer.echo(str(export_labels(folder, to)))
 
@@ -64,6 +64,6 @@ def labels_import(
     ],
 ) -> None:
     """Take labels from a Parquet file, so that a run goes on from them without its teacher."""
-    from compress.label_import import import_labels
+    from compress.labels.parquet_import import import_labels
 
     typer.echo(str(import_labels(file, out)))

@@ -188,8 +188,8 @@ def _run(
     as_json: bool,
     labellers: tuple[str, int] = ("local", 1),
 ) -> None:
-    from compress.engines import engine_of
     from compress.jobs import STAGES
+    from compress.labels.engines import engine_of
 
     if until not in STAGES:
         raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")

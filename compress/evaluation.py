@@ -11,7 +11,7 @@ from compress import closures, metrics, visemes
 from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Share
-from compress.labels import LabelledClip, Labels, audio_of, curves_of
+from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
 from compress.mesh_metrics import lip_vertex_error, vertex_error
 from compress.rig import ARKIT, ARKIT_CLOSURE, ARKIT_RIG, Rig
 from exporters.mesh import Mesh, read_mesh

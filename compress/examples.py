@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.labels import LabelledClip, Labels, audio_of, curves_of
+from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
 
 Floats = NDArray[np.float32]
 

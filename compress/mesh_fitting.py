@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.labels import Spoken
+from compress.labels.making import Spoken
 from compress.mesh import lip_vertices, vertex_count
 from compress.progress import Bar, bar
 from compress.split import Side

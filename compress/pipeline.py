@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import cache
 
 from compress import reporting
-from compress.engines import Engine
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
 from compress.jobs import STAGES, Inputs, Plan
+from compress.labels.engines import Engine
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.results import Facts, StudentResult, TierResult

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compress.evaluation import Quality
 from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
-from compress.labels import Labels
+from compress.labels.store import Labels
 from compress.stages.checking import Verified
 from compress.stages.costing import Costs
 from compress.stages.exporting import Exported

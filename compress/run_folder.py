@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from compress.errors import UsageError
-from compress.label_store import FOLDER
+from compress.labels.store import FOLDER
 from compress.store import STAGE_FILE, storage_errors
 
 RUN_FILE = "run.json"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.labels import STILL_BELOW, scale_of
+from compress.labels.making import STILL_BELOW, scale_of
 from compress.mesh import BY_VERTICES, check_closure, lip_vertices, read_lips, vertex_count
 from compress.progress import bar
 from compress.rig_file import find_rig, rig_of

@@ -14,7 +14,7 @@ from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Interval
 from compress.examples import Example
-from compress.labels import LabelledClip
+from compress.labels.store import LabelledClip
 from compress.rig import ARKIT_RIG, Rig
 
 QUIET_DB = -30.0

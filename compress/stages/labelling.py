@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.engines import Engine
-from compress.engines.in_process import InProcess
-from compress.label_work import Work, keep_few_shapes
-from compress.labels import Labels, keeps_audio, label, labels_key, read_labels
+from compress.labels.engines import Engine
+from compress.labels.engines.in_process import InProcess
+from compress.labels.making import keeps_audio, label, labels_key
+from compress.labels.store import Labels, read_labels
+from compress.labels.work import Work, keep_few_shapes
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
 from compress.rig_file import RigFile, rig_of
@@ -41,15 +42,18 @@ class LabelJob:
     base: Path
     rig: RigFile | None = None
 
-    @cached_property  # asked for by all that depends on labels, and long to make of many clips
+    @property
     def key(self) -> str:
         """Raises `TeacherError` where the file on a mesh's lips cannot be read."""
-        key = labels_key(
+        if self.teacher_settings.mesh is None:
+            return self._speech_key
+        return content_key(labels=self._speech_key, mesh=self.mesh_key)
+
+    @cached_property  # asked for by all that depends on labels, and long to make of many clips
+    def _speech_key(self) -> str:
+        return labels_key(
             self.teacher, self.speech.spoken, self.settings, self.teacher_settings, self.threads
         )
-        if self.teacher_settings.mesh is None:
-            return key
-        return content_key(labels=key, mesh=self.mesh_key)
 
     @property
     def mesh_key(self) -> str:

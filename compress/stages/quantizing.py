@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from compress.labels import Labels
+from compress.labels.store import Labels
 from compress.stages.shrinking import ShrinkJob, Shrunk, found, keep, lesson_of
 from compress.store import stage
 from compress.students.storing import load_student

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from compress import sources
 from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
-from compress.labels import Spoken
+from compress.labels.making import Spoken
 from compress.progress import bar
 from compress.recipe_section import modules_defining
 from compress.sources import Clip, Format, Scanned, Skipped, parts

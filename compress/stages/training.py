@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from compress import rig
 from compress.assets import resolve
 from compress.errors import ModelError, UsageError
-from compress.labels import Labels
+from compress.labels.store import Labels
 from compress.recipe_mistakes import words
 from compress.store import (
     atomic_folder,

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compress.curve_codec import LEVEL, pack, unpack
-from compress.label_store import SHARDS, find_labels, read_clips
+from compress.labels.curve_codec import LEVEL, pack, unpack
+from compress.labels.store import SHARDS, find_labels, read_clips
 from compress.recipe import load_recipe
 from compress.stages.speech import gather
 from compress.teachers.loading import find_teacher, open_teacher

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from compress.engines import Engine
-from compress.engines.in_process import InProcess
-from compress.engines.local import Local
-from compress.label_work import Work
-from compress.labels import Spoken, label, tasks
+from compress.labels.engines import Engine
+from compress.labels.engines.in_process import InProcess
+from compress.labels.engines.local import Local
+from compress.labels.making import Spoken, label, tasks
+from compress.labels.work import Work
 from compress.recipe import Recipe, load_recipe
 from compress.stages.speech import gather
 from compress.teachers.loading import find_teacher, open_teacher

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from compress.audio import SAMPLE_RATE
-from compress.engines.in_process import InProcess
-from compress.label_work import Work
-from compress.labels import Labels, Spoken, keeps_audio, label
+from compress.labels.engines.in_process import InProcess
+from compress.labels.making import Spoken, keeps_audio, label
+from compress.labels.store import Labels
+from compress.labels.work import Work
 from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
 from compress.recipe_teacher import TeacherSettings
 from compress.sources.folder import scan

@@ -22,7 +22,7 @@ from compress import distillation, losses, metrics
 from compress.distillation import Material, TrainingLog, distill
 from compress.errors import AudioError, BadAudio, DivergedError, UsageError
 from compress.examples import Example, examples
-from compress.label_store import Labels
+from compress.labels.store import Labels
 from compress.optimisation import Optimisation, learning_rate
 from compress.recipe import StudentSettings, TrainingSettings
 from compress.stretches import Stretches
@@ -244,7 +244,7 @@ import torch
 torch.set_num_threads(1)
 from compress.distillation import Material, distill
 from compress.examples import examples
-from compress.label_store import read_labels
+from compress.labels.store import read_labels
 from compress.recipe import StudentSettings
 from compress.stretches import Stretches
 from compress.students.conv_fc import build

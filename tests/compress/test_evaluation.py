@@ -11,7 +11,7 @@ from compress.alignments import Alignment
 from compress.audio import SAMPLE_RATE
 from compress.closures import Share, paired_difference
 from compress.evaluation import HeldOut, load_heldout, pbm_cases, quality, speech_windows
-from compress.labels import LabelledClip, Labels
+from compress.labels.store import LabelledClip, Labels
 from compress.rig import ARKIT, ClosureRule, Rig
 from compress.sources import Clip
 from compress.sources.folder import FileSource

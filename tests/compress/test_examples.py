@@ -15,8 +15,7 @@ from compress import examples as module
 from compress.audio import HOP
 from compress.errors import BadAudio
 from compress.examples import Example, LazyExamples, examples, hops_of
-from compress.label_store import LabelledClip
-from compress.labels import Labels
+from compress.labels.store import LabelledClip, Labels
 from compress.recipe import StudentSettings
 
 
@@ -132,10 +131,10 @@ import numpy as np, soundfile, torch
 
 torch.set_num_threads(1)
 from compress import examples
-from compress.curve_codec import pack
+from compress.labels.curve_codec import pack
 from compress.distillation import Material, distill
-from compress.label_shards import Labelled, TeacherFacts, to_bytes
-from compress.label_store import LabelledClip, Labels
+from compress.labels.shards import Labelled, TeacherFacts, to_bytes
+from compress.labels.store import LabelledClip, Labels
 from compress.recipe import StudentSettings
 from compress.sources import Clip
 from compress.sources.folder import FileSource

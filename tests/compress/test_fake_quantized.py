@@ -14,7 +14,7 @@ from compress.calibration import calibrate, choosing
 from compress.distillation import Material, distill
 from compress.examples import examples
 from compress.fake_quantized import FakeQuantized
-from compress.label_store import Labels
+from compress.labels.store import Labels
 from compress.quantization import IntegerDense
 from compress.recipe import StudentSettings, TrainingSettings
 from compress.stretches import Stretches

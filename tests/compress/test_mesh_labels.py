@@ -11,8 +11,8 @@ import torch
 
 from compress.errors import TeacherError
 from compress.evaluation import load_heldout, quality
-from compress.label_store import Labels, audio_of, curves_of
-from compress.labels import Spoken
+from compress.labels.making import Spoken
+from compress.labels.store import Labels, audio_of, curves_of
 from compress.mesh_fitting import _spread, _stretches, fit
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe

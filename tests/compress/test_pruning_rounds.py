@@ -15,7 +15,7 @@ from compress.allocation import measure
 from compress.distillation import Material
 from compress.errors import UsageError
 from compress.examples import examples
-from compress.label_store import Labels
+from compress.labels.store import Labels
 from compress.losses import reconstruction, velocity
 from compress.pruning import prunable
 from compress.pruning_rounds import (

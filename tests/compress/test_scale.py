@@ -12,8 +12,8 @@ import torch
 
 from compress.distillation import Material, distill
 from compress.examples import Example, examples
-from compress.label_store import Labels
-from compress.labels import scale_of
+from compress.labels.making import scale_of
+from compress.labels.store import Labels
 from compress.recipe import StudentSettings
 from compress.stages.exporting import largest_difference
 from compress.stages.training import _build

@@ -14,7 +14,7 @@ from compress import closures, metrics, watching
 from compress.alignments import Alignment
 from compress.audio import HOP
 from compress.examples import Example
-from compress.label_store import LabelledClip
+from compress.labels.store import LabelledClip
 from compress.sources import Clip
 from compress.sources.folder import FileSource
 from compress.visemes import segments_of

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from compress.errors import AudioError
 from compress.jobs import Plan
-from compress.label_store import Labels
+from compress.labels.store import Labels
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.recipe_students import SHAPE

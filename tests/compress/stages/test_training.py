@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from compress.errors import InputError, ModelError, UsageError
 from compress.jobs import Plan
-from compress.label_store import Labels
+from compress.labels.store import Labels
 from compress.planning import find_inputs, plan
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import watched

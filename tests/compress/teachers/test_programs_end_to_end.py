@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from compress.label_store import curves_of, read_labels
+from compress.labels.store import curves_of, read_labels
 from compress.recipe import load_recipe
 from compress.stages.speech import gather
 

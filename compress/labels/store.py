@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import InputError
-from compress.label_shards import Missing, Shard, TeacherFacts
+from compress.labels.shards import Missing, Shard, TeacherFacts
 from compress.rig import ARKIT_RIG, Rig
 from compress.sources import Clip
 from compress.split import Side

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 
 from compress.errors import InputError, LockedError, MissingError, UsageError
-from compress.label_export import export_labels
-from compress.label_import import import_labels
-from compress.label_store import curves_of
-from compress.label_tables import METADATA, schema_of
-from compress.labels import Labels, Spoken
+from compress.labels.making import Spoken
+from compress.labels.parquet_export import export_labels
+from compress.labels.parquet_import import import_labels
+from compress.labels.store import Labels, curves_of
+from compress.labels.tables import METADATA, schema_of
 from compress.recipe import LabelSettings
 from compress.store import run_lock
 
@@ -206,7 +206,7 @@ def test_another_zlib_is_no_damage(
     labels: Labels, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deflated otherwise: the curves are the same, and the seal is that of these bytes."""
-    from compress import curve_codec
+    from compress.labels import curve_codec
 
     monkeypatch.setattr(curve_codec, "LEVEL", 1)
     imported = import_labels(table, tmp_path / "run")
@@ -364,11 +364,11 @@ def test_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import numpy as np
-from compress.curve_codec import pack
-from compress.label_export import export_labels
-from compress.label_import import import_labels
-from compress.label_shards import Labelled, TeacherFacts, to_bytes
-from compress.label_store import Labels, LabelledClip, write_index
+from compress.labels.curve_codec import pack
+from compress.labels.parquet_export import export_labels
+from compress.labels.parquet_import import import_labels
+from compress.labels.shards import Labelled, TeacherFacts, to_bytes
+from compress.labels.store import Labels, LabelledClip, write_index
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 labels = folder / "labels"

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from compress.curve_codec import pack
 from compress.errors import InputError, UsageError
-from compress.label_shards import Labelled, Missing, to_bytes
-from compress.label_store import (
+from compress.labels.curve_codec import pack
+from compress.labels.shard_checks import why
+from compress.labels.shards import Labelled, Missing, to_bytes
+from compress.labels.store import (
     FOLDER,
     SHARDS,
     Index,
@@ -23,7 +24,7 @@ from compress.label_store import (
     read_index,
     teacher_of,
 )
-from compress.label_tables import (
+from compress.labels.tables import (
     AUDIO,
     FORMAT,
     METADATA,
@@ -36,10 +37,9 @@ from compress.label_tables import (
     schema_of,
     whole_of,
 )
-from compress.label_verification import verify_labels
+from compress.labels.verification import verify_labels
 from compress.progress import bar
 from compress.run_folder import check_run_folder
-from compress.shard_checks import why
 from compress.store import STAGE_FILE, atomic_folder, atomic_write, run_lock, seal
 from exporters import records
 from exporters.bundle.sums import inside

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from compress.engines import Engine
-from compress.engines.in_process import InProcess
-from compress.label_work import Work
-from compress.labels import Labels, Spoken, label
+from compress.labels.engines import Engine
+from compress.labels.engines.in_process import InProcess
+from compress.labels.making import Spoken, label
+from compress.labels.store import Labels
+from compress.labels.work import Work
 from compress.recipe import LabelSettings
 from compress.recipe_teacher import TeacherSettings
 from compress.teachers.loading import find_teacher

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
-from compress.curve_codec import Stored, unpack
 from compress.errors import InputError
+from compress.labels.curve_codec import Stored, unpack
 from compress.teachers import Teacher
 from exporters import records
 

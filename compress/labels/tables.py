@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import MissingError
-from compress.label_store import Index, IndexedClip
+from compress.labels.store import Index, IndexedClip
 from exporters import records
 
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from compress.errors import LipstillError, NoAnswer, TeacherError
-from compress.label_work import Heard, Member, Task, Work, hear, make_shard, members_of
+from compress.labels.work import Heard, Member, Task, Work, hear, make_shard, members_of
 
 # A clip on which so many workers ended is given up; a shard whose workers end with nothing in the
 # teacher is tried as often.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from compress.label_work import Heard, Member, Task, Work, hear, make_shard, members_of
+from compress.labels.work import Heard, Member, Task, Work, hear, make_shard, members_of
 from compress.teachers import Teacher
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from compress.errors import UsageError
-from compress.label_work import Task, Work
+from compress.labels.work import Task, Work
 from compress.recipe_section import modules_defining
 
 
@@ -48,4 +48,4 @@ def engine_of(name: str, workers: int) -> Engine | None:
         raise UsageError(f"--workers is {workers}, expected 1 or more.")
     if (name, workers) == ("local", 1):
         return None
-    return cast(Factory, importlib.import_module(f"compress.engines.{name}")).build(workers)
+    return cast(Factory, importlib.import_module(f"compress.labels.engines.{name}")).build(workers)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from compress.engines.local import Crew
 from compress.errors import LipstillError, MissingError
-from compress.label_work import Task, Work
+from compress.labels.engines.local import Crew
+from compress.labels.work import Task, Work
 
 # Of a cluster that is started here: shards wait there until they are written.
 STORE_BYTES = 256 * 2**20
@@ -62,6 +62,7 @@ class Ray:
                 fn_constructor_args=(work,),
                 compute=ray.data.ActorPoolStrategy(size=min(self._workers, len(tasks))),
                 num_cpus=work.threads,
+                num_gpus=float(work.settings.device not in ("auto", "cpu")),
             )
             for row in shards.iter_rows():
                 if error := row["error"]:

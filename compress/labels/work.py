@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE, SILENT_PEAK
-from compress.curve_codec import pack
 from compress.errors import BadAudio, NoAnswer, TeacherError
-from compress.label_shards import Labelled, Missing, facts_of, flac, to_bytes
+from compress.labels.curve_codec import pack
+from compress.labels.shards import Labelled, Missing, facts_of, flac, to_bytes
 from compress.sources import Clip, Source
 from compress.teachers import Teacher
 from compress.teachers.pieces import Cutting, Piece, animate, cut, cutting_of, part, within

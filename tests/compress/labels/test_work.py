@@ -12,7 +12,8 @@ from torch import Tensor
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
-from compress.labels import Labels, Spoken, audio_of, curves_of, tasks
+from compress.labels.making import Spoken, tasks
+from compress.labels.store import Labels, audio_of, curves_of
 from compress.recipe import LabelSettings
 from compress.sources import parts
 from compress.sources.folder import FileSource

@@ -8,8 +8,8 @@ import numpy as np
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
-from compress.label_shards import Missing, Shard, TeacherFacts
-from compress.label_store import CLIPS, INDEX, IndexedClip
+from compress.labels.shards import Missing, Shard, TeacherFacts
+from compress.labels.store import CLIPS, INDEX, IndexedClip
 from compress.store import file_hash
 
 

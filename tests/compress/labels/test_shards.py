@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compress.audio import SAMPLE_RATE
-from compress.curve_codec import pack
 from compress.errors import InputError
-from compress.label_shards import (
+from compress.labels.curve_codec import pack
+from compress.labels.shards import (
     FORMAT,
     HEADER,
     Labelled,

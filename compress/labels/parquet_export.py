@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from compress.errors import InputError, UsageError
-from compress.label_shards import Shard
-from compress.label_store import (
+from compress.labels.shard_checks import differs
+from compress.labels.shards import Shard
+from compress.labels.store import (
     CLIPS,
     SHARDS,
     IndexedClip,
@@ -22,7 +23,7 @@ from compress.label_store import (
     read_index,
     read_seal,
 )
-from compress.label_tables import (
+from compress.labels.tables import (
     AUDIO,
     FORMAT,
     METADATA,
@@ -38,7 +39,6 @@ from compress.label_tables import (
     schema_of,
 )
 from compress.progress import bar
-from compress.shard_checks import differs
 from compress.store import atomic_file, tool_versions
 
 LEVEL = 3  # of zstd

@@ -14,21 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
-from compress.engines import Engine
 from compress.errors import AudioError, InputError, TeacherError
-from compress.label_shards import FORMAT, Missing, Shard, TeacherFacts, kept
-from compress.label_store import (
-    Grid,
+from compress.labels.engines import Engine
+from compress.labels.shards import FORMAT, Missing, Shard, TeacherFacts, kept
+from compress.labels.store import (
     LabelledClip,
     Labels,
-    audio_of,
-    curves_of,
     hops_of,
-    read_labels,
-    resample,
     write_index,
 )
-from compress.label_work import Task, Work
+from compress.labels.work import Task, Work
 from compress.progress import bar
 from compress.sources import Clip
 from compress.split import Side
@@ -37,19 +32,6 @@ from compress.teachers.loading import TeacherFile
 
 if TYPE_CHECKING:
     from compress.recipe import LabelSettings, TeacherSettings
-
-__all__ = [
-    "Grid",
-    "LabelledClip",
-    "Labels",
-    "Spoken",
-    "audio_of",
-    "curves_of",
-    "label",
-    "labels_key",
-    "read_labels",
-    "resample",
-]
 
 # A control that moves less than this over all training speech, by the rig's scale, is a constant.
 STILL_BELOW = 1e-4

@@ -18,15 +18,8 @@ from torch import Tensor
 
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import AudioError, InputError, TeacherError
-from compress.labels import (
-    Labels,
-    Spoken,
-    audio_of,
-    curves_of,
-    labels_key,
-    read_labels,
-    resample,
-)
+from compress.labels.making import Spoken, labels_key
+from compress.labels.store import Labels, audio_of, curves_of, read_labels, resample
 from compress.recipe import LabelSettings
 from compress.recipe_teacher import TeacherSettings
 from compress.sources.folder import FileSource

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compress.curve_codec import STEPS, Stored, pack, unpack
+from compress.labels.curve_codec import STEPS, Stored, pack, unpack
 
 LARGEST = float(np.finfo(np.float32).max)
 DENORMAL = float(np.finfo(np.float32).smallest_subnormal)

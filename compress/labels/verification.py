@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from compress.errors import InputError
-from compress.label_shards import Missing, TeacherFacts
-from compress.label_store import (
+from compress.labels.shard_checks import Wanted, check_shard, differs, why
+from compress.labels.shards import Missing, TeacherFacts
+from compress.labels.store import (
     CLIPS,
     FOLDER,
     INDEX,
@@ -31,7 +32,6 @@ from compress.label_store import (
     teacher_of,
 )
 from compress.progress import bar
-from compress.shard_checks import Wanted, check_shard, differs, why
 from compress.store import STAGE_FILE, run_lock, storage_errors
 from exporters.bundle.sums import visible_files
 

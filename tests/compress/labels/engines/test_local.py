@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from compress.engines import engine_of
-from compress.engines.local import Local
 from compress.errors import InputError, NoAnswer, StorageError, TeacherError, UsageError
-from compress.label_work import Task, Work
-from compress.labels import Labels
-from tests.compress.engines.conftest import LOUD
+from compress.labels.engines import engine_of
+from compress.labels.engines.local import Local
+from compress.labels.store import Labels
+from compress.labels.work import Task, Work
+from tests.compress.labels.engines.conftest import LOUD
 
 Run = Callable[..., Labels]
 MakeWork = Callable[..., Work]

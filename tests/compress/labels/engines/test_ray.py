@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from compress.engines import engine_of
-from compress.engines.ray import Ray
 from compress.errors import MissingError, TeacherError
-from compress.label_work import Task, Work
-from compress.labels import Labels
-from tests.compress.engines.conftest import LOUD
+from compress.labels.engines import engine_of
+from compress.labels.engines.ray import Ray
+from compress.labels.store import Labels
+from compress.labels.work import Task, Work
+from tests.compress.labels.engines.conftest import LOUD
 
 pytest.importorskip("ray")
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compress.curve_codec import Stored, pack
 from compress.errors import InputError, LockedError
-from compress.label_shards import Labelled, Missing, Shard, to_bytes
-from compress.label_verification import Verification, remove_damaged, verify_labels
-from compress.labels import Labels, Spoken
+from compress.labels.curve_codec import Stored, pack
+from compress.labels.making import Spoken
+from compress.labels.shards import Labelled, Missing, Shard, to_bytes
+from compress.labels.store import Labels
+from compress.labels.verification import Verification, remove_damaged, verify_labels
 from compress.recipe import LabelSettings
 from compress.store import run_lock, seal
 

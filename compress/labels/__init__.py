@@ -1,0 +1,1 @@
+"""Pseudo-labels: made by engines shard by shard, kept as shards with an index, checked and moved."""
