@@ -12,7 +12,7 @@ from compress.alignments import Alignment
 from compress.animation import curves_by_smoothing
 from compress.audio import HOP, SAMPLE_RATE
 from compress.evaluation import Floats, HeldOut, Quality, load_heldout, pbm_cases, quality
-from compress.labels import Labels
+from compress.labels.store import Labels
 from compress.smoothing import NONE
 from compress.students.conv_fc import ConvFC, Window
 

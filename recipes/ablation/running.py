@@ -17,7 +17,7 @@ from compress.assets import resolve
 from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Material, distill
 from compress.examples import Example, examples
-from compress.labels import LabelledClip, Labels, audio_of
+from compress.labels.store import LabelledClip, Labels, audio_of
 from compress.planning import find_inputs
 from compress.recipe import Recipe, StudentSettings, load_recipe
 from compress.rig import ARKIT
