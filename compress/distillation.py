@@ -45,8 +45,8 @@ for _name in ("distributed", "rank_zero"):
     logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.WARNING)
 logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
 
-# Where processes leave word of why they failed, among what is kept of a training.
-FAILURES = "failures"
+# Where processes leave what they made, and why they failed, among what is kept of a training.
+NOTES, MADE = "notes", "made"
 
 
 @dataclass(frozen=True)
@@ -192,16 +192,19 @@ def _spawned(fabric: "Fabric", part: Callable[["Fabric"], Outcome], work: Path) 
     """
     from torch.multiprocessing.spawn import ProcessRaisedException
 
-    shutil.rmtree(work / FAILURES, ignore_errors=True)
+    notes = work / NOTES
+    shutil.rmtree(notes, ignore_errors=True)
     try:
-        outcome: Outcome = fabric.launch(partial(_noting, part=part, failures=work / FAILURES))
+        fabric.launch(partial(_noting, part=part, notes=notes))
+        outcome: Outcome = pickle.loads((notes / MADE).read_bytes())
     except ProcessRaisedException:
         # The others failed for want of the one that did, and say so in words of their own.
-        for path in sorted((work / FAILURES).glob("*.pickle")):
+        for path in sorted(notes.glob("failure-*")):
             error: LipstillError = pickle.loads(path.read_bytes())
-            shutil.rmtree(work / FAILURES)
             raise error from None
         raise
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
     return outcome
 
 
@@ -220,13 +223,20 @@ def _joined(fabric: "Fabric", part: Callable[["Fabric"], Outcome]) -> Outcome:
     return outcome
 
 
-def _noting(fabric: "Fabric", part: Callable[["Fabric"], Outcome], failures: Path) -> Outcome:
-    """A part whose failure is kept, since neither type nor words of what a process raises are."""
+def _noting(fabric: "Fabric", part: Callable[["Fabric"], Outcome], notes: Path) -> None:
+    """A part whose outcome is left as a file.
+
+    Neither type nor words of what a process raises come back by themselves. And what it returns
+    goes through a pipe that is read when the process has ended, which it does not before all is in
+    the pipe: anything larger than that, such as a student, would wait for ever.
+    """
     try:
-        return part(fabric)
+        outcome = part(fabric)
     except LipstillError as error:
-        atomic_write(failures / f"{fabric.global_rank}.pickle", pickle.dumps(error))
+        atomic_write(notes / f"failure-{fabric.global_rank}", pickle.dumps(error))
         raise
+    if fabric.is_global_zero:
+        atomic_write(notes / MADE, pickle.dumps(outcome))
 
 
 def _loggers(events: Path | None) -> list[Any]:
