@@ -61,3 +61,8 @@ def sharing(devices: int | None) -> list[str]:
 def trusting(trust: bool) -> list[str]:
     """What ``--trust`` means, as overrides of a recipe."""
     return ["teacher.trust=true"] if trust else []
+
+
+def asked(overrides: list[str] | None, trust: bool, devices: int | None = None) -> list[str]:
+    """All that options say of a recipe, as overrides of it."""
+    return [*(overrides or ()), *trusting(trust), *sharing(devices)]

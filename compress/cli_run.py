@@ -19,8 +19,8 @@ from compress.cli_options import (
     Student,
     Trust,
     Workers,
+    asked,
     sharing,
-    trusting,
 )
 from compress.errors import GateBroken, UsageError
 
@@ -53,17 +53,8 @@ def compress(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from teacher to report."""
-    _run(
-        recipe,
-        out,
-        [*(overrides or ()), *sharing(devices)],
-        until,
-        student,
-        trust,
-        dry_run,
-        as_json,
-        (engine, workers),
-    )
+    given = asked(overrides, trust, devices)
+    _run(recipe, out, given, until, student, dry_run, as_json, (engine, workers))
 
 
 @run_app.command()
@@ -78,7 +69,8 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Run the teacher once over all speech and keep its curves."""
-    _run(recipe, out, overrides, "label", None, trust, dry_run, as_json, (engine, workers))
+    given = asked(overrides, trust)
+    _run(recipe, out, given, "label", None, dry_run, as_json, (engine, workers))
 
 
 @run_app.command()
@@ -93,16 +85,8 @@ def distill(
     as_json: AsJson = False,
 ) -> None:
     """Train the recipe's students on the teacher's curves (labels them first if need be)."""
-    _run(
-        recipe,
-        out,
-        [*(overrides or ()), *sharing(devices)],
-        "distill",
-        student,
-        trust,
-        dry_run,
-        as_json,
-    )
+    given = asked(overrides, trust, devices)
+    _run(recipe, out, given, "distill", student, dry_run, as_json)
 
 
 @run_app.command()
@@ -117,16 +101,8 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Take channels out of the students that have a pruning section (trains them first if need be)."""
-    _run(
-        recipe,
-        out,
-        [*(overrides or ()), *sharing(devices)],
-        "prune",
-        student,
-        trust,
-        dry_run,
-        as_json,
-    )
+    given = asked(overrides, trust, devices)
+    _run(recipe, out, given, "prune", student, dry_run, as_json)
 
 
 @run_app.command()
@@ -141,16 +117,8 @@ def quantize(
     as_json: AsJson = False,
 ) -> None:
     """Make int8 twins of the students that have a quantization section (trains and prunes first)."""
-    _run(
-        recipe,
-        out,
-        [*(overrides or ()), *sharing(devices)],
-        "quantize",
-        student,
-        trust,
-        dry_run,
-        as_json,
-    )
+    given = asked(overrides, trust, devices)
+    _run(recipe, out, given, "quantize", student, dry_run, as_json)
 
 
 @run_app.command()
@@ -165,25 +133,16 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the students as model files (labels and trains first if need be)."""
-    _run(
-        recipe,
-        out,
-        [*(overrides or ()), *sharing(devices)],
-        "export",
-        student,
-        trust,
-        dry_run,
-        as_json,
-    )
+    given = asked(overrides, trust, devices)
+    _run(recipe, out, given, "export", student, dry_run, as_json)
 
 
 def _run(
     source: str,
     out: Path | None,
-    overrides: list[str] | None,
+    given: list[str],
     until: str,
     students: list[str] | None,
-    trust: bool,
     dry: bool,
     as_json: bool,
     labellers: tuple[str, int] = ("local", 1),
@@ -194,10 +153,9 @@ def _run(
     if until not in STAGES:
         raise UsageError(f"There is no stage {until!r}; --until takes {', '.join(STAGES)}.")
     engine = engine_of(*labellers)
-    asked = [*(overrides or ()), *trusting(trust)]
 
     def carry_out(call: Callable[[str], None] | None = None) -> None:
-        recipe, inputs, planned = _prepared(source, out, asked, students)
+        recipe, inputs, planned = _prepared(source, out, given, students)
         if dry:
             _print_outlook(planned, until, as_json)
             return
@@ -223,7 +181,7 @@ def _run(
             f"with torchrun and then `lipstill compress --devices {place.world}` with neither, or "
             f"that one from the start: it makes its own {place.world} processes of this machine."
         )
-    asked += sharing(place.world)
+    given = [*given, *sharing(place.world)]
     with torchrun.calls() as calls:
         if place.rank == 0:
             with calls.leading():
@@ -232,7 +190,7 @@ def _run(
         from compress.helping import help_out
 
         try:
-            help_out(calls, lambda: _prepared(source, out, asked, students)[2])
+            help_out(calls, lambda: _prepared(source, out, given, students)[2])
         except torchrun.LeaderLost:
             torchrun.stand_back()
             raise typer.Exit(1) from None
