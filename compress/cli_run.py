@@ -69,6 +69,9 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Run the teacher once over all speech and keep its curves."""
+    from compress.labels.work import keep_few_shapes
+
+    keep_few_shapes()
     given = asked(overrides, trust)
     _run(recipe, out, given, "label", None, dry_run, as_json, (engine, workers))
 

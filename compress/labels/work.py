@@ -4,6 +4,7 @@ What it becomes depends on nothing but its task and the teacher: the same on wha
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -88,9 +89,11 @@ def keep_few_shapes() -> None:
     """Have oneDNN, which computes for PyTorch, keep less of what it prepares for each shape.
 
     Clips are of any length: a thousand prepared shapes take hundreds of megabytes, and few come
-    again. Of effect before the process's first convolution; a user's own setting stands.
+    again. For processes that only label: in a training the same few hundred come at every step. A
+    process that has PyTorch already is left as it is, and a user's own setting stands.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", SHAPES_KEPT)
+    if "torch" not in sys.modules:
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", SHAPES_KEPT)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from compress.labels.engines import Engine
 from compress.labels.engines.in_process import InProcess
 from compress.labels.making import keeps_audio, label, labels_key
 from compress.labels.store import Labels, read_labels
-from compress.labels.work import Work, keep_few_shapes
+from compress.labels.work import Work
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
 from compress.rig_file import RigFile, rig_of
@@ -77,7 +77,6 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
         labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
         return replace(labels, rig=_rig(job, labels.controls, mesh))
-    keep_few_shapes()
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
     mesh = None
     if job.teacher_settings.mesh is None:
