@@ -22,29 +22,34 @@ def variance(values: Tensor) -> Tensor:
     """The variance of a tensor of which each process holds a share; no gradient passes."""
     if not together():
         return values.var()
-    world = distributed.get_world_size()
-    mean = _sum(values.detach().mean()) / world
-    squares = _sum(((values.detach() - mean) ** 2).mean()) / world
-    count = values.numel() * world
-    return squares * (count / (count - 1))
+    own = torch.stack(torch.var_mean(values.detach(), correction=0))
+    variances, means = _gather(own).unbind(1)
+    spread = (variances + (means - means.mean()) ** 2).mean()
+    count = values.numel() * len(means)
+    return spread * (count / (count - 1))
 
 
-def _sum(value: Tensor) -> Tensor:
-    total = value.clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(total)
-    return total
+class _Gathered(torch.autograd.Function):
+    """A tensor of every process, `[processes, …]`, which each of them has.
 
-
-class _Summed(torch.autograd.Function):
-    """The sum over processes, which each of them has: so the gradient is a sum over them too."""
+    On the CPU gathering a few numbers takes half as long as summing them does.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        return _sum(value)
+        return _gather(value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _sum(gradient)
+        # What the others make of our part is for us to add up.
+        return _gather(gradient).sum(0)[distributed.get_rank()]
+
+
+def _gather(value: Tensor) -> Tensor:
+    value = value.contiguous()
+    parts = [torch.empty_like(value) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, value)
+    return torch.stack(parts)
 
 
 class SynchronisedNorm(nn.BatchNorm1d):
@@ -68,25 +73,19 @@ class SynchronisedNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        world = distributed.get_world_size()
-        # Around the mean, since a variance as a difference of large numbers has few digits. What it
-        # is taken around has no part in the gradient: sums around any number say the same.
-        middle = _sum(x.detach().float().mean((0, 2))) / world
-        off = x.float() - middle[:, None]
-        sums = torch.stack([off.sum((0, 2)), (off**2).sum((0, 2))])
-        count = x.shape[0] * x.shape[2] * world
-        total: Tensor = _Summed.apply(sums)  # type: ignore[no-untyped-call]
-        mean, square = total / count
-        spread = (square - mean**2).clamp_min(0)
+        # Each share around its own mean: a variance as a difference of large numbers has few digits.
+        own = torch.stack(torch.var_mean(x.float(), (0, 2), correction=0))
+        variances, means = _Gathered.apply(own).unbind(1)  # type: ignore[no-untyped-call]
+        mean = means.mean(0)
+        spread = (variances + (means - mean) ** 2).mean(0)
         with torch.no_grad():
+            count = x.shape[0] * x.shape[2] * len(means)
             self.num_batches_tracked += 1
-            unbiased = spread * (count / (count - 1))
-            self.running_mean.lerp_(middle + mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(spread * (count / (count - 1)), self.momentum)
         scale = self.weight * torch.rsqrt(spread + self.eps)
-        normed = (off - mean[:, None]) * scale[:, None] + self.bias[:, None]
-        made: Tensor = normed.to(x.dtype)
-        return made
+        made: Tensor = (x.float() - mean[:, None]) * scale[:, None] + self.bias[:, None]
+        return made.to(x.dtype)
 
 
 def synchronise(module: nn.Module) -> None:

@@ -75,8 +75,9 @@ def test_two_shares_are_normed_as_the_whole_batch(tmp_path: Path) -> None:
         if expected.dim() == 3 and len(expected) == 8:  # an output
             parts = [torch.cat(parts)] * WORLD
         for part in parts:
-            # Values around 100 have digits down to 1e-5, and a bias before a norm no gradient but those.
-            torch.testing.assert_close(part, expected, rtol=1e-4, atol=2e-5)
+            # Values around 100 have digits down to 1e-5, and a bias before a norm no gradient but
+            # what a hundred of those add up to.
+            torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-4)
     for share in shares:
         torch.testing.assert_close(share[1], batches().var())
     evaluated = torch.cat([share[2] for share in shares])
