@@ -118,7 +118,7 @@ if os.environ["RANK"] == "{rank}":
     ("arguments", "before", "said", "code"),
     [
         (DIVERGING, "", "Training stopped at step 2: the loss is", 3),
-        (("--set", "speech.train=[nowhere]"), "", "nowhere is no source of speech", 3),
+        (("--set", "speech.train=[nowhere]"), "", "nowhere is not there", 3),
         (("--set", "students.0.training.batch=3"), "", "cannot be shared equally", 2),
         ((), LOST.format(rank=0), "it is gone", 3),
         # Either may be the first that torchrun sees: the other one lacks a process.

@@ -45,6 +45,9 @@ def test_a_disk_that_fills_up(own: Path, cli: Cli, process: Cli) -> None:
 @posix
 def test_interrupted_with_workers(own: Path, cli: Cli, process: Cli) -> None:
     """No worker is left, and the same command in this process ends in the same bytes."""
+    for i in range(60):  # enough to be caught in the middle
+        samples = np.random.default_rng(i).uniform(-0.5, 0.5, 4 * 16_000)
+        soundfile.write(own / "speech" / "train" / f"more-{i}.wav", samples, 16_000)
     asked = ("label", own / "recipe.yaml", "--set", "labels.shard_s=0.5")
     struck = f"""
 import os, signal, threading, time
@@ -57,7 +60,7 @@ threading.Thread(target=strike, daemon=True).start()
 """
     ended = process(*asked, "--workers", "2", "--out", own / "run", before=struck)
     assert ended.failed(130, "Interrupted")
-    assert 3 <= len(shards(own / "run")) <= 11
+    assert 3 <= len(shards(own / "run")) < 71
     assert cli(*asked, "--out", own / "run").code == 0
     assert cli(*asked, "--out", own / "whole").code == 0
     assert shards(own / "run") == shards(own / "whole")
