@@ -76,7 +76,9 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
     if stage(job.folder, job.key).hit:
         labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
-        return replace(labels, rig=_rig(job, labels.controls, mesh))
+        # Made when more might be missing, they are no result of this recipe: tried again below.
+        if len(labels.missing) <= job.settings.max_missing_share * len(job.speech.spoken):
+            return replace(labels, rig=_rig(job, labels.controls, mesh))
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
     mesh = None
     if job.teacher_settings.mesh is None:

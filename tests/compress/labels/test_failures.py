@@ -82,3 +82,5 @@ def test_missing_clips_are_named_by_the_run_and_its_report(own: Path, cli: Cli) 
     done = cli(*asked, "--set", "labels.max_missing_share=0.2")
     assert done.code == 0, done.err
     assert f"no labels  {gone.stem}: " in done.out
+    stricter = cli(*asked, "--set", "labels.max_missing_share=0.05")
+    assert stricter.failed(3, f"{gone.stem} cannot be labelled"), "also where they are finished"
