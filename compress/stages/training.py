@@ -26,6 +26,7 @@ from compress.students import ARCHITECTURES
 from compress.students.facts import StudentFacts, facts_of
 from compress.students.storing import StudentCard, load_student, save_student
 from exporters.errors import ContractError
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from compress.distillation import Material, TrainingLog
@@ -62,12 +63,8 @@ def find_student(role: str, name: str, base: Path) -> KnownStudent:
             f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
             f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
         )
-    try:
+    with reading(files[0], "a student", ModelError, f"{role} is {name}: distil it again."):
         step = str(json.loads(files[0].read_text("utf-8"))["step"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{role} is {name}, but {files[0]} is damaged ({type(error).__name__}: {error})."
-        ) from error
     return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)
 
 

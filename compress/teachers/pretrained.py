@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from compress.errors import MissingError, TeacherError
 from compress.teachers.hub import cached_folder, fetch_folder, parse_reference
 from compress.teachers.weights import read_weights
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,10 +122,8 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 
 def _read_json(path: Path) -> Mapping[str, object]:
-    try:
+    with reading(path, "JSON", TeacherError, "Copy it again."):
         fields = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise TeacherError(f"{path} cannot be read as JSON ({error}). Copy it again.") from error
     if not isinstance(fields, dict):
         raise TeacherError(f"{path} holds a {type(fields).__name__}, expected fields by name.")
     return fields

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from exporters.checks import Outcome
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
-from exporters.files import UNREADABLE_ARRAYS
 from exporters.parity import probe_windows
+from exporters.reading import reading
 from exporters.runtime import Codes, Floats, Runtime, check_audio
 from exporters.signature import Signature
 from exporters.source import IntegerSource, frozen_copy
@@ -125,7 +125,8 @@ def _noise(window: int, seed: int, each: int) -> dict[str, Floats]:
 
 def read(path: Path) -> Golden:
     """Read what ``to_bytes`` made. Raises ModelFileError."""
-    try:
+    advice = "Expected the .npz that lipstill's export writes beside a model file; export it again."
+    with reading(path, "golden windows", advice=advice):
         with zipfile.ZipFile(path) as archive:  # NumPy would take a lone array too
             names = {name.removesuffix(".npy") for name in archive.namelist()}
         integers = names == _ARRAYS | _ARRAYS_OF_CODES
@@ -140,13 +141,6 @@ def read(path: Path) -> Golden:
                 codes=stored["codes"] if integers else None,
                 max_lsb=int(stored["max_lsb"]) if integers else None,
             )
-    except UNREADABLE_ARRAYS as error:
-        reason = " ".join(str(error).split()) or "it ends too early"
-        raise ModelFileError(
-            f"{path} does not hold golden windows that can be read ({type(error).__name__}: "
-            f"{reason}). Expected the .npz that lipstill's export writes beside a model file; "
-            "export it again."
-        ) from error
 
 
 def compare(runtime: Runtime, golden: Golden) -> Outcome:
