@@ -46,6 +46,7 @@ from compress.recipe_students import LayerSettings, StudentSettings, TrainingSet
 from compress.recipe_teacher import TeacherSettings
 from compress.recipe_yaml import dump, frozen, override, parse
 from compress.store import canonical_json
+from exporters.files import user_path
 from exporters.signature import Precision
 
 __all__ = [
@@ -348,7 +349,7 @@ def _locate(source: str | Path) -> Path:
     shipped = shipped_recipes()
     if str(source) in shipped:
         return shipped[str(source)]
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         return path
     found = "a folder, expected a YAML file or" if path.is_dir() else "neither a file nor"

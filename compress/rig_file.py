@@ -14,6 +14,7 @@ from compress.recipe_section import Section, Text
 from compress.recipe_yaml import frozen, parse
 from compress.rig import ARKIT, ARKIT_RIG, ClosureRule, Rig
 from compress.store import content_key
+from exporters.files import user_path
 
 
 class LipsClosedSettings(Section):
@@ -143,7 +144,7 @@ class RigFile:
 
 def find_rig(name: str | None, base: Path) -> "RigFile | None":
     """The rig file that a recipe names, read; None where it names none."""
-    return None if name is None else read_rig((base / Path(name).expanduser()).absolute())
+    return None if name is None else read_rig(user_path(name, base).absolute())
 
 
 def rig_of(file: RigFile | None, controls: Sequence[str]) -> Rig:

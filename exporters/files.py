@@ -16,6 +16,16 @@ class ExportedFile:
     sha256: str
 
 
+def user_path(name: str | Path, base: Path = Path()) -> Path:
+    """What a person means by a path, relative to ``base``: only ``~/`` is the home folder.
+
+    ``~backup`` is a name like others, and never the home of another user. Where the home folder is
+    not known, ``~/`` is a folder of that name.
+    """
+    text = str(name)
+    return base / (os.path.expanduser(text) if text.startswith("~/") else text)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
 
