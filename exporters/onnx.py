@@ -27,6 +27,7 @@ from exporters.onnx_session import opened
 from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
+from exporters.scratch import scratch
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.source import frozen_copy
 from exporters.structure import Structure
@@ -56,7 +57,8 @@ def export(
     signature.
     """
     require("torch", "onnx", "onnxscript", "onnxsim", purpose="export ONNX files")
-    model = _simplified(_converted(module, signature, opset))
+    with scratch():
+        model = _simplified(_converted(module, signature, opset))
     if signature.precision == "fp16":
         model = with_half_weights(model)
     _strip(model)
