@@ -1,7 +1,6 @@
-"""Model files on disk: writing without half-written leftovers, size and hash."""
+"""Model files on disk: size and hash."""
 
 import hashlib
-import os
 import tokenize
 import zipfile
 import zlib
@@ -33,21 +32,6 @@ class ExportedFile:
     target: str
     bytes: int
     sha256: str
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
-
-    Folders are made when missing. The temporary name is beside the target, because a rename is
-    atomic within one file system only.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def describe_file(path: Path, target: str) -> ExportedFile:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters.atomic import write_atomically
 from exporters.errors import ExportFailed, ForeignFileError, ModelFileError
-from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.files import ExportedFile, describe_file
 from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.onnx_graph import (
     structure_of,

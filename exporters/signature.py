@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from exporters import records
+from exporters.atomic import write_atomically
 from exporters.errors import ModelFileError
-from exporters.files import write_atomically
 
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT_NAME = "audio"
