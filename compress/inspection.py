@@ -161,7 +161,7 @@ def _promises(signature: Signature) -> Facts:
         "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
         "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,
-        "recipe": signature.recipe_hash[:16],
+        "made from": signature.made_from,
     }
 
 

@@ -110,7 +110,8 @@ def _stages(
     exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
     parameters = {name: made.parameters for name, made in (trained | pruned).items()}
     for tier in plan.tiers:
-        bundling.run(recipe, inputs, tier, parameters[tier.student], None)
+        before = checking.verified_before(tier.verify)
+        bundling.run(recipe, inputs, tier, parameters[tier.student], before)
     if until == "export":
         return None
     sources = {

@@ -14,6 +14,7 @@ from compress.errors import UsageError
 from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
 from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.reference_students import float_twin, reference_students, reference_targets
+from compress.report_clips import ClipsJob
 from compress.rig_file import find_rig
 from compress.run_folder import check_run_folder
 from compress.stages.checking import BenchmarkJob, VerifyJob
@@ -147,7 +148,6 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             settings=own_files if name in chosen else shown_files,
             limits=recipe.parity,
             smoothing=known[name].smoothing,
-            recipe_hash=recipe_hash(recipe),
             teacher=f"{inputs.teacher.name} {inputs.teacher.hash}",
             labels_key=label.key,
         )
@@ -261,11 +261,16 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         students=students_jobs,
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),
         cost=cost(students_jobs),
-        shown={
-            "gates": recipe.gates.model_dump(mode="json"),
-            "clips": recipe.report.clips,
-            "skipped": inputs.speech.left_out,
-        },
+        clips=ClipsJob(
+            folder=folder / "checks" / "clips",
+            count=recipe.report.clips,
+            files={
+                t.name: next(iter(t.export.files.values())) for s in students_jobs for t in s.tiers
+            },
+            labels_key=label.key,
+            criteria_key=criteria,
+        ),
+        shown={"skipped": inputs.speech.left_out},
     )
 
 

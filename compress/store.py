@@ -14,15 +14,17 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
-from compress.errors import LockedError, StorageError
+from compress.errors import InputError, LockedError, StorageError
 from exporters import atomic
+from exporters.errors import ModelFileError
 
 __all__ = [
     "Stage",
@@ -31,6 +33,7 @@ __all__ = [
     "atomic_write",
     "content_key",
     "file_hash",
+    "kept",
     "run_lock",
     "seal",
     "stage",
@@ -41,6 +44,11 @@ __all__ = [
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows lacks it
+
+Made = TypeVar("Made")
+Result = TypeVar("Result")
+# What readers of our own files raise for one that they did not write, or that was damaged.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, ModelFileError)
 
 # Only a write can fail like this, whatever path the system names.
 _FULL = {
@@ -303,3 +311,28 @@ def seal(folder: Path | str, key: str) -> Stage:
     record = {"key": key, "files": files}
     atomic_write(folder / STAGE_FILE, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return stage(folder, key)
+
+
+def kept(
+    folder: Path,
+    key: str,
+    make: Callable[[], Made],
+    write: Callable[[Path, Made], str | None],
+    read: Callable[[Path], Result],
+) -> Result:
+    """What `read` gives of the result of `key` in `folder`: found there, or made now.
+
+    `write` puts what `make` gives into an empty folder, which takes its place whole. It returns what
+    to seal the result under where that is not `key`, so that the next run makes it again. A result
+    that is there and cannot be read, because another version of lipstill wrote it or because it was
+    damaged, is made again too.
+    """
+    if stage(folder, key).hit:
+        try:
+            return read(folder)
+        except UNREADABLE:
+            pass
+    made = make()
+    with atomic_folder(folder) as filled:
+        seal(filled, write(filled, made) or key)
+    return read(folder)

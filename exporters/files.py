@@ -51,3 +51,8 @@ def describe_file(path: Path, target: str) -> ExportedFile:
         name = member.relative_to(path).as_posix()
         digest_of_all.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
     return ExportedFile(path=path, target=target, bytes=total, sha256=digest_of_all.hexdigest())
+
+
+def hash_of(path: Path) -> str | None:
+    """The hash that `describe_file` gives, None where there is no file."""
+    return describe_file(path, "").sha256 if path.exists() else None

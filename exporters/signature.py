@@ -57,8 +57,8 @@ class Signature:
 
     An odd number: of the predictions from so many hops before t to as many after; three reach one.
     """
-    recipe_hash: str
-    """Hash of the recipe that made the file."""
+    made_from: str
+    """Hash of what the file was made from: student, teacher, labels and export settings."""
     teacher: str
     """Name and hash of the teacher."""
     tool_versions: dict[str, str]

@@ -19,6 +19,7 @@ from compress.store import (
     atomic_write,
     content_key,
     file_hash,
+    kept,
     seal,
     stage,
     tool_versions,
@@ -100,7 +101,7 @@ class DistillJob:
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
             closure=self.closure_key if self.settings.training.closure_weight else None,
-            versions=tool_versions("torch", "numpy", "lightning-fabric"),
+            versions=tool_versions("torch", "numpy", "scipy", "lightning-fabric"),
         )
 
     @property
@@ -127,13 +128,18 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
 
     `call` has other processes `join` the training of a key.
     """
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> "tuple[ConvFC, StudentCard]":
         if job.start is not None:
-            _copy(job, job.start, labels)
-        else:
-            if call is not None:
-                call(job.key)
-            _keep(job, labels, *_train(job, labels))
+            return _copied(job, job.start, labels)
+        if call is not None:
+            call(job.key)
+        return _finished(job, labels, *_train(job, labels))
+
+    def write(folder: Path, made: "tuple[ConvFC, StudentCard]") -> None:
+        save_student(folder, *made)
+
+    _, card = kept(job.folder, job.key, make, write, load_student)
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
@@ -141,7 +147,7 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
                 folder.rmdir()
     lines = (job.logs / LOG).read_text().splitlines() if stage(job.logs, job.key).hit else []
     rows = tuple(json.loads(line) for line in lines)
-    return Distilled(job.folder, job.key, load_student(job.folder)[1].parameters, rows)
+    return Distilled(job.folder, job.key, card.parameters, rows)
 
 
 def join(job: DistillJob, labels: Labels) -> None:
@@ -169,7 +175,10 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
     )
 
 
-def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog") -> None:
+def _finished(
+    job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
+) -> "tuple[ConvFC, StudentCard]":
+    """The trained student with its batch norm folded out, and its card; writes its log."""
     from compress.students.folding import fold_batch_norm
 
     settings = job.settings
@@ -188,12 +197,10 @@ def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
         scale=labels.scale,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
-    with atomic_folder(job.logs) as folder:
-        atomic_write(folder / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
-        seal(folder, job.key)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, folded, card)
-        seal(folder, job.key)
+    with atomic_folder(job.logs) as logs:
+        atomic_write(logs / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
+        seal(logs, job.key)
+    return folded, card
 
 
 def material(labels: Labels) -> "Material":
@@ -217,12 +224,10 @@ def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvF
     return None if guide is None else _same_rig(f"The guide of {student}", guide, labels)[0]
 
 
-def _copy(job: DistillJob, start: KnownStudent, labels: Labels) -> None:
+def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
     """A trained student under the name that it has in this run."""
     student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, student, replace(card, name=job.settings.name))
-        seal(folder, job.key)
+    return student, replace(card, name=job.settings.name)
 
 
 def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":

@@ -66,7 +66,7 @@ def signature_of(
         past=config.past,
         future=config.future,
         smoothing=(1.0,),
-        recipe_hash="c0ffee",
+        made_from="c0ffee",
         teacher="demo",
         tool_versions={},
         quantization={} if quantization is None else quantization.in_brief(),
