@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -391,9 +391,7 @@ def test_the_hash_follows_facts_not_places_or_layout(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 def test_any_description_survives_yaml(tmp_path: Path, text: str) -> None:
     recipe = load_recipe(write(tmp_path)).model_copy(update={"description": text})
     again = Recipe.model_validate(recipe_yaml.frozen(recipe_yaml.parse(dump_yaml(recipe))))
