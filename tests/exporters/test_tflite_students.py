@@ -173,7 +173,7 @@ def test_codes_behind_every_activation_are_those_of_the_source(
     config = replace(ENERGIES, activation=activation, layers=layers, past=ENERGIES.past + 64)
     torch.manual_seed(3)
     student = ConvFC(config).eval()
-    choices = {name: "int8" for name in config.layer_names} | {"head2": "float", "rig": "float"}
+    choices = dict.fromkeys(config.layer_names, "int8") | {"head2": "float", "rig": "float"}
     heard = torch.from_numpy(speech_like(8, 2 * config.window))
     found = choosing(calibrate(student, [heard], "minmax"), config, choices)
     module = IntegerWindow(student, found)
