@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -47,6 +46,8 @@ from compress.recipe_students import LayerSettings, StudentSettings, TrainingSet
 from compress.recipe_teacher import TeacherSettings
 from compress.recipe_yaml import dump, frozen, override, parse
 from compress.store import canonical_json
+from compress.texts import read_text
+from compress.tiers import gate_mistakes
 from exporters.signature import Precision
 
 __all__ = [
@@ -252,20 +253,6 @@ class Recipe(Section):
         distinct([student.name for student in value])
         return value
 
-    @field_validator("gates")
-    @classmethod
-    def _of_what_is_made(cls, value: GateSettings, info: ValidationInfo) -> GateSettings:
-        students, export = info.data.get("students"), info.data.get("export")
-        if students is not None and export is not None:  # right by themselves
-            tiers = [
-                f"{student.name}-{precision}"
-                for student in students
-                for precision in export.precisions
-                if precision != "int8" or student.quantization or student.start
-            ]
-            value.check_names(export.targets, tiers)
-        return value
-
     @model_validator(mode="after")
     def _guides_first(self) -> Self:
         """A guide is trained before the student that it guides, so it stands before it."""
@@ -305,6 +292,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if mistakes:
         raise RecipeError(source, mistakes)
     recipe._folder = path.parent.resolve()
+    if mistakes := gate_mistakes(recipe):  # after the folder, where the start of a student may lie
+        raise RecipeError(source, mistakes)
     return recipe
 
 
@@ -356,7 +345,7 @@ def _locate(source: str | Path) -> Path:
 
 def _read(path: Path, source: str | Path) -> dict[str, Any]:
     try:
-        tree = parse(path.read_text("utf-8"))
+        tree = parse(read_text(path))
     except ValueError as error:
         raise RecipeError(source, [f"{path} is not readable as YAML: {error}"]) from error
     except OSError as error:

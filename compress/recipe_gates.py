@@ -1,11 +1,9 @@
 """The section `gates` of a recipe: limits that fail a run, for all files, a target's, or a tier's."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from compress.recipe_mistakes import nearest, show, words
 from compress.recipe_section import Count, NotNegative, Positive, Section, Share, Text
 
 
@@ -102,18 +100,3 @@ class GateSettings(Limits):
                 limits |= {name: getattr(override, name) for name in override.model_fields_set}
         in_order = ((name, limits[name]) for name in Limits.model_fields)
         return {name: limit for name, limit in in_order if limit is not None}
-
-    def check_names(self, targets: Sequence[str], tiers: Sequence[str]) -> None:
-        """Raise ValueError for limits of files that the recipe does not make: none would ever be met."""
-        mistakes = [
-            f"{kind}.{name}: found {show(name)}{nearest(name, made)}, which this recipe does not make; accepted: "
-            f"{words(made)}"
-            for kind, named, made in (
-                ("targets", self.targets, targets),
-                ("tiers", self.tiers, tiers),
-            )
-            for name in named
-            if name not in made
-        ]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
