@@ -1,10 +1,12 @@
 """The section `gates` of a recipe: limits that fail a run, for all files, a target's, or a tier's."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from compress.recipe_section import Count, NotNegative, Positive, Section, Share, Text
+from compress.recipe_section import NotNegative, Positive, Section, Share, Text
+
+Bytes = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class Limits(Section):
@@ -19,11 +21,11 @@ class Limits(Section):
     min_r2_over_ridge: float | None = Field(
         None, description="least by which R² exceeds that of a ridge regression"
     )
-    max_bytes: Count | None = Field(None, description="largest model file, in bytes")
+    max_bytes: Bytes | None = Field(None, description="largest model file, in bytes")
     max_parity: NotNegative | None = Field(
         None, description="largest difference of a file from its PyTorch source, in rig units"
     )
-    max_download_bytes: Count | None = Field(
+    max_download_bytes: Bytes | None = Field(
         None, description="largest model file as a download, compressed, in bytes"
     )
     max_latency_ratio: Positive | None = Field(
@@ -36,10 +38,10 @@ class Limits(Section):
         description="longest median time of one prediction with one thread, by a frame of 16 ms; of "
         "the machine that runs the recipe",
     )
-    max_memory_bytes: Count | None = Field(
+    max_memory_bytes: Bytes | None = Field(
         None, description="most memory by which a process grows that loads and runs the file"
     )
-    max_arena_bytes: Count | None = Field(
+    max_arena_bytes: Bytes | None = Field(
         None, description="largest arena of TensorFlow Lite Micro; asked of int8 TFLite files only"
     )
     max_mse: NotNegative | None = Field(
