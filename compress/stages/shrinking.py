@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from compress.alignments import Alignment
 from compress.errors import AudioError
 from compress.labels.store import Labels
-from compress.stages.training import KnownStudent, guide_of, material
+from compress.stages.training import guide_of, material
 from compress.store import atomic_write, content_key, kept, tool_versions
+from compress.students.finding import KnownStudent
 from compress.students.storing import StudentCard, load_student, save_student
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress import rig
-from compress.assets import resolve
 from compress.errors import ModelError, UsageError
 from compress.labels.store import Labels
 from compress.recipe_mistakes import words
@@ -18,13 +17,13 @@ from compress.store import (
     atomic_folder,
     atomic_write,
     content_key,
-    file_hash,
     kept,
     seal,
     stage,
     tool_versions,
 )
 from compress.students.facts import StudentFacts, facts_of
+from compress.students.finding import KnownStudent, find_student
 from compress.students.storing import StudentCard, load_student, save_student
 
 if TYPE_CHECKING:
@@ -36,39 +35,6 @@ FORMAT = 4
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
-
-
-@dataclass(frozen=True)
-class KnownStudent:
-    """A trained student that another one needs: its folder, and the key or hash of what lies there.
-
-    `step` is what it says of itself: distilled, pruned or int8.
-    """
-
-    folder: Path
-    key: str
-    step: str = "distilled"
-
-
-def find_student(role: str, name: str, base: Path) -> KnownStudent:
-    """A student from outside of the run: ``builtin:NAME`` or a folder, relative to `base`.
-
-    `role` says in the message what it is wanted for. Raises `ModelError` when no student lies there.
-    """
-    folder = resolve(name, base)
-    files = [folder / "student.json", folder / "weights.safetensors"]
-    if missing := [path.name for path in files if not path.is_file()]:
-        raise ModelError(
-            f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
-            f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
-        )
-    try:
-        step = str(json.loads(files[0].read_text("utf-8"))["step"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{role} is {name}, but {files[0]} is damaged ({type(error).__name__}: {error})."
-        ) from error
-    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compress.errors import ModelError
 from compress.store import atomic_write
 from compress.students.integers import Quantization, from_codes, to_codes
+from compress.texts import read_text
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
@@ -67,7 +68,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
     from safetensors.torch import load_file
 
     try:
-        fields: dict[str, Any] = json.loads((folder / "student.json").read_text("utf-8"))
+        fields: dict[str, Any] = json.loads(read_text(folder / "student.json"))
         found = (fields.pop("format"), fields.pop("version"))
         if found != (FORMAT, VERSION):
             raise ModelError(

@@ -13,6 +13,9 @@ from compress.errors import UsageError
 from compress.labels.work import Task, Work
 from compress.recipe_section import modules_defining
 
+# Of a cluster; an engine of one machine takes fewer.
+MOST_WORKERS = 10_000
+
 
 class Engine(Protocol):
     """What makes shards, on this machine or others."""
@@ -44,8 +47,8 @@ def engine_of(name: str, workers: int) -> Engine | None:
     known = modules_defining(Path(__file__).parent, "build")
     if name not in known:
         raise UsageError(f"There is no engine {name!r}; --engine takes {', '.join(sorted(known))}.")
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}, expected 1 or more.")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers is {workers}, expected 1 to {MOST_WORKERS}.")
     if (name, workers) == ("local", 1):
         return None
     return cast(Factory, importlib.import_module(f"compress.labels.engines.{name}")).build(workers)

@@ -166,5 +166,11 @@ def test_engines_by_name() -> None:
     assert engine_of("local", 1) is None
     with pytest.raises(UsageError, match=r"no engine 'spark'; --engine takes local, ray"):
         engine_of("spark", 2)
-    with pytest.raises(UsageError, match="--workers is 0, expected 1 or more"):
-        engine_of("local", 0)
+
+
+def test_more_workers_than_a_machine_can_have_are_refused() -> None:
+    for workers in (0, -1, 10**9):
+        with pytest.raises(UsageError, match=rf"--workers is {workers}, expected 1 to 10000\."):
+            engine_of("local", workers)
+    with pytest.raises(UsageError, match=r"--workers is 9999, expected at most \d+ processes"):
+        engine_of("local", 9999)
