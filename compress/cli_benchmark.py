@@ -64,12 +64,10 @@ def benchmark(
     """Measure size, latency and memory of model files, each in its own runtime."""
     counts = _counts(threads)
     from compress import benchmarking
-    from exporters.devices import available_devices
+    from exporters.devices import DEVICES
 
-    if device is not None and device not in available_devices():
-        raise UsageError(
-            f"There is no device {device}; --device takes {', '.join(available_devices())}."
-        )
+    if device is not None and (fault := DEVICES.fault(device)):
+        raise UsageError(f"--device: {fault}")
     chosen = benchmarking.choose(files, target or (), against)
     found = benchmarking.benchmark(chosen, runs=runs, threads=counts, device=device, hidden=as_json)
     typer.echo(found.to_json() if as_json else "\n".join(found.lines))

@@ -40,7 +40,6 @@ from compress.recipe_section import (
     Section,
     Share,
     Text,
-    modules_defining,
 )
 from compress.recipe_students import LayerSettings, StudentSettings, TrainingSettings
 from compress.recipe_teacher import TeacherSettings
@@ -60,14 +59,12 @@ __all__ = [
     "TrainingSettings",
     "dump_yaml",
     "load_recipe",
-    "modules_defining",
     "recipe_hash",
     "recipe_schema",
     "shipped_recipes",
 ]
 
 _PACKAGE = Path(__file__).parent
-_EXPORTERS = _PACKAGE.parent / "exporters"
 
 # ------------------------------------------------------------------------------------------------
 # sections
@@ -125,9 +122,16 @@ class LabelSettings(Section):
 
 
 def known_targets(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of targets, each once. Raises `ValueError` that lists those that exist."""
+    """Names of targets, each once. Raises `ValueError` for one that does not exist, and for one
+    that lacks part of its contract.
+    """
+    from exporters.targets import TARGETS
+
     for target in value:
-        one_of(target, modules_defining(_EXPORTERS, "export"))
+        if not TARGETS.knows(target):
+            one_of(target, TARGETS.available())
+        if fault := TARGETS.fault(target):
+            raise ValueError(fault.rstrip("."))
     distinct(value)
     return value
 

@@ -1,8 +1,5 @@
 """What every section of a recipe is made of: strict and frozen, with types that say their range."""
 
-import pkgutil
-import re
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,17 +35,4 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
-
-
-def modules_defining(folder: Path, function: str) -> tuple[str, ...]:
-    """Names of the modules in `folder` that define `function` at top level, sorted, found without
-    importing any.
-    """
-    definition = re.compile(rf"^def {re.escape(function)}\(", re.MULTILINE)
-    names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
-    return tuple(
-        sorted(
-            name for name in names if definition.search((folder / f"{name}.py").read_text("utf-8"))
-        )
     )

@@ -1,7 +1,6 @@
 """The sections of a recipe about a student: its shape, and how it is trained."""
 
 import math
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -20,10 +19,8 @@ from compress.recipe_section import (
     Share,
     Steps,
     Text,
-    modules_defining,
 )
 
-_STUDENTS = Path(__file__).parent / "students"
 # In steps of a layer's input, or samples for the first one.
 MOST_KERNEL = 8192
 # In one step of the optimiser: about an hour of speech.
@@ -258,7 +255,10 @@ class StudentSettings(Section):
     @field_validator("architecture")
     @classmethod
     def _known(cls, value: str) -> str:
-        return one_of(value, modules_defining(_STUDENTS, "build"))
+        from compress.students import ARCHITECTURES
+
+        # Half of one is refused when it is imported to be built, since it may need PyTorch.
+        return one_of(value, ARCHITECTURES.names())
 
     @field_validator("past_ms", "future_ms")
     @classmethod

@@ -1,10 +1,11 @@
 """A tiny recipe, its finished run, and the command line: in this process, and in one of its own."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -86,6 +87,31 @@ class Ended:
         readable = self.err.strip() and "Traceback" not in self.err and "\n\n" not in self.err
         assert (self.code, bool(readable), missing) == (code, True, []), f"{self.out}\n{self.err}"
         return True
+
+
+@pytest.fixture
+def add_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Adds a module to a package for one test: its full name and source in, its file out."""
+    folders: dict[str, Path] = {}
+    added = []
+
+    def add(name: str, source: str) -> Path:
+        package, _, stem = name.rpartition(".")
+        if package not in folders:
+            folders[package] = tmp_path / package
+            folders[package].mkdir()
+            home = importlib.import_module(package)
+            monkeypatch.setattr(home, "__path__", [*home.__path__, str(folders[package])])
+        monkeypatch.setattr(sys.modules[package], stem, None, raising=False)  # undone with the rest
+        added.append(name)
+        file = folders[package] / f"{stem}.py"
+        file.write_text(source)
+        importlib.invalidate_caches()
+        return file
+
+    yield add
+    for name in added:
+        sys.modules.pop(name, None)
 
 
 def write_teacher(folder: Path, moving: tuple[str, ...] = ("jaw", "mouth")) -> None:

@@ -1,6 +1,5 @@
 """Stage distill: pseudo-labels in, a trained student with its batch norm folded out."""
 
-import importlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,9 +21,11 @@ from compress.store import (
     stage,
     tool_versions,
 )
+from compress.students import ARCHITECTURES
 from compress.students.facts import StudentFacts, facts_of
 from compress.students.finding import KnownStudent, find_student
 from compress.students.storing import StudentCard, load_student, save_student
+from exporters.errors import ContractError
 
 if TYPE_CHECKING:
     from compress.distillation import Material, TrainingLog
@@ -234,7 +235,7 @@ def check_students(
             _check_compression(settings, config)
         except ValueError as error:
             mistakes.append(f"Student {settings.name} cannot be {doing}: {error}.")
-        except UsageError as error:
+        except (UsageError, ContractError) as error:
             mistakes.append(f"Student {settings.name} cannot be {doing}: {error}")
     if mistakes:
         raise UsageError("\n".join(mistakes))
@@ -282,8 +283,7 @@ def _build(
     settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None, scale: float
 ) -> "ConvFC":
     """An untrained student whose first guesses are as large as the rig's values."""
-    module = importlib.import_module(f"compress.students.{settings.architecture}")
-    student: ConvFC = module.build(settings, outputs, limits)
+    student = ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)
     if scale != 1:
         for parameter in student.last_layer():
             parameter.data.mul_(scale)

@@ -3,7 +3,6 @@
 An int8 student's quantized layers are int8 codes there; their scales are in ``student.json``.
 """
 
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError
 from compress.store import atomic_write
+from compress.students import ARCHITECTURES
 from compress.students.integers import Quantization, from_codes, to_codes
 from compress.texts import read_text
+from exporters.errors import ContractError
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
@@ -80,8 +81,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
         quantization = None if integers is None else Quantization.from_json(integers)
         names = {name: tuple(fields[name]) for name in ("controls", "driven")}
         card = StudentCard(**(fields | names), quantization=quantization)
-        module = importlib.import_module(f"compress.students.{card.architecture}")
-        student: ConvFC = module.from_config(config)
+        student = ARCHITECTURES.load(card.architecture).from_config(config)
         weights = load_file(folder / "weights.safetensors")
         for name, scales in quantization.weights.items() if quantization else ():
             weights[_key(name)] = from_codes(weights[_key(name)], scales)
@@ -95,6 +95,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
         RuntimeError,
         ImportError,
         AttributeError,
+        ContractError,
     ) as error:
         raise ModelError(
             f"{folder} does not hold a student that can be read ({type(error).__name__}: {error}). "

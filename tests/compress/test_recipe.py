@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compress import recipe as recipes
-from compress import recipe_students, recipe_yaml
+from compress import recipe_yaml
 from compress.errors import RecipeError
 from compress.recipe import (
     Recipe,
     dump_yaml,
     load_recipe,
-    modules_defining,
     recipe_hash,
     recipe_schema,
     shipped_recipes,
@@ -38,21 +37,6 @@ students:
   - name: two
     layers: [{kernel: 4, channels: 8}]
 """
-
-
-@pytest.fixture(autouse=True)
-def plug_ins(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One architecture and two targets, whatever else is there by now."""
-    folder = tmp_path_factory.mktemp("plug-ins")
-    for module, kind, function, names in (
-        (recipe_students, "_STUDENTS", "build", ["conv_fc"]),
-        (recipes, "_EXPORTERS", "export", ["coreml", "onnx", "tflite"]),
-    ):
-        (folder / kind).mkdir()
-        (folder / kind / "parity.py").write_text("def compare(): ...\n")
-        for name in names:
-            (folder / kind / f"{name}.py").write_text(f"def {function}(module): ...\n")
-        monkeypatch.setattr(module, kind, folder / kind)
 
 
 def write(folder: Path, text: str = SMALLEST) -> Path:
@@ -557,15 +541,6 @@ def test_the_schema_describes_every_field() -> None:
     assert len(fields) > 40
     assert not [(title, name) for title, name, field in fields if not field.get("description")]
     assert all(section["additionalProperties"] is False for section in sections)
-
-
-def test_modules_are_found_by_the_function_they_define_and_not_imported(tmp_path: Path) -> None:
-    (tmp_path / "onnx.py").write_text("raise SystemExit\n\ndef export(module): ...\n")
-    (tmp_path / "parity.py").write_text("def compare():\n    def export(): ...\n")
-    (tmp_path / "signature.py").write_text("# def export(\ndef exported(): ...\n")
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "__init__.py").write_text("def export(): ...\n")
-    assert modules_defining(tmp_path, "export") == ("onnx",)
 
 
 def test_a_name_that_is_nowhere_lists_what_ships(

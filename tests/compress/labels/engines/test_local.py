@@ -164,7 +164,9 @@ def test_in_process_a_teacher_that_hangs_ends_the_run(
 def test_engines_by_name() -> None:
     assert isinstance(engine_of("local", 2), Local)
     assert engine_of("local", 1) is None
-    with pytest.raises(UsageError, match=r"no engine 'spark'; --engine takes local, ray"):
+    with pytest.raises(
+        UsageError, match=r"--engine: There is no engine 'spark'; there is local, ray"
+    ):
         engine_of("spark", 2)
 
 
