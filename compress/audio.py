@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from compress.containers import Bytes, Damaged, Stream, View, streams
 from compress.errors import BadAudio
 from compress.kept_open import KeptOpen
+from exporters.regular import irregular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,16 +54,18 @@ RECENT = 2**18
 MISSING_S = 0.1
 
 
-def read(path: Path | str) -> "NDArray[np.float32]":
+def read(path: Path | str, silence: bool = False) -> "NDArray[np.float32]":
     """Audio of a file as float32 `[samples]`, mono, −1..1, 16 000 Hz.
 
     Channels are averaged, other sample rates resampled by a polyphase filter. Raises BadAudio when
-    the file cannot be decoded, is silent or empty, or holds samples that are no number or off scale.
+    the file cannot be decoded, is empty, or holds samples that are no number or off scale; and when
+    it is silent, unless `silence` is something that can be heard too.
     """
     import numpy as np
 
     found = list(blocks(Path(path)))
-    _check_heard(path, found)
+    peak = max((float(abs(block).max()) for block in found), default=0.0)
+    _check_peak(path, sum(map(len, found)), SILENT_PEAK if silence and found else peak)
     return np.concatenate(found)
 
 
@@ -89,11 +92,6 @@ def measure(path: Path) -> int:
         peak = max(peak, float(abs(block).max()))
     _check_peak(path, samples, peak)
     return samples
-
-
-def _check_heard(path: Path | str, found: "list[NDArray[np.float32]]") -> None:
-    peak = max((float(abs(block).max()) for block in found), default=0.0)
-    _check_peak(path, sum(map(len, found)), peak)
 
 
 def _check_peak(path: Path | str, samples: int, peak: float) -> None:
@@ -337,8 +335,8 @@ _waiting: KeptOpen[_Decoder] = KeptOpen(4)  # for the next part of their file
 def _decoder(file: Path | bytes, name: str) -> Iterator[_Decoder]:
     stamp = None
     if isinstance(file, Path):
-        if not file.is_file():  # a pipe would wait for ever
-            raise BadAudio(name, "no file, or a broken link")
+        if found := irregular(file):
+            raise BadAudio(name, f"no file of audio: {found}")
         now = file.stat()
         stamp = (now.st_size, now.st_mtime_ns)
     decoder = _waiting.take(lambda d: d.stamp == stamp and d.is_of(file))
