@@ -43,7 +43,7 @@ def inspect(path: Path, name: str | None = None) -> Facts:
         return _run(path)
     if (path / "student.json").is_file():
         return _student(path)
-    if path.suffix in _model_suffixes():  # one of them is a folder's
+    if path.suffix.lower() in _model_suffixes():  # one of them is a folder's
         try:
             return _model(path)
         except ForeignFileError:

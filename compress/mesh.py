@@ -138,7 +138,7 @@ def read_lips(lips: "str | Sequence[int] | None", base: Path) -> tuple[int, ...]
         return tuple(lips)
     path = (base / Path(lips).expanduser()).absolute()
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
             words = read_text(path).replace(",", " ").split()

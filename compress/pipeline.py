@@ -12,6 +12,7 @@ from compress.labels.engines import Engine
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.results import Facts, StudentResult, TierResult
+from compress.sources.folder import SUFFIXES
 from compress.stages import (
     bundling,
     checking,
@@ -64,6 +65,8 @@ def run(
         width = max(len(what) for _, what, _ in rows)
         for stage, what, reason in rows:
             say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
+        for passed in inputs.speech.passed_over:
+            say(f"passed over in {passed}. Audio ends in {', '.join(SUFFIXES)}.")
         write_run(recipe, inputs, plan)
         report = _stages(recipe, inputs, plan, until, engine, say, call)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files

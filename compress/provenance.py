@@ -27,6 +27,10 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
             for spoken in inputs.speech.spoken
         },
         "skipped": [{"file": name, "reason": why} for name, why in inputs.speech.left_out],
+        "passed_over": [
+            {"source": passed.source, "endings": passed.endings, "links": passed.links}
+            for passed in inputs.speech.passed_over
+        ],
         "commits": inputs.commits,
         "seed": recipe.seed,
         "versions": tool_versions(*TOOLS),

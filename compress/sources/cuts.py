@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from compress import audio
-from compress.audio import SAMPLE_RATE
+from compress.audio import SAMPLE_RATE, SAMPLE_RATES
 from compress.errors import AudioError, BadAudio
 from compress.sources import remote
 from compress.sources.remote import is_url, shown
 from compress.store import canonical_json
+from exporters.regular import irregular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +31,28 @@ if TYPE_CHECKING:
 
 # Samples at 16 kHz that a part may lack: times are rounded to samples at another rate.
 ROUNDING = 2
+# More than this behind the end of a recording is sound that its manifest does not know of: programs
+# count what encoders put at the ends in their own ways.
+LONGER = SAMPLE_RATE // 4
 # What a manifest may ask of Lhotse. Others read files of their own, or run programs.
 TRANSFORMS = ("Resample", "Speed", "Tempo", "Volume")
+# What a recording can be: a week of it at most, whatever a damaged or a hostile manifest says.
+WEEK_S = 7 * 24 * 3600
+RATES = (SAMPLE_RATES[0], SAMPLE_RATES[-1], " Hz")
+LIMITS = {
+    "start": (0, WEEK_S, " seconds"),
+    "duration": (1e-6, WEEK_S, " seconds"),
+    "num_samples": (1, WEEK_S * SAMPLE_RATES[-1], ""),
+    "channel": (0, 1023, ""),
+    "channels": (0, 1023, ""),
+    "channel_ids": (0, 1023, ""),
+    "sampling_rate": RATES,
+    "source_sampling_rate": RATES,
+    "target_sampling_rate": RATES,
+    "factor": (0.01, 100, ""),
+}
+AGREED_S = 0.025  # as Lhotse does
+LISTS = ("channel", "channels", "channel_ids")
 # How Lhotse names what it made of another recording, which stays on that one's side of the split.
 PERTURBED = re.compile(r"(_[stv]p\d+(\.\d+)?)+$")
 # What is said about the audio, and is no part of it.
@@ -68,14 +89,22 @@ class CutSource:
             found = _transformed(entry, self.root, self.timeout_s, self.name)[start:stop]
         else:
             first = samples_of(entry["start"])
-            found = _mixed(entry, self.root, self.timeout_s, first + start, first + stop)
+            beyond = first + stop + (LONGER if stop == entry["whole"] else 0)
+            found = _mixed(entry, self.root, self.timeout_s, first + start, beyond)
         return completed(found, stop - start, self.name)
 
 
 def completed(found: "NDArray[np.float32]", samples: int, name: str) -> "NDArray[np.float32]":
-    """Audio of so many samples; BadAudio where more than a rounding is missing."""
+    """Audio of so many samples; BadAudio where more than a rounding is missing, or `LONGER` over."""
     import numpy as np
 
+    if len(found) == samples + LONGER:
+        raise BadAudio(
+            name,
+            f"it is longer than its manifest says: more than {LONGER / SAMPLE_RATE:g} s follow, which "
+            f"would be lost; make the manifest again from the files",
+        )
+    found = found[:samples]
     if len(found) < samples - ROUNDING:
         raise BadAudio(
             name,
@@ -87,6 +116,8 @@ def completed(found: "NDArray[np.float32]", samples: int, name: str) -> "NDArray
 @dataclass(frozen=True)
 class Entry:
     """One line of a manifest: `samples` at 16 kHz; `kept` is what `CutSource` needs of it.
+
+    `kept["whole"]` is the same as `samples` where the entry goes to the end of its recording, else 0.
 
     `recording` is the id of the recording that it is of, or was before it was perturbed.
     """
@@ -128,6 +159,8 @@ def _raw(place: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int]]:
     if is_url(place):
         whole = remote.fetch(place, timeout_s)
         yield BytesIO(whole), len(whole)
+    elif found := irregular(Path(place)):
+        raise AudioError(f"{shown(place)} is {found}, expected a file.")
     else:
         with open(place, "rb") as file:
             yield file, os.path.getsize(place)
@@ -143,7 +176,7 @@ def parsed(line: bytes, where: str, root: str, shar: bool = False) -> Entry:
         return _entry(entry, root, shar)
     except _Refused as error:
         raise AudioError(f"{where}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise AudioError(
             f"{where} is no recording and no cut of Lhotse ({type(error).__name__}: {error}). "
             f"Expected one JSON object a line, as lhotse writes them to "
@@ -170,19 +203,25 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
     if kind != "Recording" and entry.get("recording") is None:
         raise _Refused(f"{entry['id']} is a cut without a recording, so there is no audio to read")
     recording = entry if kind == "Recording" else entry["recording"]
+    for described in {id(entry): entry, id(recording): recording}.values():
+        _check_numbers(described)
     sources = [_source(source, entry["id"], shar) for source in recording["sources"]]
     said = {key: value for key, value in entry.items() if key not in REMARKS}
     start, seconds = float(entry.get("start", 0.0)), float(entry["duration"])
-    if not (sources and start >= 0 and 0 < seconds < math.inf):
-        raise ValueError(f"{len(sources)} sources, from {start} s, {seconds} s long")
+    if not sources:
+        raise ValueError("it has no sources")
     chosen = entry.get("channel")  # None for all
+    _check_length(recording)
+    last = start + seconds > float(recording["duration"]) - AGREED_S
     kept: dict[str, Any] = {"id": entry["id"], "sources": sources, "start": start}
+    kept["whole"] = samples_of(seconds) if last else 0
     if chosen is not None:
         kept["channels"] = [chosen] if isinstance(chosen, int) else list(chosen)
         if missing := set(kept["channels"]) - {c for s in sources for c in s["channels"]}:
             raise ValueError(f"no source has the channels {sorted(missing)}")
     if transforms := recording.get("transforms"):
         for transform in transforms:
+            _check_numbers(transform.get("kwargs", {}))
             if transform["name"] not in TRANSFORMS:
                 raise _Refused(
                     f"{entry['id']} is changed by {transform['name']}, expected one of "
@@ -195,6 +234,32 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
     digest = hashlib.sha256(canonical_json(_moved(said, root))).hexdigest()
     of = PERTURBED.sub("", recording["id"])
     return Entry(entry["id"], of, samples_of(seconds), digest, kept)
+
+
+def _check_numbers(described: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for what says a number that no recording has, naming what may be said."""
+    for key, (least, most, unit) in LIMITS.items():
+        if (value := described.get(key)) is None:
+            continue
+        for number in value if key in LISTS and isinstance(value, list) else [value]:
+            if isinstance(number, str | bool) or not least <= number <= most:
+                raise ValueError(f"its {key} is {_short(number)}, expected {least} to {most}{unit}")
+
+
+def _check_length(recording: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a recording's two lengths are not one."""
+    samples, rate = recording.get("num_samples"), recording.get("sampling_rate")
+    seconds = float(recording["duration"])
+    if samples and rate and abs(seconds - samples / rate) > AGREED_S:
+        raise ValueError(
+            f"its duration is {seconds:g} s, but {samples} samples at {rate} Hz are "
+            f"{samples / rate:g} s"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}… of {len(text)} digits"
 
 
 def _source(source: dict[str, Any], id_: str, shar: bool) -> dict[str, Any]:
@@ -210,6 +275,7 @@ def _source(source: dict[str, Any], id_: str, shar: bool) -> dict[str, Any]:
         )
     if source.get("video") is not None:
         raise _Refused(f"{id_} has its audio in a video; extract it first, for example with ffmpeg")
+    _check_numbers(source)
     channels = [int(channel) for channel in source["channels"]]
     return {"type": kind, "channels": channels, "source": str(place)}
 
@@ -286,6 +352,8 @@ def _transformed(
     for source in (cut if kind is Recording else cut.recording).sources:
         # In memory, as it is: Lhotse takes the names of some files for work for other programs.
         file = _bytes_of({"source": source.source}, root, timeout_s)
+        if isinstance(file, Path) and (found := irregular(file)):
+            raise BadAudio(name, f"no file of audio: {found}")
         try:
             source.source = file if isinstance(file, bytes) else file.read_bytes()
         except OSError as error:

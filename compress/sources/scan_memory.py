@@ -16,7 +16,7 @@ from pathlib import Path
 from compress.store import tool_versions
 
 FILE = "scans-1.sqlite3"  # another number for other columns
-RULES = 1  # raise when the same file gives other samples, or is unusable for another reason
+RULES = 2  # raise when the same file gives other samples, or is unusable for another reason
 # Within one tick of a file system's clock, two seconds on FAT, a file can change unseen.
 SETTLED_NS = 2 * 10**9
 PATIENCE_S = 2.0  # for another process that writes

@@ -82,7 +82,7 @@ def read_pretrained(folder: Path) -> "dict[str, Tensor]":
     """All weights of a Hugging Face folder, as its files name them."""
     state: dict[str, Tensor] = {}
     for path in _weights(folder):
-        if path.suffix != ".json":
+        if path.suffix.lower() != ".json":
             state |= read_weights(path)
     return state
 

@@ -121,7 +121,7 @@ def _config_of(path: Path) -> Path:
 def _weights_of(path: Path) -> Path | None:
     """The file of weights that a name means: itself, or the one that a folder has."""
     if not path.is_dir():
-        return path if path.suffix in _ENDINGS and path.is_file() else None
+        return path if path.suffix.lower() in _ENDINGS and path.is_file() else None
     named = [path / name for name in _NAMES if (path / name).is_file()]
     others = sorted(path.glob("*.ckpt"))
     return named[0] if named else others[0] if len(others) == 1 else None
