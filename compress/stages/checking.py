@@ -113,8 +113,8 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut], source: Quality) -> V
                 atomic_write(folder / UNSMOOTHED, quality_to_text(result.unsmoothed))
             seal(folder, job.key if result.sound else NOT_KEPT)
     return Verified(
-        records.from_json(ParityResult, (job.folder / "parity.json").read_text()),
-        records.from_json(_Checks, (job.folder / "checks.json").read_text()).checks,
+        records.from_json(ParityResult, (job.folder / "parity.json").read_text("utf-8")),
+        records.from_json(_Checks, (job.folder / "checks.json").read_text("utf-8")).checks,
         read_quality(job.folder / QUALITY),
         read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
     )
@@ -249,4 +249,4 @@ def benchmark(job: BenchmarkJob) -> Benchmark:
         with atomic_folder(job.folder) as folder:
             atomic_write(folder / "benchmark.json", records.to_json(result))
             seal(folder, job.key)
-    return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text())
+    return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text("utf-8"))

@@ -155,7 +155,7 @@ def baselines(
                 fields = {"name": name, "parameters": parameters, **judged}
                 atomic_write(folder / f"{i}.json", _to_text(fields))
             seal(folder, job.key)
-    found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(job.folder.glob("[0-9].json"))]
     return tuple(Baseline(row["name"], row["parameters"], quality_from_json(row)) for row in found)
 
 
