@@ -185,7 +185,10 @@ class ParitySettings(Section):
         "codes of that stand for, if that is more",
     )
     int8_max_lsb: int = Field(
-        1, ge=0, description="largest difference of an int8 file's last codes from its source's"
+        1,
+        ge=0,
+        description="largest difference of an int8 file's last codes from its source's; one code in "
+        "a thousand may differ by twice as much",
     )
 
     max_lag_ms: Positive = Field(
