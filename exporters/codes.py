@@ -19,8 +19,8 @@ BEYOND_SHARE = 1e-3
 # Measured in ONNX Runtime and LiteRT: one code in 900, and in the worst single window one in 25.
 # Rounding down instead of to the nearest moves every second one.
 APART_SHARE = 0.2
-# Of a set with a handful of codes a share says nothing.
-FEW = 3
+# Of a handful of codes, or where nearly all are clamped, that share says nothing.
+FEW, FEW_SHARE = 3, 0.01
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def compare_codes(codes: Codes, expected: Codes, limit: int) -> CodesApart:
         faults.append(
             f"{beyond} differ by more than {limit} steps, where one in {1 / BEYOND_SHARE:,.0f} may"
         )
-    if limit and apart > max(FEW, APART_SHARE * free):
+    if limit and apart > max(FEW, FEW_SHARE * codes.size, APART_SHARE * free):
         faults.append(
             f"{apart} of the {free} that are not at an end of their range differ, where one in "
             f"{1 / APART_SHARE:.0f} may: a scale or the way of rounding is another one"

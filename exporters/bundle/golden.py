@@ -215,16 +215,16 @@ def _compare_codes(codes: Codes | None, golden: Golden) -> Outcome:
         )
         return Outcome("passed" if found == expected else "failed", _unless_same(found, expected))
     limit = golden.max_lsb or 0
-    found = compare_codes(codes, golden.codes, limit)
-    if not found.fault:
-        seldom = f", {found.beyond} of {codes.size} by more" if found.beyond else ""
-        said = f"codes at most {found.largest} LSB apart where {limit} may be{seldom}"
+    apart = compare_codes(codes, golden.codes, limit)
+    if not apart.fault:
+        seldom = f", {apart.beyond} of {codes.size} by more" if apart.beyond else ""
+        said = f"codes at most {apart.largest} LSB apart where {limit} may be{seldom}"
         return Outcome("passed", said)
     difference = np.abs(codes.astype(np.int32) - golden.codes)
     window, channel, step = (int(i) for i in np.unravel_index(difference.argmax(), codes.shape))
     return Outcome(
         "failed",
-        f"{found.fault}; worst: channel {channel}, step {step} on {golden.kinds[window]} (window "
+        f"{apart.fault}; worst: channel {channel}, step {step} on {golden.kinds[window]} (window "
         f"{window}) is {codes[window, channel, step]}, expected {golden.codes[window, channel, step]}",
     )
 

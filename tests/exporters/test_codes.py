@@ -83,6 +83,12 @@ def test_ends_of_the_range_do_not_hide_another_rounding() -> None:
     assert "where one in 5 may" in found.fault
 
 
+def test_few_codes_that_leave_their_end_pass() -> None:
+    """In silence a layer gives nothing; what differs there is all that is free."""
+    still = np.full((4, 72, 16), -128, np.int8)
+    assert compare_codes(moved(still, [5, 900, 2000, 3000], 1), still, 1).fault == ""
+
+
 def test_a_handful_of_codes_is_no_share() -> None:
     few = np.zeros((1, 2, 2), np.int8)
     one = few.copy()
