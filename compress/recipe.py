@@ -201,7 +201,8 @@ class ParitySettings(Section):
         1,
         ge=0,
         le=255,
-        description="largest difference of an int8 file's last codes from its source's",
+        description="largest difference of an int8 file's last codes from its source's; one code in "
+        "a thousand may differ by twice as much",
     )
 
     max_lag_ms: Positive = Field(

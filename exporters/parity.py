@@ -12,6 +12,7 @@ import numpy as np
 
 from exporters import records
 from exporters.checks import Status, overall
+from exporters.codes import CodesApart, compare_codes
 from exporters.localisation import first_departure
 from exporters.runtime import Codes, Floats, Runtime
 from exporters.source import IntegerSource, frozen_copy
@@ -42,6 +43,9 @@ class SetParity:
     max_lsb: int | None
     """Largest difference between codes of the last quantized tensor, in its least significant bits;
     null if it cannot be told or there is no such tensor."""
+    beyond_lsb: int | None = None
+    """How many of these differ by more than the limit, as one in a thousand may; null as max_lsb, and
+    in reports from before it was counted."""
     worst_control: str | None
     """The control with the largest difference, or the first that is not finite."""
     worst_window: int | None
@@ -65,7 +69,8 @@ class ParityResult:
     max_abs_limit: float
     """A set passes when no value differs by more than this."""
     max_lsb_limit: int | None
-    """And no code by more than this; null if the source tells no codes."""
+    """And no code by more than this, but for one in a thousand by twice as much; null if the source
+    tells no codes."""
     sets: tuple[SetParity, ...]
     """One result a set, in the order given."""
     status: Status
@@ -95,8 +100,8 @@ def check_parity(
 
     ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied first.
     ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig.
-    If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``; a set
-    fails if only one of file and source has codes, or their shapes differ.
+    If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``, as
+    `codes.compare_codes` says; a set fails if only one of file and source has codes, or their shapes differ.
 
     A value that is not finite fails its set, wherever it stands, and so does a shape that differs.
     A set without windows is "not run", and then so is the whole, unless a set failed. Raises
@@ -170,9 +175,9 @@ def _check_set(
     reasons = []
     if largest > max_abs:
         reasons.append(f"the largest difference {largest:.3g} is above {max_abs:.3g}")
-    lsb = None
+    apart = None
     if isinstance(source, IntegerSource):
-        lsb, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
+        apart, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
         reasons += [reason] if reason else []
     if reasons:
         worst = audio[window : window + 1]
@@ -183,7 +188,8 @@ def _check_set(
         status="failed" if reasons else "passed",
         max_abs=largest,
         mse=float(np.mean(difference**2)),
-        max_lsb=lsb,
+        max_lsb=None if apart is None else apart.largest,
+        beyond_lsb=None if apart is None else apart.beyond,
         worst_control=driven[control],
         worst_window=window,
         reason="; ".join(filter(None, reasons)),
@@ -192,8 +198,8 @@ def _check_set(
 
 def _compare_codes(
     name: str, from_file: Codes | None, from_source: Codes | None, limit: int
-) -> tuple[int | None, str]:
-    """int8 [n, channels, steps] of each -> their largest difference, and why that is too much."""
+) -> tuple[CodesApart | None, str]:
+    """int8 [n, channels, steps] of each -> how far they are apart, and why that is too much."""
     if from_file is None and from_source is None:
         return None, ""
     forms = [
@@ -202,16 +208,12 @@ def _compare_codes(
     ]
     if from_file is None or from_source is None or forms[0] != forms[1]:
         return None, f"the codes of {name} are {forms[0]} in the file and {forms[1]} in the source"
-    # In int8 the difference of 127 and -128 would be -1.
+    found = compare_codes(from_file, from_source, limit)
+    if not found.fault:
+        return found, ""
     difference = np.abs(from_file.astype(np.int32) - from_source.astype(np.int32))
-    largest = int(difference.max())
-    if largest <= limit:
-        return largest, ""
     window, channel = np.unravel_index(difference.argmax(), difference.shape)[:2]
-    return largest, (
-        f"of {difference.size} codes of {name} {np.count_nonzero(difference)} differ, by up to "
-        f"{largest} where {limit} may be (worst in channel {channel} of window {window})"
-    )
+    return found, f"{found.fault} (on {name}, worst in channel {channel} of window {window})"
 
 
 def _untold(

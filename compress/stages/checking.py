@@ -129,8 +129,8 @@ def verified_before(jobs: Mapping[str, VerifyJob]) -> dict[str, Verified]:
 
 def _read_verified(folder: Path) -> Verified:
     return Verified(
-        records.from_json(ParityResult, (folder / "parity.json").read_text()),
-        records.from_json(_Checks, (folder / "checks.json").read_text()).checks,
+        records.from_json(ParityResult, (folder / "parity.json").read_text("utf-8")),
+        records.from_json(_Checks, (folder / "checks.json").read_text("utf-8")).checks,
         read_quality(folder / QUALITY),
         read_quality(folder / UNSMOOTHED) if (folder / UNSMOOTHED).exists() else None,
     )
@@ -264,6 +264,6 @@ def benchmark(job: BenchmarkJob) -> Benchmark:
         atomic_write(folder / BENCHMARK, records.to_json(result))
 
     def read(folder: Path) -> Benchmark:
-        return records.from_json(Benchmark, (folder / BENCHMARK).read_text())
+        return records.from_json(Benchmark, (folder / BENCHMARK).read_text("utf-8"))
 
     return kept(job.folder, job.key, make, write, read)

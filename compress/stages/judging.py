@@ -164,7 +164,7 @@ def baselines(
             atomic_write(folder / f"{i}.json", _to_text(fields | quality_to_json(row.quality)))
 
     def read(folder: Path) -> tuple[Baseline, ...]:
-        rows = [json.loads(path.read_text()) for path in sorted(folder.glob("[0-9].json"))]
+        rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("[0-9].json"))]
         return tuple(Baseline(r["name"], r["parameters"], quality_from_json(r)) for r in rows)
 
     return kept(job.folder, job.key, make, write, read)

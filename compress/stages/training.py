@@ -112,7 +112,7 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
         for folder in (job.work, job.work.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    lines = (job.logs / LOG).read_text().splitlines() if stage(job.logs, job.key).hit else []
+    lines = (job.logs / LOG).read_text("utf-8").splitlines() if stage(job.logs, job.key).hit else []
     rows = tuple(json.loads(line) for line in lines)
     return Distilled(job.folder, job.key, card.parameters, rows)
 

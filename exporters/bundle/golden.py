@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.checks import Outcome
+from exporters.codes import compare_codes
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
 from exporters.files import UNREADABLE_ARRAYS
 from exporters.parity import probe_windows
@@ -213,17 +214,18 @@ def _compare_codes(codes: Codes | None, golden: Golden) -> Outcome:
             for some in (codes, golden.codes)
         )
         return Outcome("passed" if found == expected else "failed", _unless_same(found, expected))
-    # In int8 the difference of 127 and -128 would be -1.
+    limit = golden.max_lsb or 0
+    apart = compare_codes(codes, golden.codes, limit)
+    if not apart.fault:
+        seldom = f", {apart.beyond} of {codes.size} by more" if apart.beyond else ""
+        said = f"codes at most {apart.largest} LSB apart where {limit} may be{seldom}"
+        return Outcome("passed", said)
     difference = np.abs(codes.astype(np.int32) - golden.codes)
-    largest, limit = int(difference.max(initial=0)), golden.max_lsb or 0
-    if largest <= limit:
-        return Outcome("passed", f"codes at most {largest} LSB apart where {limit} may be")
     window, channel, step = (int(i) for i in np.unravel_index(difference.argmax(), codes.shape))
     return Outcome(
         "failed",
-        f"{np.count_nonzero(difference > limit)} of {codes.size} codes differ by more than {limit} "
-        f"LSB; worst: channel {channel}, step {step} on {golden.kinds[window]} (window {window}) is "
-        f"{codes[window, channel, step]}, expected {golden.codes[window, channel, step]}",
+        f"{apart.fault}; worst: channel {channel}, step {step} on {golden.kinds[window]} (window "
+        f"{window}) is {codes[window, channel, step]}, expected {golden.codes[window, channel, step]}",
     )
 
 
