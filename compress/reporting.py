@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from compress.chain_report import hops, unsupported
 from compress.compression_report import pruning_of, quantization_of
 from compress.evaluation import HeldOut
+from compress.labels.rig_notes import rig_notes
 from compress.labels.store import Labels
 from compress.report_clips import shown_clips
 from compress.report_rows import baseline_row, student_rows, teacher_row
@@ -119,6 +120,7 @@ def _rig(labels: Labels) -> doc.RigFacts:
         else {n: w for n, w in rule.weights.items() if n in labels.driven},
         closed_below=None if rule is None else rule.closed_below,
         scale=labels.scale,
+        notes=rig_notes(labels),
         labels={name: rig.label(name) for name in labels.driven if rig.label(name) != name},
     )
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from compress.labels.engines import Engine
 from compress.labels.engines.in_process import InProcess
-from compress.labels.making import keeps_audio, label, labels_key
-from compress.labels.store import Labels, read_labels
+from compress.labels.making import describe, keeps_audio, label, labels_key, tasks
+from compress.labels.store import DESCRIBED, Labels, read_labels
 from compress.labels.work import Work
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
@@ -75,6 +75,9 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
     """The labels, made now, by this process where no engine is given, or found."""
     if stage(job.folder, job.key).hit:
         labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
+        if labels.described != DESCRIBED:
+            planned = tasks(job.key, job.speech.spoken, job.settings.shard_s)
+            labels = describe(job.key, job.speech.spoken, job.folder, planned)
         mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
         # Made when more might be missing, they are no result of this recipe: tried again below.
         if len(labels.missing) <= job.settings.max_missing_share * len(job.speech.spoken):
