@@ -10,7 +10,7 @@ import numpy as np
 from compress import visemes
 from compress.animation import driven_curves
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut
+from compress.evaluation import Floats, HeldOut, evened
 from compress.store import atomic_write, content_key, kept, tool_versions
 from exporters import records
 from exporters.files import hash_of
@@ -105,7 +105,7 @@ def shown_clips(heldout: HeldOut, count: int, files: Mapping[str, Path]) -> Show
                 image=f"curves-{number}.png",
                 rate_hz=heldout.rate_hz,
                 offset_s=heldout.offset_s,
-                teacher=_curves(teacher, heldout.driven),
+                teacher=_curves(teacher, heldout),
                 tiers=tuple(_by_tier(predicted, teacher, heldout)),
                 shown=tuple(_shown(heldout)),
                 sealed=tuple(
@@ -150,8 +150,9 @@ def _by_tier(
 ) -> Iterator[TierCurves]:
     for tier, curves in predicted.items():
         if np.isfinite(curves).all():
-            worst = farthest(curves, teacher, heldout.driven, heldout.rate_hz, heldout.offset_s)
-            yield TierCurves(tier=tier, values=_curves(curves, heldout.driven), worst=worst)
+            (found,), (wanted,) = evened([curves], heldout), evened([teacher], heldout)
+            worst = farthest(found, wanted, heldout.driven, heldout.rate_hz, heldout.offset_s)
+            yield TierCurves(tier=tier, values=_curves(curves, heldout), worst=worst)
 
 
 def _order(heldout: HeldOut) -> list[int]:
@@ -169,14 +170,19 @@ def _shown(heldout: HeldOut) -> list[str]:
     """Those that the rig says, or the three that move most."""
     if shown := [name for name in heldout.rig.shown if name in heldout.driven]:
         return shown
-    spread = np.concatenate(heldout.teacher).std(0)
+    spread = np.concatenate(evened(heldout.teacher, heldout)).std(0)
     return [heldout.driven[c] for c in sorted(np.argsort(-spread)[:3])]
 
 
-def _curves(values: Floats, driven: Sequence[str]) -> Curves:
+def _curves(values: Floats, heldout: HeldOut) -> Curves:
+    """Each control with as many digits as one of a rig of scale 1 has, and never fewer."""
+    evening = np.ones(values.shape[1]) if heldout.evening is None else heldout.evening
+    more = np.maximum(0, np.round(np.log10(evening / heldout.scale))).astype(int)
     return {
-        name: tuple(round(float(value), DECIMALS) for value in values[:, column])
-        for column, name in enumerate(driven)
+        name: tuple(
+            round(float(value), DECIMALS + int(more[column])) for value in values[:, column]
+        )
+        for column, name in enumerate(heldout.driven)
     }
 
 

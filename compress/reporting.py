@@ -8,6 +8,7 @@ from compress import report_clips
 from compress.chain_report import hops, unsupported
 from compress.compression_report import pruning_of, quantization_of
 from compress.evaluation import HeldOut
+from compress.labels.rig_notes import rig_notes
 from compress.labels.store import Labels
 from compress.report_clips import ShownClips
 from compress.report_rows import baseline_row, student_rows, teacher_row
@@ -124,6 +125,7 @@ def _rig(labels: Labels) -> doc.RigFacts:
         else {n: w for n, w in rule.weights.items() if n in labels.driven},
         closed_below=None if rule is None else rule.closed_below,
         scale=labels.scale,
+        notes=rig_notes(labels),
         labels={name: rig.label(name) for name in labels.driven if rig.label(name) != name},
     )
 

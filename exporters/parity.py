@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters import records
 from exporters.checks import Status, overall
@@ -19,6 +20,8 @@ from exporters.source import IntegerSource, frozen_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Floats64 = NDArray[np.float64]
 
 # Windows that go through the source module at once; 64 windows of 8192 samples are 2 MB.
 _BATCH = 64
@@ -68,6 +71,9 @@ class ParityResult:
     """What ran the file: name, version, settings."""
     max_abs_limit: float
     """A set passes when no value differs by more than this."""
+    evened: bool = False
+    """Whether the rig mixes units: then a difference is counted in the unit of the liveliest
+    control, so that one of a control with a unit of 0.001 beside a unit of 1 counts 1000 times."""
     max_lsb_limit: int | None
     """And no code by more than this, but for one in a thousand by twice as much; null if the source
     tells no codes."""
@@ -95,13 +101,17 @@ def check_parity(
     *,
     max_abs: float,
     max_lsb: int = 1,
+    evening: Floats64 | None = None,
 ) -> ParityResult:
     """Compare an opened file with the torch module it was made of.
 
     ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied first.
-    ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig.
+    ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig. Of
+    a rig that mixes units ``evening``, float64 [driven], says by what each control's difference is
+    multiplied before it counts.
     If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``, as
-    `codes.compare_codes` says; a set fails if only one of file and source has codes, or their shapes differ.
+    `codes.compare_codes` says; a set fails if only one of file and source has codes, or their
+    shapes differ.
 
     A value that is not finite fails its set, wherever it stands, and so does a shape that differs.
     A set without windows is "not run", and then so is the whole, unless a set failed. Raises
@@ -113,7 +123,7 @@ def check_parity(
         raise ValueError(f"max_lsb is {max_lsb}, expected a limit of at least 0")
     source = frozen_copy(module)
     sets = tuple(
-        _check_set(name, audio, runtime, source, max_abs, max_lsb)
+        _check_set(name, audio, runtime, source, max_abs, max_lsb, evening)
         for name, audio in windows.items()
     )
     return ParityResult(
@@ -121,6 +131,7 @@ def check_parity(
         precision=runtime.signature.precision,
         runtime=runtime.describe(),
         max_abs_limit=max_abs,
+        evened=evening is not None,
         max_lsb_limit=max_lsb if isinstance(source, IntegerSource) else None,
         sets=sets,
         status=overall(item.status for item in sets),
@@ -146,7 +157,13 @@ def probe_windows(window: int, seed: int) -> dict[str, Floats]:
 
 
 def _check_set(
-    name: str, audio: Floats, runtime: Runtime, source: "nn.Module", max_abs: float, max_lsb: int
+    name: str,
+    audio: Floats,
+    runtime: Runtime,
+    source: "nn.Module",
+    max_abs: float,
+    max_lsb: int,
+    evening: Floats64 | None,
 ) -> SetParity:
     driven = runtime.signature.driven
     wanted = f"[n, 1, {runtime.signature.window}]"
@@ -170,11 +187,14 @@ def _check_set(
             return _untold(name, len(audio), "failed", reason, driven[control], window)
     # float64, so that the difference itself is not rounded.
     difference = np.abs(from_file.astype(np.float64) - from_source.astype(np.float64))
+    if evening is not None:
+        difference *= evening
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest = float(difference[window, control])
     reasons = []
     if largest > max_abs:
-        reasons.append(f"the largest difference {largest:.3g} is above {max_abs:.3g}")
+        where = "" if evening is None else f" (of {driven[control]}, evened)"
+        reasons.append(f"the largest difference {largest:.3g}{where} is above {max_abs:.3g}")
     apart = None
     if isinstance(source, IntegerSource):
         apart, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)

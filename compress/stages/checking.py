@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from compress.evaluation import HeldOut, Quality, speech_windows
 from compress.latency_proof import latency_checks
 from compress.smoothing import NONE
-from compress.stages.exporting import largest_difference, window_form
+from compress.stages.exporting import evening_of, largest_difference, window_form
 from compress.stages.judging import QUALITY, animated, quality_to_text, read_quality
 from compress.store import UNREADABLE, atomic_write, content_key, kept, stage, tool_versions
 from exporters import records
@@ -28,6 +28,8 @@ from exporters.structure import judge_structure
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from compress.recipe import ParitySettings
@@ -147,7 +149,8 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
     }
     max_abs = largest_difference(job.limits, job.precision, card.quantization, card.scale)
     max_lsb = job.limits.int8_max_lsb
-    parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb)
+    evening = evening_of(job.limits, job.precision, card)
+    parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb, evening=evening)
     weightings = [signature.smoothing, NONE] if signature.smoothing != NONE else [NONE]
     judged = animated(runtime, speech, weightings)
     structure = judge_structure(target.structure(job.file), signature)
@@ -161,7 +164,7 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
         *latency_checks(runtime, job.name),
         _lag(job, judged[0]),
         *([_loss(job, judged[0], source)] if job.precision == "fp16" else []),
-        *_elsewhere(job, module, sets, max_abs),
+        *_elsewhere(job, module, sets, max_abs, evening),
     )
     return Verified(parity, checks, judged[0], judged[1] if len(judged) > 1 else None)
 
@@ -197,7 +200,11 @@ def mse_ratio(judged: Quality, before: Quality) -> float | None:
 
 
 def _elsewhere(
-    job: VerifyJob, module: "nn.Module", sets: "dict[str, Floats]", max_abs: float
+    job: VerifyJob,
+    module: "nn.Module",
+    sets: "dict[str, Floats]",
+    max_abs: float,
+    evening: "NDArray[np.float64] | None",
 ) -> Iterator[Check]:
     """The same numeric parity in each further runtime that the target has, where it can run."""
     further = load_target(target_of(job.file)).further_runtimes(job.file)
@@ -207,7 +214,12 @@ def _elsewhere(
             yield Check(file=job.name, what=what, status="not run", detail=runtime)
             continue
         result = check_parity(
-            runtime, module, sets, max_abs=max_abs, max_lsb=job.limits.int8_max_lsb
+            runtime,
+            module,
+            sets,
+            max_abs=max_abs,
+            max_lsb=job.limits.int8_max_lsb,
+            evening=evening,
         )
         missed = [f"{item.name}: {item.reason}" for item in result.sets if item.status != "passed"]
         worst = max((item.max_abs or 0.0 for item in result.sets), default=0.0)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from compress.audio import HOP, SAMPLE_RATE
 from compress.evaluation import HeldOut, speech_windows
 from compress.store import atomic_write, content_key, kept, tool_versions
@@ -18,6 +20,7 @@ from exporters.signature import Precision, Signature
 from exporters.targets import load_target
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from compress.recipe import ExportSettings, ParitySettings
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 4
 SIGNATURE = "signature.json"
 GOLDEN_SPEECH = 24  # windows of held-out speech that travel with the files
+LAST_DIGITS = 4  # of a rest value in float32, by which a runtime may differ from PyTorch
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
             speech_windows(heldout(), signature.window, GOLDEN_SPEECH),
             max_abs=largest_difference(job.limits, job.precision, card.quantization, card.scale),
             max_lsb=job.limits.int8_max_lsb,
+            evening=evening_of(job.limits, job.precision, card),
         )
         return module, signature, golden
 
@@ -213,3 +218,20 @@ def largest_difference(
         return limit
     # The float32 products of neighbouring codes and their scale lie a little more than it apart.
     return max(limit, 1.001 * limits.int8_max_lsb * integers.tensors["rig"].scale)
+
+
+def evening_of(
+    limits: "ParitySettings", precision: Precision, card: StudentCard
+) -> "NDArray[np.float64] | None":
+    """By what each driven control's difference counts against `largest_difference`.
+
+    float64 `[driven]`: more for a unit smaller than the rig's scale. But no float32 near a rest
+    value is more exact than that value's last digits, so of those as many are allowed as sums of a
+    student differ by. None for a rig whose controls have one unit.
+    """
+    units = card.own_units
+    limit = largest_difference(limits, precision, card.quantization, card.scale)
+    own = limit * np.array(units.units) / units.scale
+    digits = LAST_DIGITS * np.finfo(np.float32).eps * np.abs(units.rests)
+    factors = limit / np.maximum(own, digits)
+    return None if (factors == 1).all() else factors

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 4
+FORMAT = 5
 QUALITY = "quality.json"
 
 
@@ -148,7 +148,7 @@ def baselines(
         speech, clips = heldout(), train()
         rows = {"the teacher": (0, list(speech.teacher))}
         for name, model in (
-            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
+            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips, speech.evening)),
             ("mean curve", fit_mean(clips)),
         ):
             hops = [model.hops(samples) for samples in speech.samples]

@@ -11,7 +11,7 @@ from compress.errors import InputError
 from compress.labels.engines import Engine
 from compress.labels.engines.in_process import InProcess
 from compress.labels.making import keeps_audio, label, labels_key
-from compress.labels.store import Labels, read_index, read_labels
+from compress.labels.store import DESCRIBED, Labels, read_index, read_labels
 from compress.labels.work import Work
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
@@ -73,12 +73,14 @@ class LabelJob:
         if reason := stage(self.folder, self.key).reason:
             return reason
         try:
-            missing = len(read_index(self.folder).missing)
+            index = read_index(self.folder)
         except InputError:
             return "its index is damaged"
+        if index.described != DESCRIBED:
+            return "its index is of another version of lipstill"
         # Made when more might be missing, they are no result of this recipe: tried again.
-        if missing > self.settings.max_missing_share * len(self.speech.spoken):
-            return f"{missing} clips have no labels, more than labels.max_missing_share allows"
+        if len(index.missing) > self.settings.max_missing_share * len(self.speech.spoken):
+            return f"{len(index.missing)} clips have no labels, more than labels.max_missing_share allows"
         return ""
 
     @property
@@ -91,9 +93,8 @@ class LabelJob:
 def run(job: LabelJob, engine: Engine | None = None) -> Labels:
     """The labels, made now, by this process where no engine is given, or found."""
     if not job.to_do:
-        with contextlib.suppress(
-            InputError, ModelFileError
-        ):  # the index is damaged; whole shards are kept below
+        # A damaged index or mesh is made again below; whole shards are kept.
+        with contextlib.suppress(InputError, ModelFileError):
             labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
             mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
             return replace(labels, rig=_rig(job, labels.controls, mesh))

@@ -18,13 +18,21 @@ def run(job: ShrinkJob, labels: Labels) -> Shrunk:
 
 def _prune(job: ShrinkJob, labels: Labels) -> "Made":
     from compress.pruning_rounds import prune_in_rounds
+    from compress.students.folding import in_own_units, in_rig_units
 
     settings = job.settings.pruning
     assert settings is not None
     student, card = load_student(job.source.folder)
+    units = labels.own_units
     pruned, record = prune_in_rounds(
-        student, card, lesson_of(job, labels), settings, job.checkpoints, job.events
+        in_own_units(student, units),
+        card,
+        lesson_of(job, labels),
+        settings,
+        job.checkpoints,
+        job.events,
     )
+    pruned = in_rig_units(pruned, units, student.config.limits)
     steps = sum(row.recovery_steps for row in record.rounds)
     card = replace(
         card,

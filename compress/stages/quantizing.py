@@ -23,7 +23,12 @@ def _quantize(job: ShrinkJob, labels: Labels) -> "Made":
     assert settings is not None
     student, card = load_student(job.source.folder)
     quantized, codes, record = quantize(
-        student, lesson_of(job, labels), settings, job.checkpoints, job.events
+        student,
+        lesson_of(job, labels),
+        settings,
+        job.checkpoints,
+        job.events,
+        labels.own_units,
     )
     steps = settings.qat_steps if settings.method == "qat" else 0
     card = replace(

@@ -103,9 +103,11 @@ def lesson_of(job: ShrinkJob, labels: Labels) -> "Lesson":
             f"There is no speech to train on, and so none to make {job.settings.name} smaller by. "
             f"Add folders to speech.train."
         )
+    taught = material(labels)
+    heard = examples(labels, aside, labels.own_units)
     return Lesson(
-        material=material(labels),
-        watched=choose(aside, examples(labels, aside), job.alignments, labels.driven, labels.rig),
+        material=taught,
+        watched=choose(aside, heard, job.alignments, labels.driven, taught.rig),
         training=job.settings.training,
         seed=job.seed,
         guide=guide_of(job.settings.name, job.guide, labels),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 4
+FORMAT = 5
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
@@ -124,14 +124,17 @@ def join(job: DistillJob, labels: Labels) -> None:
 
 def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
     from compress.distillation import distill
+    from compress.students.folding import in_rig_units
 
     guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
     check_students([settings], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
-    build = partial(_build, settings, len(labels.driven), labels.limits, labels.scale)
-    return distill(
+    units = labels.own_units
+    # Limits are of the rig's own units.
+    build = partial(_build, settings, len(labels.driven), labels.limits if units.plain else None)
+    student, log = distill(
         build,
         material(labels),
         settings.training,
@@ -140,6 +143,7 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
         guide=guide,
         events=job.events,
     )
+    return in_rig_units(student, units, labels.limits), log
 
 
 def _finished(
@@ -162,6 +166,8 @@ def _finished(
         training_steps=int(log.rows[-1]["step"]),
         guide=settings.guide,
         scale=labels.scale,
+        rests=labels.rests,
+        units=labels.units,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
     with atomic_folder(job.logs) as logs:
@@ -171,18 +177,21 @@ def _finished(
 
 
 def material(labels: Labels) -> "Material":
-    """What a student learns from: the training side, some clips of it set aside to watch."""
+    """What a student learns from: the training side, some clips of it set aside to watch.
+
+    In the units that it is trained in.
+    """
     from compress.distillation import Material
     from compress.examples import examples
     from compress.watching import set_aside
 
     learned, watched = set_aside(labels.side("train"))
+    units = labels.own_units
     return Material(
-        examples(labels, learned),
-        examples(labels, watched),
+        examples(labels, learned, units),
+        examples(labels, watched, units),
         labels.driven,
-        labels.rig,
-        labels.scale,
+        units.rig(labels.rig, labels.driven),
     )
 
 
@@ -192,8 +201,9 @@ def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvF
 
 
 def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
-    """A trained student under the name that it has in this run."""
+    """A trained student under the name that it has in this run, with the units of its labels."""
     student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
+    card = replace(card, scale=labels.scale, rests=labels.rests, units=labels.units)
     return student, replace(card, name=job.settings.name)
 
 
@@ -256,7 +266,7 @@ def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConf
     import torch
 
     with torch.device("meta"):
-        return _build(settings, outputs, None, 1.0).config
+        return _build(settings, outputs, None).config
 
 
 def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
@@ -280,11 +290,7 @@ def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> N
 
 
 def _build(
-    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None, scale: float
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
 ) -> "ConvFC":
-    """An untrained student whose first guesses are as large as the rig's values."""
-    student = ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)
-    if scale != 1:
-        for parameter in student.last_layer():
-            parameter.data.mul_(scale)
-    return student
+    """An untrained student."""
+    return ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)

@@ -31,6 +31,7 @@ SPEECH = "speech"
 # From a quiet room to speech close by, as the root mean square below full scale.
 _NOISE_DB = (-70, -60, -50, -40, -30, -20, -10)
 _ARRAYS, _ARRAYS_OF_CODES = {"audio", "rig", "kinds", "max_abs"}, {"codes", "max_lsb"}
+_EVENING = "evening"  # of a rig that mixes units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +50,9 @@ class Golden:
     """int8 [n, channels, steps]: the last quantized tensor; None if the source has none."""
     max_lsb: int | None
     """No code may differ by more than this; None without codes."""
+    evening: NDArray[np.float64] | None = None
+    """float64 [driven]: by what to multiply each control's difference before it is compared with
+    max_abs; None for a rig that does not mix units."""
 
     def __post_init__(self) -> None:
         if mistakes := list(_mistakes(self)):
@@ -64,6 +68,8 @@ class Golden:
         }
         if self.codes is not None:
             arrays |= {"codes": self.codes, "max_lsb": np.int64(self.max_lsb or 0)}
+        if self.evening is not None:
+            arrays[_EVENING] = self.evening
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -76,6 +82,7 @@ def make_golden(
     *,
     max_abs: float,
     max_lsb: int = 1,
+    evening: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Golden:
     """Run the source of a file, [batch, 1, window] -> [batch, driven], on windows of every kind.
@@ -111,6 +118,7 @@ def make_golden(
         max_abs=max_abs,
         codes=None if codes is None else codes.numpy(),
         max_lsb=None if codes is None else max_lsb,
+        evening=evening,
     )
 
 
@@ -129,8 +137,9 @@ def read(path: Path) -> Golden:
     try:
         with zipfile.ZipFile(path) as archive:  # NumPy would take a lone array too
             names = {name.removesuffix(".npy") for name in archive.namelist()}
-        integers = names == _ARRAYS | _ARRAYS_OF_CODES
-        if not integers and names != _ARRAYS:
+        integers, evened = names >= _ARRAYS_OF_CODES, _EVENING in names
+        known = _ARRAYS | (_ARRAYS_OF_CODES if integers else set())
+        if names - {_EVENING} != known:
             raise ValueError(f"it holds {', '.join(sorted(names)) or 'nothing'}")
         with np.load(path, allow_pickle=False) as stored:
             return Golden(
@@ -140,6 +149,7 @@ def read(path: Path) -> Golden:
                 max_abs=float(stored["max_abs"]),
                 codes=stored["codes"] if integers else None,
                 max_lsb=int(stored["max_lsb"]) if integers else None,
+                evening=stored[_EVENING] if evened else None,
             )
     except UNREADABLE_ARRAYS as error:
         reason = " ".join(str(error).split()) or "it ends too early"
@@ -189,6 +199,8 @@ def _compare_values(rig: Floats, golden: Golden, driven: tuple[str, ...]) -> Out
         )
     # float64, so that the difference itself is not rounded.
     difference = np.abs(rig.astype(np.float64) - golden.rig)
+    if golden.evening is not None:
+        difference *= golden.evening
     difference[~np.isfinite(rig)] = np.inf
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest, where = difference[window, control], f"{driven[control]} on {golden.kinds[window]}"
@@ -253,5 +265,15 @@ def _mistakes(golden: Golden) -> Iterator[str]:
         yield f"windows have {windows.shape[1]} channels, expected 1"
     if not (math.isfinite(golden.max_abs) and golden.max_abs >= 0):
         yield f"max_abs is {golden.max_abs}, expected a finite limit of at least 0"
+    even = golden.evening
+    if even is not None and not (
+        even.dtype == np.float64
+        and even.shape == rig.shape[1:]
+        and np.isfinite(even).all()
+        and (even > 0).all()
+    ):
+        yield (
+            f"evening is {even.dtype} {list(even.shape)}, expected a float64 above 0 for each control"
+        )
     if (golden.max_lsb is None) != (codes is None) or (golden.max_lsb or 0) < 0:
         yield f"max_lsb is {golden.max_lsb}, expected a limit of at least 0 with codes, else None"
