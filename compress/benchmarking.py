@@ -9,7 +9,7 @@ from compress.errors import InputError, UsageError
 from compress.progress import bar
 from compress.reference_students import float_twin
 from exporters.bundle.folder import SIGNATURE, model_files
-from exporters.devices import DeviceBenchmark, available_devices, load_device
+from exporters.devices import DEVICES, DeviceBenchmark, load_device
 from exporters.errors import DeviceError
 from exporters.measuring import measure
 from exporters.signature import Signature
@@ -124,7 +124,10 @@ def benchmark(
             files.append(replace(found, file=each.name, paces=paces))
     devices: list[DeviceBenchmark] = []
     unasked = {}
-    for name in available_devices():
+    for name in DEVICES.names():
+        if fault := DEVICES.fault(name):
+            unasked[name] = fault
+            continue
         if not _runs_on(name, chosen):
             continue
         if reason := load_device(name).obstacle():

@@ -16,7 +16,7 @@ def recipe_list(as_json: AsJson = False) -> None:
 
     rows = {name: load_recipe(path).description for name, path in shipped_recipes().items()}
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(rows, indent=1))
         return
     for name, description in rows.items():
         typer.echo(f"{name:<16} {description}")

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from compress.errors import MissingError
 from compress.progress import bar
 from compress.store import tool_versions
+from exporters.contracts import Kind
 from exporters.errors import ExporterError
 from exporters.machine import machine_facts
 from exporters.targets import Target, available_targets, load_target
@@ -77,6 +78,13 @@ def examine(*, hidden: bool = False) -> Examination:
     facts = {**_software(), **_hardware()}
     findings: list[Finding] = []
     names = available_targets()
+    for kind in _kinds():
+        faults = {name: kind.fault(name) for name in kind.names()}
+        findings += [
+            Finding(f"{kind.word} {name}", "does not work", fault)
+            for name, fault in faults.items()
+            if fault
+        ]
     with bar("doctor", len(names), hidden) as progress, TemporaryDirectory() as folder:
         for done, name in enumerate(names):
             progress(done, name)
@@ -88,6 +96,17 @@ def examine(*, hidden: bool = False) -> Examination:
             for precision in target.PRECISIONS:
                 findings += _tried(name, target, precision, Path(folder))
     return Examination(facts, tuple(dict.fromkeys(findings)))
+
+
+def _kinds() -> "tuple[Kind[Any], ...]":
+    """What is found by its name, but for students, whose modules need PyTorch."""
+    from compress import sources, teachers
+    from compress.labels.engines import ENGINES
+    from compress.teachers.encoders import ENCODERS
+    from exporters.devices import DEVICES
+    from exporters.targets import TARGETS
+
+    return TARGETS, DEVICES, teachers.FORMATS, ENCODERS, sources.FORMATS, ENGINES
 
 
 def _software() -> dict[str, str]:
@@ -223,7 +242,7 @@ def example(precision: str) -> "tuple[nn.Module, Signature, Golden]":
         past=config.past,
         future=config.future,
         smoothing=(1.0,),
-        recipe_hash="",
+        made_from="",
         teacher="",
         tool_versions={},
         quantization=quantization,

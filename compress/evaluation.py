@@ -33,6 +33,8 @@ class HeldOut:
     """Held-out clips with the teacher's driven curves `[frames, driven]`.
 
     `alignments` has None where a clip's is not known; `mesh` is what the curves are coefficients of.
+    `evening`, float64 `[driven]`, is by what errors of each control are multiplied, of a rig that
+    mixes units.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -45,6 +47,7 @@ class HeldOut:
     rig: Rig = ARKIT_RIG
     scale: float = 1.0
     mesh: Mesh | None = None
+    evening: NDArray[np.float64] | None = None
 
     def times_s(self, clip: int) -> NDArray[np.float64]:
         """The time that each of a clip's frames stands for."""
@@ -104,6 +107,7 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
         labels.rig,
         labels.scale,
         None if labels.mesh_file is None else read_mesh(labels.mesh_file),
+        labels.own_units.evening,
     )
 
 
@@ -126,7 +130,7 @@ def quality(
     if not heldout.clips:
         return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
     against_teacher = _measured(_against_teacher(curves, heldout))
-    still = metrics.stillness(on_silence, heldout.rate_hz)
+    still = metrics.stillness(evened(on_silence, heldout), heldout.rate_hz)
     against_truth = _measured(_against_truth(curves, heldout) | {"stillness": still})
     return Quality(
         against_teacher, against_truth, _by_region(curves, heldout), _by_control(curves, heldout)
@@ -167,11 +171,12 @@ def _aligned(heldout: HeldOut) -> list[tuple[int, Sequence[visemes.Segment]]]:
 
 def _against_teacher(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
     teacher, driven, rate_hz = heldout.teacher, heldout.driven, heldout.rate_hz
+    even = evened(curves, heldout), evened(teacher, heldout)
     measures: Measures = {
-        "mse": metrics.mse(curves, teacher),
-        "r2": metrics.r2(curves, teacher),
+        "mse": metrics.mse(*even),
+        "r2": metrics.r2(*even),
         "correlation": metrics.correlation(*_scaled(curves, heldout)),
-        "velocity_mse": metrics.velocity_mse(curves, teacher, rate_hz),
+        "velocity_mse": metrics.velocity_mse(*even, rate_hz),
         "jitter_ratio": metrics.jitter_ratio(*_scaled(curves, heldout)),
         "lag_ms": metrics.lag_ms(*_scaled(curves, heldout), rate_hz),
     }
@@ -230,7 +235,7 @@ def _by_region(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
     found: Breakdown = {}
     regions = heldout.rig.regions(heldout.driven)
     for name, measure, pair in (
-        ("mse", metrics.mse, (curves, heldout.teacher)),
+        ("mse", metrics.mse, (evened(curves, heldout), evened(heldout.teacher, heldout))),
         ("correlation", metrics.correlation, _scaled(curves, heldout)),
     ):
         values = metrics.by_region(measure, *pair, regions)
@@ -246,18 +251,30 @@ def _by_control(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
     return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
 
 
+def evened(curves: Sequence[Floats], heldout: HeldOut) -> Sequence[NDArray[np.floating]]:
+    """Curves with all controls in the unit of the liveliest, where a rig mixes units.
+
+    A mean over controls in units of their own would be that of the largest numbers alone.
+    """
+    if heldout.evening is None:
+        return curves
+    # In float64: a rest value far from 0 leaves few digits.
+    return [clip * heldout.evening for clip in curves]
+
+
 def _scaled(
     curves: Sequence[Floats], heldout: HeldOut
-) -> tuple[Sequence[Floats], Sequence[Floats]]:
-    """Curves and the teacher's by the rig's scale.
+) -> tuple[Sequence[NDArray[np.floating]], Sequence[NDArray[np.floating]]]:
+    """Curves and the teacher's by the rig's scale, evened.
 
     For measures that do not depend on it, but hold what moves by less than a ten-thousandth to
     stand still.
     """
+    even = evened(curves, heldout), evened(heldout.teacher, heldout)
     if heldout.scale == 1:
-        return curves, heldout.teacher
+        return even
     scale = np.float32(heldout.scale)
-    return [clip / scale for clip in curves], [clip / scale for clip in heldout.teacher]
+    return [clip / scale for clip in even[0]], [clip / scale for clip in even[1]]
 
 
 def _finite(value: float) -> float | None:

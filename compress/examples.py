@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
+from compress.units import PLAIN, Units
 
 Floats = NDArray[np.float32]
 
@@ -33,12 +34,18 @@ class LazyExamples(Sequence[Example]):
     """Some clips of the labels, in their order; threads may ask for them at once.
 
     Those asked for last are kept, up to `budget_bytes`. To another process only the names travel.
+    Curves are in rig units, or in those of `units`.
     """
 
     def __init__(
-        self, labels: Labels, clips: Sequence[LabelledClip], budget_bytes: int = BUDGET_BYTES
+        self,
+        labels: Labels,
+        clips: Sequence[LabelledClip],
+        budget_bytes: int = BUDGET_BYTES,
+        units: Units = PLAIN,
     ) -> None:
         self.clips = tuple(clips)
+        self._units = units
         self._labels = replace(labels, clips=self.clips)
         self._budget = budget_bytes
         self._kept: OrderedDict[int, Example] = OrderedDict()
@@ -60,7 +67,7 @@ class LazyExamples(Sequence[Example]):
     def __getitem__(self, which: int | slice) -> "Example | LazyExamples":
         """One clip, read if it is not kept, or some of them, none read. Raises `BadAudio`."""
         if isinstance(which, slice):
-            return LazyExamples(self._labels, self.clips[which], self._budget)
+            return LazyExamples(self._labels, self.clips[which], self._budget, self._units)
         number = range(len(self.clips))[which]
         with self._lock:
             if (kept := self._kept.get(number)) is not None:
@@ -71,7 +78,7 @@ class LazyExamples(Sequence[Example]):
     def _read(self, clip: LabelledClip) -> Example:
         (curves,) = curves_of(self._labels, [clip], "hops")
         # A copy, since a part of a long recording would keep the whole of it in memory.
-        return Example(np.array(audio_of(self._labels, clip)), curves)
+        return Example(np.array(audio_of(self._labels, clip)), self._units.own(curves))
 
     def _keep(self, number: int, example: Example) -> Example:
         with self._lock:
@@ -83,12 +90,15 @@ class LazyExamples(Sequence[Example]):
         return example
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LazyExamples, (self._labels, self.clips, self._budget)
+        return LazyExamples, (self._labels, self.clips, self._budget, self._units)
 
 
-def examples(labels: Labels, clips: Sequence[LabelledClip]) -> LazyExamples:
-    """Some clips of the labels with their curves, in their order, read when they are asked for."""
-    return LazyExamples(labels, clips)
+def examples(labels: Labels, clips: Sequence[LabelledClip], units: Units = PLAIN) -> LazyExamples:
+    """Some clips of the labels with their curves, in their order, read when they are asked for.
+
+    Curves are in rig units, or in those of `units`.
+    """
+    return LazyExamples(labels, clips, units=units)
 
 
 def hops_of(clips: Sequence[Example]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import InputError
 from compress.students.facts import convolutions, facts_of
+from compress.texts import read_text
 from exporters.errors import ForeignFileError
 from exporters.files import describe_file
 from exporters.signature import Signature, latency_in_words
@@ -60,7 +61,7 @@ def inspect(path: Path, name: str | None = None) -> Facts:
 
 def _run(path: Path) -> Facts:
     try:
-        fields = json.loads((path / "run.json").read_text("utf-8"))
+        fields = json.loads(read_text(path / "run.json"))
         sides = [clip["side"] for clip in fields["speech"].values()]
         return {
             "is": "a run",
@@ -161,7 +162,7 @@ def _promises(signature: Signature) -> Facts:
         "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
         "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,
-        "recipe": signature.recipe_hash[:16],
+        "made from": signature.made_from,
     }
 
 

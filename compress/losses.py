@@ -33,8 +33,7 @@ class Criterion(nn.Module):
     frames are few, and reconstruction alone lets the lips stay a little apart where it is not sure
     of the moment. The student's own count too, or it would learn to mumble with closed lips. Raises
     `UsageError` for a weight of a control that the rig lacks or does not move, and for a closure
-    weight on a rig whose lips are not known. `scale` is the power of ten nearest to how far the rig
-    moves: errors are taken in it, so that the same settings train a rig of degrees.
+    weight on a rig whose lips are not known. Curves and rig are in the units of training.
     """
 
     control_weights: Tensor
@@ -45,10 +44,8 @@ class Criterion(nn.Module):
         settings: "TrainingSettings",
         driven: Sequence[str],
         rig: Rig = ARKIT_RIG,
-        scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.scale = scale
         if unknown := sorted(set(settings.control_weights) - set(driven)):
             raise UsageError(
                 f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
@@ -72,7 +69,7 @@ class Criterion(nn.Module):
         self.weights = {"reconstruction": 1.0, "velocity": settings.velocity_weight}
         if settings.closure_weight and rule is not None:
             self.weights["closure"] = settings.closure_weight
-            self.closed_below = rule.closed_below / scale
+            self.closed_below = rule.closed_below
             aperture = rule.aperture(np.eye(len(driven)), driven)  # it is linear
             self.register_buffer(
                 "aperture", torch.tensor(aperture, dtype=torch.float32)[:, None], persistent=False
@@ -80,8 +77,6 @@ class Criterion(nn.Module):
 
     def forward(self, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Each term, not yet weighted."""
-        if self.scale != 1:
-            predicted, label = predicted / self.scale, label / self.scale
         terms = {
             "reconstruction": reconstruction(predicted, label, self.control_weights),
             "velocity": velocity(predicted, label),

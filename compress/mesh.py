@@ -13,6 +13,7 @@ from compress.errors import TeacherError
 from compress.rig import ClosureRule, Rig
 from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
+from compress.texts import read_text
 from exporters.errors import ModelFileError
 from exporters.mesh import Mesh, read_mesh
 
@@ -140,7 +141,7 @@ def read_lips(lips: "str | Sequence[int] | None", base: Path) -> tuple[int, ...]
         if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
-            words = path.read_text("utf-8").replace(",", " ").split()
+            words = read_text(path).replace(",", " ").split()
             values = np.array([float(word) for word in words])
     except (OSError, EOFError, ValueError) as error:
         said = " ".join(str(error).split())[:200]

@@ -9,6 +9,7 @@ from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
 from compress.jobs import STAGES, Inputs, Plan
 from compress.labels.engines import Engine
+from compress.labels.rig_notes import rig_notes
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.results import Facts, StudentResult, TierResult
@@ -94,6 +95,8 @@ def _stages(
         say(
             f"no labels  and {len(labels.missing) - NAMED} more, all in {plan.label.folder}/index.json"
         )
+    for note in rig_notes(labels):
+        say(f"rig        {note}")
     if until == "label":
         return None
     trained = {job.settings.name: training.run(job, labels, call) for job in plan.distills}
@@ -113,7 +116,8 @@ def _stages(
     exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
     parameters = {name: made.parameters for name, made in (trained | pruned).items()}
     for tier in plan.tiers:
-        bundling.run(recipe, inputs, tier, parameters[tier.student], None)
+        before = checking.verified_before(tier.verify)
+        bundling.run(recipe, inputs, tier, parameters[tier.student], before)
     if until == "export":
         return None
     sources = {

@@ -5,6 +5,7 @@ ExporterError                an error with an exit code; everything below is one
 │   └── ForeignFileError 3   a file of the right format that lipstill did not write
 ├── ExportFailed       3     a module could not be turned into a file
 ├── MissingToolError   4     a package that the work needs is not installed
+├── ContractError      4     a module of lipstill itself that lacks part of its contract
 └── DeviceError        4     a device is not attached, or went away
 
 A mistake of the calling code (an array of the wrong shape, an impossible signature) is a plain
@@ -39,6 +40,12 @@ class ExportFailed(ExporterError):
 
 class MissingToolError(ExporterError):
     """A package is not installed; the message ends with the line that installs it."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class ContractError(ExporterError):
+    """A module that is found by its name and does not offer what modules of its kind must."""
 
     exit_code: ClassVar[int] = 4
 

@@ -120,10 +120,14 @@ def _is_pointwise(node: "fx.Node") -> bool:
     """Whether each number is made of those in the same place alone."""
     import torch
 
-    # What PT2E writes around activations is in a library of its own, and has no tag.
-    codes = ("quantize_per_tensor", "dequantize_per_tensor")
-    name = getattr(node.target, "_opname", "")
-    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or name in codes
+    if torch.Tag.pointwise in getattr(node.target, "tags", ()):
+        return True
+    # What PT2E writes around activations is in a library of its own, and has no tag. The library is
+    # there where a graph has any of it.
+    if getattr(node.target, "namespace", "") != "quantized_decomposed":
+        return False
+    pt2e = torch.ops.quantized_decomposed
+    return node.target in (pt2e.quantize_per_tensor.default, pt2e.dequantize_per_tensor.default)
 
 
 def _arguments(node: "fx.Node") -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """Export targets are modules of this package: a new one is a new file, and nothing else changes.
 
-A module is a target when it defines all of ``Target``; the module's name is the target's.
+A module is a target when it offers all of ``Target``; the module's name is the target's.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
-import exporters
+from exporters.contracts import Kind
 from exporters.errors import ModelFileError
 from exporters.files import ExportedFile
 from exporters.regular import irregular
@@ -69,20 +67,17 @@ class Target(Protocol):
         ...
 
 
-_CONTRACT = [*Target.__annotations__, *(name for name in vars(Target) if not name.startswith("_"))]
+TARGETS: Kind[Target] = Kind("target", "exporters", Target)
 
 
 def available_targets() -> tuple[str, ...]:
     """Names of all targets, sorted. That a target's converter is installed is not checked."""
-    return tuple(sorted(_targets()))
+    return TARGETS.available()
 
 
 def load_target(name: str) -> Target:
-    """Find a target by its name. Raises ValueError that lists the names that exist."""
-    targets = _targets()
-    if name not in targets:
-        raise ValueError(f"there is no target {name!r}; there is {', '.join(sorted(targets))}")
-    return targets[name]
+    """Find a target by its name. Raises ContractError: what it lacks, or which there are."""
+    return TARGETS.load(name)
 
 
 def target_of(path: Path) -> str:
@@ -90,7 +85,7 @@ def target_of(path: Path) -> str:
 
     Raises ModelFileError if none do, and for a pipe or a device, which would be waited for.
     """
-    suffixes = {target.SUFFIX: name for name, target in _targets().items()}
+    suffixes = {load_target(name).SUFFIX: name for name in available_targets()}
     ending = path.suffix.lower()
     if ending not in suffixes:
         raise ModelFileError(
@@ -100,14 +95,3 @@ def target_of(path: Path) -> str:
     if path.exists() and not path.is_dir() and (found := irregular(path)):
         raise ModelFileError(f"{path} is {found}, expected a model file.")
     return suffixes[ending]
-
-
-def _targets() -> Mapping[str, Target]:
-    found = {}
-    for entry in pkgutil.iter_modules(exporters.__path__):
-        if entry.ispkg:
-            continue
-        module = importlib.import_module(f"{exporters.__name__}.{entry.name}")
-        if all(hasattr(module, name) for name in _CONTRACT):
-            found[entry.name] = cast(Target, module)
-    return found

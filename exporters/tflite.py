@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters.atomic import write_atomically
 from exporters.errors import ExportFailed, ModelFileError
-from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.files import ExportedFile, describe_file
 from exporters.lifting import lifted
 from exporters.metadata import SIGNATURE_KEY
 from exporters.requirements import require
@@ -65,6 +66,8 @@ def _converted(module: "nn.Module", signature: Signature) -> bytes:
             graph, settings = _captured(module, silent_audio)
             made = litert_torch.convert(lifted(graph, silent_audio), (silent_audio,), **settings)
             content: bytes = made.model_content()
+        except ExportFailed:
+            raise
         except Exception as error:
             # There is no telling what torch, JAX and MLIR raise in it.
             reason = str(error).strip().partition("\n")[0]
@@ -100,21 +103,53 @@ def _keep_limits_float(graph: "fx.GraphModule") -> None:
     """Write x within limits as (x + 1 within limits + 1) - 1 where x was codes a moment ago.
 
     The converter would limit the codes themselves, to the codes nearest to the limits; a sum it
-    leaves alone.
+    leaves alone. Raises ExportFailed for limits of codes in a form that is not known here.
     """
     import torch
 
     aten = torch.ops.aten
-    for node in graph.graph.find_nodes(op="call_function", target=aten.clamp.default):
+    for node in list(graph.graph.nodes):
+        if not _limits_codes(node):
+            continue
         codes, *limits = node.args
-        if "dequantize" in str(codes.target):
-            with graph.graph.inserting_before(node):
-                shifted = graph.graph.call_function(aten.add.Tensor, (codes, 1.0))
-            node.args = (shifted, *(None if limit is None else limit + 1.0 for limit in limits))
-            with graph.graph.inserting_after(node):
-                whole = graph.graph.call_function(aten.sub.Tensor, (node, 1.0))
-            node.replace_all_uses_with(whole, lambda user, whole=whole: user is not whole)
+        with graph.graph.inserting_before(node):
+            shifted = graph.graph.call_function(aten.add.Tensor, (codes, 1.0))
+        node.args = (shifted, *(None if limit is None else limit + 1.0 for limit in limits))
+        with graph.graph.inserting_after(node):
+            whole = graph.graph.call_function(aten.sub.Tensor, (node, 1.0))
+        node.replace_all_uses_with(whole, lambda user, whole=whole: user is not whole)
     graph.recompile()
+
+
+def _limits_codes(node: "fx.Node") -> bool:
+    """Whether a node keeps within limits what one of PT2E's operations made of codes.
+
+    Raises ExportFailed where it does so in a form, or to a result, that is not known here.
+    """
+    import torch
+
+    aten, pt2e = torch.ops.aten, torch.ops.quantized_decomposed
+    limiting = (aten.clamp, aten.clip, aten.clamp_min, aten.clamp_max, aten.hardtanh)
+    if getattr(node.target, "overloadpacket", None) not in limiting:
+        return False
+    source = limited = node.all_input_nodes[0]
+    while getattr(source.target, "is_view", False):  # the same numbers in another shape
+        source = source.all_input_nodes[0]
+    if getattr(source.target, "namespace", "") != "quantized_decomposed":
+        return False  # a float layer
+    known = (
+        node.target is aten.clamp.default
+        and limited.target is pt2e.dequantize_per_tensor.default
+        and not node.kwargs
+        and all(limit is None or isinstance(limit, int | float) for limit in node.args[1:])
+    )
+    if not known:
+        raise ExportFailed(
+            f"The graph keeps {limited.target} within limits by {node.target}. Expected "
+            f"{aten.clamp.default} with numbers, right after "
+            f"{pt2e.dequantize_per_tensor.default}: the converter would round other limits to codes."
+        )
+    return True
 
 
 class LiteRT:

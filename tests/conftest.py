@@ -1,20 +1,35 @@
 """A tiny recipe, its finished run, and the command line: in this process, and in one of its own."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 
 Cli: TypeAlias = Callable[..., "Ended"]
+
+# A busy machine fails no test: examples are the same each time and may take as long as they need.
+# `--hypothesis-profile=default` draws others.
+settings.register_profile(
+    "the same each time",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("the same each time")
+
+# Until a command counts as hanging. A limit that is itself tested has nothing to do with it.
+HANGS_S = 600
 
 RECIPE = """\
 name: tiny
@@ -74,6 +89,31 @@ class Ended:
         return True
 
 
+@pytest.fixture
+def add_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Adds a module to a package for one test: its full name and source in, its file out."""
+    folders: dict[str, Path] = {}
+    added = []
+
+    def add(name: str, source: str) -> Path:
+        package, _, stem = name.rpartition(".")
+        if package not in folders:
+            folders[package] = tmp_path / package
+            folders[package].mkdir()
+            home = importlib.import_module(package)
+            monkeypatch.setattr(home, "__path__", [*home.__path__, str(folders[package])])
+        monkeypatch.setattr(sys.modules[package], stem, None, raising=False)  # undone with the rest
+        added.append(name)
+        file = folders[package] / f"{stem}.py"
+        file.write_text(source)
+        importlib.invalidate_caches()
+        return file
+
+    yield add
+    for name in added:
+        sys.modules.pop(name, None)
+
+
 def write_teacher(folder: Path, moving: tuple[str, ...] = ("jaw", "mouth")) -> None:
     """A Voice2Face of a few thousand weights with ARKit's 52 controls, 26 of them driven.
 
@@ -126,6 +166,13 @@ def write_speech(folder: Path, clips: int, first_seed: int) -> None:
 def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What scans remember lies apart from what the user's own scans do."""
     os.environ["LIPSTILL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """What a test draws does not depend on which tests ran before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +230,7 @@ def process() -> Cli:
         )
         command = [sys.executable, "-c", code, *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
-        options = {"env": environment, "timeout": 100} | options
+        options = {"env": environment, "timeout": HANGS_S} | options
         done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
         return Ended(done.returncode, done.stdout, done.stderr)
 

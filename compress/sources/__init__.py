@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from compress.audio import SAMPLE_RATE
+from exporters.contracts import Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,6 +158,9 @@ class Format(Protocol):
         when a clip is read, has `timeout_s` to come. Raises `AudioError` for a source that is not
         there or cannot be read at all.
         """
+
+
+FORMATS: Kind[Format] = Kind("format of sources", __name__, Format)
 
 
 def parts(clip: Clip, longest_s: float) -> Sequence[Clip]:

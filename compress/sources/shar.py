@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from compress import audio
 from compress.errors import AudioError
+from compress.recipe_yaml import parse
 from compress.sources import Clip, Scanned, Skipped, remote, silent
 from compress.sources.cuts import LONGER, columns, completed, lines, parsed, samples_of
 from compress.sources.manifest import too_short
 from compress.sources.remote import TIMEOUT_S, is_url, shown, suffixes
 from compress.sources.tars import member
+from compress.texts import decoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,16 +161,14 @@ def _numbered(url: str, timeout_s: float) -> Iterator[tuple[str, str]]:
 
 
 def _listed(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:
-    import yaml
-
     place = name if is_url(name) else str((base / Path(name).expanduser()).absolute())
     try:
         text = remote.fetch(name, timeout_s) if is_url(name) else Path(place).read_bytes()
-        fields = json.loads(text) if suffixes(place).endswith(".json") else yaml.safe_load(text)
+        fields = json.loads(text) if suffixes(place).endswith(".json") else parse(decoded(text))
         cuts, tars = ([_beside(place, str(path)) for path in fields[key]] for key in _KEYS)
         if len(cuts) != len(tars) or not cuts:
             raise ValueError(f"found {len(cuts)} shards of cuts and {len(tars)} of recording")
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise AudioError(
             f"{shown(place)} does not list the shards of a Lhotse Shar ({type(error).__name__}: "
             f"{error}). Expected {{cuts: […], recording: […]}}, two lists of as many paths or URLs."

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from compress import sources
 from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
 from compress.labels.making import Spoken
 from compress.progress import bar
-from compress.recipe_section import modules_defining
-from compress.sources import Clip, Format, PassedOver, Scanned, Skipped, parts
+from compress.sources import FORMATS, Clip, Format, PassedOver, Scanned, Skipped, parts
 from compress.sources.remote import is_url, shown
 from compress.split import Side, prompt_id, split
 
@@ -106,12 +104,10 @@ def excerpt(settings: "SpeechSettings", base: Path, seconds: float) -> "NDArray[
 
 
 def format_of(name: str, base: Path) -> Format:
-    """The format of a source. Raises `AudioError` for what is of none."""
-    import importlib
-
+    """The format of a source. Raises `AudioError` for what is of none, and ContractError."""
     tried: list[Format] = []
-    for module in modules_defining(Path(sources.__file__).parent, "find"):
-        tried.append(cast(Format, importlib.import_module(f"{sources.__name__}.{module}")))
+    for module in FORMATS.names():
+        tried.append(FORMATS.load(module))
         if tried[-1].find(name, base):
             return tried[-1]
     what = "; ".join(format_.SOUGHT for format_ in tried)

@@ -1,6 +1,5 @@
 """Stage distill: pseudo-labels in, a trained student with its batch norm folded out."""
 
-import importlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress import rig
-from compress.assets import resolve
 from compress.errors import ModelError, UsageError
 from compress.labels.store import Labels
 from compress.recipe_mistakes import words
@@ -18,56 +16,26 @@ from compress.store import (
     atomic_folder,
     atomic_write,
     content_key,
-    file_hash,
+    kept,
     seal,
     stage,
     tool_versions,
 )
+from compress.students import ARCHITECTURES
 from compress.students.facts import StudentFacts, facts_of
+from compress.students.finding import KnownStudent, find_student
 from compress.students.storing import StudentCard, load_student, save_student
+from exporters.errors import ContractError
 
 if TYPE_CHECKING:
     from compress.distillation import Material, TrainingLog
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 4
+FORMAT = 5
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
-
-
-@dataclass(frozen=True)
-class KnownStudent:
-    """A trained student that another one needs: its folder, and the key or hash of what lies there.
-
-    `step` is what it says of itself: distilled, pruned or int8.
-    """
-
-    folder: Path
-    key: str
-    step: str = "distilled"
-
-
-def find_student(role: str, name: str, base: Path) -> KnownStudent:
-    """A student from outside of the run: ``builtin:NAME`` or a folder, relative to `base`.
-
-    `role` says in the message what it is wanted for. Raises `ModelError` when no student lies there.
-    """
-    folder = resolve(name, base)
-    files = [folder / "student.json", folder / "weights.safetensors"]
-    if missing := [path.name for path in files if not path.is_file()]:
-        raise ModelError(
-            f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
-            f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
-        )
-    try:
-        step = str(json.loads(files[0].read_text("utf-8"))["step"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{role} is {name}, but {files[0]} is damaged ({type(error).__name__}: {error})."
-        ) from error
-    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)
 
 
 @dataclass(frozen=True)
@@ -100,7 +68,7 @@ class DistillJob:
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
             closure=self.closure_key if self.settings.training.closure_weight else None,
-            versions=tool_versions("torch", "numpy", "lightning-fabric"),
+            versions=tool_versions("torch", "numpy", "scipy", "lightning-fabric"),
         )
 
     @property
@@ -127,21 +95,26 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
 
     `call` has other processes `join` the training of a key.
     """
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> "tuple[ConvFC, StudentCard]":
         if job.start is not None:
-            _copy(job, job.start, labels)
-        else:
-            if call is not None:
-                call(job.key)
-            _keep(job, labels, *_train(job, labels))
+            return _copied(job, job.start, labels)
+        if call is not None:
+            call(job.key)
+        return _finished(job, labels, *_train(job, labels))
+
+    def write(folder: Path, made: "tuple[ConvFC, StudentCard]") -> None:
+        save_student(folder, *made)
+
+    _, card = kept(job.folder, job.key, make, write, load_student)
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    lines = (job.logs / LOG).read_text().splitlines() if stage(job.logs, job.key).hit else []
+    lines = (job.logs / LOG).read_text("utf-8").splitlines() if stage(job.logs, job.key).hit else []
     rows = tuple(json.loads(line) for line in lines)
-    return Distilled(job.folder, job.key, load_student(job.folder)[1].parameters, rows)
+    return Distilled(job.folder, job.key, card.parameters, rows)
 
 
 def join(job: DistillJob, labels: Labels) -> None:
@@ -151,14 +124,17 @@ def join(job: DistillJob, labels: Labels) -> None:
 
 def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
     from compress.distillation import distill
+    from compress.students.folding import in_rig_units
 
     guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
     check_students([settings], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
-    build = partial(_build, settings, len(labels.driven), labels.limits, labels.scale)
-    return distill(
+    units = labels.own_units
+    # Limits are of the rig's own units.
+    build = partial(_build, settings, len(labels.driven), labels.limits if units.plain else None)
+    student, log = distill(
         build,
         material(labels),
         settings.training,
@@ -167,9 +143,13 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
         guide=guide,
         events=job.events,
     )
+    return in_rig_units(student, units, labels.limits), log
 
 
-def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog") -> None:
+def _finished(
+    job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
+) -> "tuple[ConvFC, StudentCard]":
+    """The trained student with its batch norm folded out, and its card; writes its log."""
     from compress.students.folding import fold_batch_norm
 
     settings = job.settings
@@ -186,29 +166,32 @@ def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
         training_steps=int(log.rows[-1]["step"]),
         guide=settings.guide,
         scale=labels.scale,
+        rests=labels.rests,
+        units=labels.units,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
-    with atomic_folder(job.logs) as folder:
-        atomic_write(folder / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
-        seal(folder, job.key)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, folded, card)
-        seal(folder, job.key)
+    with atomic_folder(job.logs) as logs:
+        atomic_write(logs / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
+        seal(logs, job.key)
+    return folded, card
 
 
 def material(labels: Labels) -> "Material":
-    """What a student learns from: the training side, some clips of it set aside to watch."""
+    """What a student learns from: the training side, some clips of it set aside to watch.
+
+    In the units that it is trained in.
+    """
     from compress.distillation import Material
     from compress.examples import examples
     from compress.watching import set_aside
 
     learned, watched = set_aside(labels.side("train"))
+    units = labels.own_units
     return Material(
-        examples(labels, learned),
-        examples(labels, watched),
+        examples(labels, learned, units),
+        examples(labels, watched, units),
         labels.driven,
-        labels.rig,
-        labels.scale,
+        units.rig(labels.rig, labels.driven),
     )
 
 
@@ -217,12 +200,11 @@ def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvF
     return None if guide is None else _same_rig(f"The guide of {student}", guide, labels)[0]
 
 
-def _copy(job: DistillJob, start: KnownStudent, labels: Labels) -> None:
-    """A trained student under the name that it has in this run."""
+def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+    """A trained student under the name that it has in this run, with the units of its labels."""
     student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, student, replace(card, name=job.settings.name))
-        seal(folder, job.key)
+    card = replace(card, scale=labels.scale, rests=labels.rests, units=labels.units)
+    return student, replace(card, name=job.settings.name)
 
 
 def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
@@ -263,7 +245,7 @@ def check_students(
             _check_compression(settings, config)
         except ValueError as error:
             mistakes.append(f"Student {settings.name} cannot be {doing}: {error}.")
-        except UsageError as error:
+        except (UsageError, ContractError) as error:
             mistakes.append(f"Student {settings.name} cannot be {doing}: {error}")
     if mistakes:
         raise UsageError("\n".join(mistakes))
@@ -284,7 +266,7 @@ def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConf
     import torch
 
     with torch.device("meta"):
-        return _build(settings, outputs, None, 1.0).config
+        return _build(settings, outputs, None).config
 
 
 def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
@@ -308,12 +290,7 @@ def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> N
 
 
 def _build(
-    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None, scale: float
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
 ) -> "ConvFC":
-    """An untrained student whose first guesses are as large as the rig's values."""
-    module = importlib.import_module(f"compress.students.{settings.architecture}")
-    student: ConvFC = module.build(settings, outputs, limits)
-    if scale != 1:
-        for parameter in student.last_layer():
-            parameter.data.mul_(scale)
-    return student
+    """An untrained student."""
+    return ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)

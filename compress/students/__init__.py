@@ -1,4 +1,34 @@
 """Students: one file an architecture.
 
-Each defines ``build(settings, outputs, limits)`` and ``from_config(fields)``.
+An architecture is a module of this package that defines what `Architecture` says. A new one is a new
+module; nothing is registered.
 """
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from exporters.contracts import Kind
+
+if TYPE_CHECKING:
+    from compress.recipe_students import StudentSettings
+    from compress.students.conv_fc import ConvFC
+
+
+class Architecture(Protocol):
+    """What a module of this package defines to be an architecture of students."""
+
+    def build(
+        self,
+        settings: "StudentSettings",
+        outputs: int,
+        limits: tuple[float, float] | None,
+    ) -> "ConvFC":
+        """An untrained student of so many outputs, kept within the limits where there are some.
+
+        Raises `ValueError` for a plan that cannot work, with the arithmetic.
+        """
+
+    def from_config(self, fields: dict[str, Any]) -> "ConvFC":
+        """A student of the shape that its ``student.json`` records, weights not yet loaded."""
+
+
+ARCHITECTURES: Kind[Architecture] = Kind("architecture of students", __name__, Architecture)

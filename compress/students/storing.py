@@ -3,20 +3,25 @@
 An int8 student's quantized layers are int8 codes there; their scales are in ``student.json``.
 """
 
-import importlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError
 from compress.store import atomic_write
+from compress.students import ARCHITECTURES
 from compress.students.integers import Quantization, from_codes, to_codes
+from compress.texts import read_text
+from compress.units import Units, units_of
+from exporters.errors import ContractError
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
 
 FORMAT, VERSION = "lipstill-student", 2
+# Left out where they say nothing.
+RARE = ("rests", "units")
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,16 @@ class StudentCard:
     guide: str | None = None
     # Of an int8 student.
     quantization: Quantization | None = None
-    # Of the rig: the power of ten nearest to how far its controls move.
+    # Of the rig: the power of ten nearest to how far its controls move, rest values far from 0, and
+    # the units of controls that have another one; see `compress.units`.
     scale: float = 1.0
+    rests: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def own_units(self) -> Units:
+        """In what units the driven controls were learned."""
+        return units_of(self.driven, self.scale, self.rests, self.units)
 
 
 def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
@@ -51,7 +64,7 @@ def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
     fields = {
         "format": FORMAT,
         "version": VERSION,
-        **vars(card),
+        **{name: value for name, value in vars(card).items() if value or name not in RARE},
         "quantization": card.quantization and card.quantization.to_json(),
         "config": student.config.to_json(),
     }
@@ -67,7 +80,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
     from safetensors.torch import load_file
 
     try:
-        fields: dict[str, Any] = json.loads((folder / "student.json").read_text("utf-8"))
+        fields: dict[str, Any] = json.loads(read_text(folder / "student.json"))
         found = (fields.pop("format"), fields.pop("version"))
         if found != (FORMAT, VERSION):
             raise ModelError(
@@ -79,8 +92,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
         quantization = None if integers is None else Quantization.from_json(integers)
         names = {name: tuple(fields[name]) for name in ("controls", "driven")}
         card = StudentCard(**(fields | names), quantization=quantization)
-        module = importlib.import_module(f"compress.students.{card.architecture}")
-        student: ConvFC = module.from_config(config)
+        student = ARCHITECTURES.load(card.architecture).from_config(config)
         weights = load_file(folder / "weights.safetensors")
         for name, scales in quantization.weights.items() if quantization else ():
             weights[_key(name)] = from_codes(weights[_key(name)], scales)
@@ -94,6 +106,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
         RuntimeError,
         ImportError,
         AttributeError,
+        ContractError,
     ) as error:
         raise ModelError(
             f"{folder} does not hold a student that can be read ({type(error).__name__}: {error}). "

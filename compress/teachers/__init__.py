@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from exporters.contracts import Kind
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -135,3 +137,6 @@ class Format(Protocol):
 
     def describe(self, path: Path) -> Description:
         """What was found is; trusts nothing. Raises `TeacherError` for what is damaged."""
+
+
+FORMATS: Kind[Format] = Kind("format of teachers", __name__, Format)

@@ -5,13 +5,11 @@ An encoder is a module of this package that defines `read_encoder` and `pretrain
 Face folder. A new encoder is a new module; nothing is registered.
 """
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from compress.recipe_section import modules_defining
+from exporters.contracts import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,14 +77,17 @@ class EncoderModule(Protocol):
         """
 
 
+ENCODERS: Kind[EncoderModule] = Kind("speech encoder", "compress.teachers", EncoderModule)
+
+
 def encoder_names() -> tuple[str, ...]:
     """Of all encoders, sorted."""
-    return modules_defining(Path(__file__).parent, "read_encoder")
+    return ENCODERS.names()
 
 
 def encoder_module(name: str) -> EncoderModule:
-    """The encoder called `name`, one of `encoder_names()`."""
-    return cast(EncoderModule, importlib.import_module(f"compress.teachers.{name}"))
+    """The encoder called `name`, one of `encoder_names()`. Raises ContractError for half of one."""
+    return ENCODERS.load(name)
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:

@@ -1,17 +1,15 @@
 """Finding a teacher checkpoint, keying it, and opening it with the module that knows its format."""
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from compress.assets import PREFIX, resolve
 from compress.errors import MissingError, TeacherError
-from compress.recipe_section import modules_defining
 from compress.store import content_key, file_hash
-from compress.teachers import Description, Format, Found, Opening
+from compress.teachers import FORMATS, Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
 from compress.teachers.placed import AUTO, CPU
 
@@ -112,12 +110,13 @@ def describe(file: TeacherFile) -> Description:
 
 def _formats() -> Iterator[Format]:
     """Each is light to import: what it needs to run is imported when it opens something."""
-    for name in modules_defining(Path(__file__).parent, "find"):
+    for name in FORMATS.names():
         yield _format(name)
 
 
 def _format(name: str) -> Format:
-    return cast(Format, importlib.import_module(f"compress.teachers.{name}"))
+    """Raises ContractError for half of one: it may be what the checkpoint is for."""
+    return FORMATS.load(name)
 
 
 def _existing(checkpoint: str, path: Path) -> Path:

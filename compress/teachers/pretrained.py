@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from compress.errors import MissingError, TeacherError
 from compress.teachers.hub import cached_folder, fetch_folder, parse_reference
 from compress.teachers.weights import read_weights
+from compress.texts import read_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,7 +123,7 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 def _read_json(path: Path) -> Mapping[str, object]:
     try:
-        fields = json.loads(path.read_text("utf-8"))
+        fields = json.loads(read_text(path))
     except (ValueError, OSError) as error:
         raise TeacherError(f"{path} cannot be read as JSON ({error}). Copy it again.") from error
     if not isinstance(fields, dict):

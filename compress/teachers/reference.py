@@ -21,6 +21,7 @@ from compress.teachers.pretrained import (
     read_settings,
 )
 from compress.teachers.weights import fit_weights, read_weights
+from compress.texts import read_text
 
 if TYPE_CHECKING:
     from compress.teachers.voice2face import Voice2Face
@@ -40,7 +41,7 @@ def find(name: str, base: Path) -> Found | None:
         return None
     weights = _weights_of(path)
     try:
-        fields = json.loads(config.read_text("utf-8"))
+        fields = json.loads(read_text(config))
     except ValueError:
         # Damaged, as opening it says, if it is one at all.
         return Found(path, (weights, config)) if weights else None
@@ -129,7 +130,7 @@ def _weights_of(path: Path) -> Path | None:
 def _read_fields(source: Path) -> dict[str, Any]:
     """The fields of a config.json of this format and version."""
     try:
-        fields: dict[str, Any] = json.loads(source.read_text("utf-8"))
+        fields: dict[str, Any] = json.loads(read_text(source))
         if "format" not in fields and fields.get("model_type") in encoder_names():
             kind = fields["model_type"]
             raise TeacherError(

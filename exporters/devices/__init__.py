@@ -4,15 +4,14 @@ A device is sent something only where the environment names what it takes: a pro
 team for an iPhone. One that is not there is no error: `obstacle` says in words why it is not asked.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 from exporters import records
 from exporters.benchmark import FRAME_MS
+from exporters.contracts import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +86,14 @@ class Device(Protocol):
         ...
 
 
+DEVICES: Kind[Device] = Kind("kind of device", __name__, Device)
+
+
 def available_devices() -> tuple[str, ...]:
     """Names of all kinds of devices, sorted; whether one is attached is not looked at."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return DEVICES.available()
 
 
 def load_device(name: str) -> Device:
-    """Find a kind of device by its name. Raises ValueError that lists the names that exist."""
-    if name not in available_devices():
-        raise ValueError(f"there is no device {name!r}; there is {', '.join(available_devices())}")
-    return cast(Device, importlib.import_module(f"{__name__}.{name}"))
+    """Find a kind of device by its name. Raises ContractError: what it lacks, or which there are."""
+    return DEVICES.load(name)

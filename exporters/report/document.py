@@ -48,6 +48,9 @@ class RigFacts:
     """The power of ten nearest to how far its controls move."""
     labels: dict[str, str]
     """What people call a control, where it is not its name."""
+    notes: tuple[str, ...] = ()
+    """Which controls are not predicted and why, which have a rest value far from 0, and which a unit
+    of their own: errors of these are counted in it, so that MSE, R² and jitter are of all controls."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -150,10 +151,11 @@ def test_files_and_folders_of_models_by_their_names(run: Path) -> None:
         (["RUN", "--target", "abacus"], 2, "no target abacus"),
         (["RUN", "--target", "tflite"], 2, "no file for tflite"),
         (["RUN", "--threads", "1,0"], 2, "expected numbers from 1"),
+        (["RUN", "--threads", "10000"], 2, "expected numbers from 1 to 256"),
         (["RUN", "--threads", "all"], 2, "expected numbers from 1"),
         (["RUN", "--against", "none.onnx"], 3, "none.onnx does not exist"),
         (["RUN", "--against", "a.mlpackage"], 2, "only evaluates it"),
-        (["RUN", "--device", "abacus"], 2, "takes android, coreml"),
+        (["RUN", "--device", "abacus"], 2, "there is android, coreml"),
         (["RUN", "--device", "android"], 2, "runs files that end in .tflite"),
         (["model.tflite", "--device", "android"], 4, "adb is not on the PATH"),
     ],
@@ -245,7 +247,8 @@ def attach(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
     """Has one kind of device, and nothing measured on this machine."""
 
     def make(device: FakeDevice) -> None:
-        monkeypatch.setattr(benchmarking, "available_devices", lambda: ("fake",))
+        kinds = SimpleNamespace(names=lambda: ("fake",), fault=lambda name: "")
+        monkeypatch.setattr(benchmarking, "DEVICES", kinds)
         monkeypatch.setattr(benchmarking, "load_device", lambda name: device)
         monkeypatch.setattr(benchmarking, "measure", lambda path, **asked: record())
 

@@ -155,7 +155,7 @@ def fields() -> dict[str, object]:
         "past": 48,
         "future": 16,
         "smoothing": (0.25, 0.5, 0.25),
-        "recipe_hash": "c0ffee",
+        "made_from": "c0ffee",
         "teacher": "demo teacher, 0123abcd",
         "tool_versions": {"torch": "2.13.0"},
         "quantization": {},
@@ -339,7 +339,7 @@ def empty_report() -> ReportDocument:
     """A report of a run in which nothing was made yet."""
     return ReportDocument(
         name="demo",
-        recipe_hash="c0ffee",
+        made_from="c0ffee",
         created="2025-11-22T08:00:00+00:00",
         teacher=Teacher(
             name="demo teacher",

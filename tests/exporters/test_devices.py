@@ -27,7 +27,7 @@ from exporters.devices import (
     load_device,
 )
 from exporters.devices.android import read_memory, read_timings
-from exporters.errors import DeviceError, ModelFileError
+from exporters.errors import ContractError, DeviceError, ModelFileError
 
 # As a benchmark_model of 2024 prints it, with numbers of our own.
 PRINTED = """\
@@ -132,7 +132,7 @@ def test_each_module_is_a_kind_of_device() -> None:
         device = load_device(name)
         for promised in ("SUFFIX", "obstacle", "measure"):
             assert hasattr(device, promised)
-    with pytest.raises(ValueError, match="there is android, coreml"):
+    with pytest.raises(ContractError, match="there is android, coreml"):
         load_device("abacus")
 
 

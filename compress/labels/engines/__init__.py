@@ -4,14 +4,15 @@ An engine is a module of this package that defines `build` as `Factory` says. A 
 module; nothing is registered. All make the same bytes.
 """
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from compress.errors import UsageError
 from compress.labels.work import Task, Work
-from compress.recipe_section import modules_defining
+from exporters.contracts import Kind
+
+# Of a cluster; an engine of one machine takes fewer.
+MOST_WORKERS = 10_000
 
 
 class Engine(Protocol):
@@ -39,13 +40,19 @@ class Factory(Protocol):
         """
 
 
+ENGINES: Kind[Factory] = Kind("engine", __name__, Factory)
+
+
 def engine_of(name: str, workers: int) -> Engine | None:
-    """The engine of a name; None for one local worker, which is this process. Raises `UsageError` for one that does not exist, and as `build` does."""
-    known = modules_defining(Path(__file__).parent, "build")
-    if name not in known:
-        raise UsageError(f"There is no engine {name!r}; --engine takes {', '.join(sorted(known))}.")
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}, expected 1 or more.")
+    """The engine of a name; None for one local worker, which is this process.
+
+    Raises `UsageError` for one that does not exist or lacks part of its contract, and as `build`
+    does.
+    """
+    if fault := ENGINES.fault(name):
+        raise UsageError(f"--engine: {fault}")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers is {workers}, expected 1 to {MOST_WORKERS}.")
     if (name, workers) == ("local", 1):
         return None
-    return cast(Factory, importlib.import_module(f"compress.labels.engines.{name}")).build(workers)
+    return ENGINES.load(name).build(workers)

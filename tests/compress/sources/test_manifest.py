@@ -32,6 +32,7 @@ from compress.sources import Clip, Scanned, parts
 from compress.sources.cuts import samples_of
 from compress.sources.manifest import find, look, scan
 from tests.compress.containers.made import encoded, resized, voices
+from tests.compress.sources.conftest import PATIENT_S
 from tests.compress.sources.made import chirps, sine, write
 
 # Lhotse cuts before we resample, so that the filter hears an edge where it hears the recording here.
@@ -319,7 +320,7 @@ def test_a_corpus_on_a_web_server(
     text = unpacked(name).replace(f"{tmp_path}/corpus/", "")
     text = text.replace("audio/1", "flaky/audio/1")
     (tmp_path / "corpus" / "there.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    found = scan(f"{url}/there.jsonl.gz", timeout_s=5)
+    found = scan(f"{url}/there.jsonl.gz", timeout_s=PATIENT_S)
     assert not asked.keys() & {f"/audio/{i}.flac" for i in range(3)}, "no audio at scan"
     for clip in found.clips:
         assert not clip.source.local
@@ -354,7 +355,7 @@ def test_a_corpus_in_an_object_store(
     text = unpacked(manifest(at / "cuts.jsonl.gz", cuts))
     (at / "cuts.jsonl.gz").write_bytes(gzip.compress(text.replace(str(at), "s3://speech").encode()))
     there = bucket(at)
-    clip = scan(f"{there}/cuts.jsonl.gz", timeout_s=20).clips[1]
+    clip = scan(f"{there}/cuts.jsonl.gz", timeout_s=PATIENT_S).clips[1]
     assert clip.path == "s3://speech/audio/1.flac (1-1)"
     np.testing.assert_allclose(clip.read(), read(at / "audio" / "1.flac"), rtol=0, atol=1e-6)
 
