@@ -3,6 +3,8 @@
 Files are decoded block by block, so that what is held at once does not grow with their length.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -233,6 +235,8 @@ class _Decoder:
             def seekable(self) -> bool:
                 return False
 
+        if not self.streams and isinstance(self.file, Path) and sys.platform != "win32":
+            return Steady(os.fsencode(self.file))  # soundfile fails at names that are no UTF-8
         if not self.streams:
             return Steady(BytesIO(self.file) if isinstance(self.file, bytes) else self.file)
         whole = BytesIO(self.file) if isinstance(self.file, bytes) else self.file.open("rb")

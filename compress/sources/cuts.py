@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from compress import audio
-from compress.audio import SAMPLE_RATE, SAMPLE_RATES
+from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
 from compress.sources import remote
+from compress.sources.plausible import AGREED_S, check_length, check_numbers
 from compress.sources.remote import is_url, shown
 from compress.store import canonical_json
 from exporters.regular import irregular
@@ -36,23 +37,6 @@ ROUNDING = 2
 LONGER = SAMPLE_RATE // 4
 # What a manifest may ask of Lhotse. Others read files of their own, or run programs.
 TRANSFORMS = ("Resample", "Speed", "Tempo", "Volume")
-# What a recording can be: a week of it at most, whatever a damaged or a hostile manifest says.
-WEEK_S = 7 * 24 * 3600
-RATES = (SAMPLE_RATES[0], SAMPLE_RATES[-1], " Hz")
-LIMITS = {
-    "start": (0, WEEK_S, " seconds"),
-    "duration": (1e-6, WEEK_S, " seconds"),
-    "num_samples": (1, WEEK_S * SAMPLE_RATES[-1], ""),
-    "channel": (0, 1023, ""),
-    "channels": (0, 1023, ""),
-    "channel_ids": (0, 1023, ""),
-    "sampling_rate": RATES,
-    "source_sampling_rate": RATES,
-    "target_sampling_rate": RATES,
-    "factor": (0.01, 100, ""),
-}
-AGREED_S = 0.025  # as Lhotse does
-LISTS = ("channel", "channels", "channel_ids")
 # How Lhotse names what it made of another recording, which stays on that one's side of the split.
 PERTURBED = re.compile(r"(_[stv]p\d+(\.\d+)?)+$")
 # What is said about the audio, and is no part of it.
@@ -204,14 +188,14 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
         raise _Refused(f"{entry['id']} is a cut without a recording, so there is no audio to read")
     recording = entry if kind == "Recording" else entry["recording"]
     for described in {id(entry): entry, id(recording): recording}.values():
-        _check_numbers(described)
+        check_numbers(described)
     sources = [_source(source, entry["id"], shar) for source in recording["sources"]]
     said = {key: value for key, value in entry.items() if key not in REMARKS}
     start, seconds = float(entry.get("start", 0.0)), float(entry["duration"])
     if not sources:
         raise ValueError("it has no sources")
     chosen = entry.get("channel")  # None for all
-    _check_length(recording)
+    check_length(recording)
     last = start + seconds > float(recording["duration"]) - AGREED_S
     kept: dict[str, Any] = {"id": entry["id"], "sources": sources, "start": start}
     kept["whole"] = samples_of(seconds) if last else 0
@@ -221,7 +205,7 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
             raise ValueError(f"no source has the channels {sorted(missing)}")
     if transforms := recording.get("transforms"):
         for transform in transforms:
-            _check_numbers(transform.get("kwargs", {}))
+            check_numbers(transform.get("kwargs", {}))
             if transform["name"] not in TRANSFORMS:
                 raise _Refused(
                     f"{entry['id']} is changed by {transform['name']}, expected one of "
@@ -234,32 +218,6 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
     digest = hashlib.sha256(canonical_json(_moved(said, root))).hexdigest()
     of = PERTURBED.sub("", recording["id"])
     return Entry(entry["id"], of, samples_of(seconds), digest, kept)
-
-
-def _check_numbers(described: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for what says a number that no recording has, naming what may be said."""
-    for key, (least, most, unit) in LIMITS.items():
-        if (value := described.get(key)) is None:
-            continue
-        for number in value if key in LISTS and isinstance(value, list) else [value]:
-            if isinstance(number, str | bool) or not least <= number <= most:
-                raise ValueError(f"its {key} is {_short(number)}, expected {least} to {most}{unit}")
-
-
-def _check_length(recording: Mapping[str, Any]) -> None:
-    """Raise `ValueError` where a recording's two lengths are not one."""
-    samples, rate = recording.get("num_samples"), recording.get("sampling_rate")
-    seconds = float(recording["duration"])
-    if samples and rate and abs(seconds - samples / rate) > AGREED_S:
-        raise ValueError(
-            f"its duration is {seconds:g} s, but {samples} samples at {rate} Hz are "
-            f"{samples / rate:g} s"
-        )
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:20]}… of {len(text)} digits"
 
 
 def _source(source: dict[str, Any], id_: str, shar: bool) -> dict[str, Any]:
@@ -275,7 +233,7 @@ def _source(source: dict[str, Any], id_: str, shar: bool) -> dict[str, Any]:
         )
     if source.get("video") is not None:
         raise _Refused(f"{id_} has its audio in a video; extract it first, for example with ffmpeg")
-    _check_numbers(source)
+    check_numbers(source)
     channels = [int(channel) for channel in source["channels"]]
     return {"type": kind, "channels": channels, "source": str(place)}
 

@@ -337,6 +337,22 @@ def test_a_little_bad_speech_is_listed(own: Path, run: Path, cli: Cli) -> None:
     assert "train/nan.wav" in (run / "report" / "report.md").read_text()
 
 
+def test_what_is_passed_over_is_said(own: Path, tmp_path: Path, cli: Cli) -> None:
+    train = own / "speech" / "train"
+    for name in ("a.m4a", "b.m4a", "c.AIFF"):
+        (train / name).write_text("")
+    (train / "more").symlink_to(own / "speech" / "heldout", target_is_directory=True)
+    ended = cli("label", own / "recipe.yaml", "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert (
+        "passed over in speech/train: 2 .m4a, 1 .aiff, the link to folders more. "
+        "Audio ends in .wav, .flac, .ogg, .opus, .mp3." in ended.out
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["passed_over"] == [
+        {"source": "speech/train", "endings": {".aiff": 1, ".m4a": 2}, "links": ["more"]}
+    ]
+
+
 # --------------------------------------------------------------------------------------- storage
 
 

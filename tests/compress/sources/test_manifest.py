@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import pickle
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import (
+    AudioSource,
+    CutSet,
+    MonoCut,
+    Recording,
+    RecordingSet,
+    SupervisionSegment,
+    SupervisionSet,
+)
 from lhotse.utils import compute_num_samples
 
 from compress.audio import SAMPLE_RATE, read, resampled
@@ -21,6 +31,7 @@ from compress.errors import AudioError, BadAudio
 from compress.sources import Clip, Scanned, parts
 from compress.sources.cuts import samples_of
 from compress.sources.manifest import find, look, scan
+from tests.compress.containers.made import encoded, resized, voices
 from tests.compress.sources.conftest import PATIENT_S
 from tests.compress.sources.made import chirps, sine, write
 
@@ -347,3 +358,87 @@ def test_a_corpus_in_an_object_store(
     clip = scan(f"{there}/cuts.jsonl.gz", timeout_s=PATIENT_S).clips[1]
     assert clip.path == "s3://speech/audio/1.flac (1-1)"
     np.testing.assert_allclose(clip.read(), read(at / "audio" / "1.flac"), rtol=0, atol=1e-6)
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    f"{key} {text[:9]}": (
+        lambda entry, key=key, text=text: entry.update({key: json.loads(text)}),
+        f"its {key} is .*, expected ",
+    )
+    for key, texts in {
+        "duration": (str(2**64), "1e308", "1" + "0" * 400, "NaN", "Infinity", "-1.0", "0", '"1"'),
+        "num_samples": (str(2**64), "1" + "0" * 400, "-5", "NaN", "0"),
+        "sampling_rate": (str(2**64), "1e308", "0", "-16000", "NaN", "3000"),
+        "channel_ids": (f"[{2**64}]", "[-1]", "[NaN]"),
+    }.items()
+    for text in texts
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_recording_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    change, reason = IMPOSSIBLE[name]
+    write(tmp_path / "a.wav", sine(440))
+    recordings = RecordingSet.from_recordings([Recording.from_file(tmp_path / "a.wav")])
+    manifest(tmp_path / "recordings.jsonl.gz", recordings)
+    with pytest.raises(AudioError, match=reason) as caught:
+        scan(altered(tmp_path / "recordings.jsonl.gz", change))
+    assert "altered.jsonl, line 1" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("start", 1e308), ("start", -1), ("start", 10**400), ("duration", 2**64), ("channel", 2**64)],
+)
+def test_a_cut_that_cannot_be_is_refused(tmp_path: Path, key: str, value: float) -> None:
+    write(tmp_path / "a.wav", sine(440))
+    cut = MonoCut("c", 0, 0.5, 0, recording=Recording.from_file(tmp_path / "a.wav"))
+    manifest(tmp_path / "cuts.jsonl.gz", CutSet.from_cuts([cut]))
+    name = altered(tmp_path / "cuts.jsonl.gz", lambda entry: entry.update({key: value}))
+    with pytest.raises(AudioError, match=f"its {key} is"):
+        scan(name)
+
+
+def test_a_manifest_that_knows_less_than_the_file_holds(tmp_path: Path) -> None:
+    """Such as Lhotse writes it of a file whose header is wrong: what is behind would be lost."""
+    path = write(tmp_path / "a.wav", sine(440, 3.0))
+    recording = Recording.from_file(path)
+    short = Recording("r", recording.sources, 16_000, 2 * 16_000, 2.0)
+    cuts = [short.to_cut().with_id("whole"), MonoCut("part", 0.5, 1.0, 0, recording=short)]
+    clips = of(scan(manifest(tmp_path / "cuts.jsonl.gz", CutSet.from_cuts(cuts))))
+    with pytest.raises(BadAudio, match=r"longer than its manifest says: more than 0\.25 s follow"):
+        clips["whole"].read()
+    np.testing.assert_allclose(clips["part"].read(), read(path)[8000:24_000], atol=1e-6)
+    whole = Recording("r", recording.sources, 16_000, 3 * 16_000 - 3000, 3 - 3000 / 16_000)
+    name = manifest(tmp_path / "b.jsonl.gz", RecordingSet.from_recordings([whole]))
+    assert len(scan(name).clips[0].read()) == 45_000, "what encoders put at the end is no sound"
+    name = altered(tmp_path / "b.jsonl.gz", lambda entry: entry.update(duration=1.0))
+    with pytest.raises(
+        AudioError, match=r"duration is 1 s, but 45000 samples at 16000 Hz are 2\.8"
+    ):
+        scan(name)
+
+
+def test_recordings_whose_headers_lie_are_read_to_their_end(tmp_path: Path) -> None:
+    crashed = resized(encoded("WAV PCM_16", voices(2, 16_000)), 0, 0)
+    (tmp_path / "a.wav").write_bytes(crashed)
+    source = [AudioSource("file", [0], "a.wav")]
+    recording = Recording("r", source, 16_000, 32_000, 2.0)
+    name = manifest(tmp_path / "r.jsonl.gz", RecordingSet.from_recordings([recording]))
+    np.testing.assert_allclose(scan(name).clips[0].read(), voices(2, 16_000)[:, 0], atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    os.mkfifo(tmp_path / "m.jsonl")
+    recording = Recording("r", [AudioSource("file", [0], "a.wav")], 16_000, 16_000, 1.0)
+    changed = recording.perturb_speed(1.1)
+    name = manifest(tmp_path / "r.jsonl.gz", RecordingSet.from_recordings([recording, changed]))
+    for clip in scan(name).clips:
+        with pytest.raises(BadAudio, match="no file of audio: a pipe"):
+            clip.read()
+    assert not find("m.jsonl", tmp_path)
+    with pytest.raises(AudioError, match="is a pipe, expected a file"):
+        next(look("m.jsonl", tmp_path))

@@ -1,6 +1,7 @@
 """Lhotse Shar folders, as Lhotse writes them and reads them."""
 
 import gc
+import gzip
 import json
 import pickle
 import tarfile
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from compress.audio import resampled
 from compress.errors import AudioError, BadAudio
 from compress.sources import Clip, parts, remote
 from compress.sources.shar import SharSource, find, look, scan
+from tests.compress.containers.made import with_total
 from tests.compress.sources.conftest import PATIENT_S
 from tests.compress.sources.made import chirps, write
 
@@ -118,6 +121,37 @@ def test_a_missing_tar(folder: Path) -> None:
     (folder / "recording.000001.tar").unlink()
     with pytest.raises(AudioError, match=r"cuts\.000001.*no tar of its recordings: .*000001\.tar"):
         scan(str(folder))
+
+
+def test_headers_that_lie_in_a_tar(folder: Path) -> None:
+    """What is read of them ends where the sound does; a cut that is longer than it says is refused."""
+    clips = {clip.id: clip for clip in scan(str(folder), Path(), 0.5).clips}
+    expected = heard_by_lhotse(folder)
+    tar = folder / "recording.000000.tar"
+    with tarfile.open(tar) as members:
+        files = {m.name: members.extractfile(m).read() for m in members.getmembers()}
+    for name, total in (("en/cut-0.x.flac", 0), ("en/cut-1.x.flac", 9000)):
+        files[name] = with_total(files[name], total)
+    files["en/cut-2.x.flac"] += files["en/cut-1.x.flac"]
+    with tarfile.open(tar, "w") as members:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            members.addfile(member, BytesIO(content))
+    for id_ in ("en/cut-0.x", "en/cut-1.x"):
+        np.testing.assert_allclose(clips[id_].read(), expected[id_], rtol=0, atol=1e-6)
+    with pytest.raises(BadAudio, match="longer than its manifest says"):
+        clips["en/cut-2.x"].read()
+
+
+def test_a_cut_that_cannot_be_is_refused(folder: Path) -> None:
+    cuts = folder / "cuts.000000.jsonl.gz"
+    first, *rest = gzip.decompress(cuts.read_bytes()).decode().splitlines()
+    for key, value in (("duration", 2**64), ("start", 1e308), ("channel", -1)):
+        entry = json.dumps(json.loads(first) | {key: value})
+        cuts.write_bytes(gzip.compress("\n".join((entry, *rest)).encode()))
+        with pytest.raises(AudioError, match=rf"cuts\.000000.*line 1 .*its {key} is"):
+            scan(str(folder))
 
 
 def test_a_truncated_tar_keeps_what_can_be_read(folder: Path) -> None:
