@@ -32,7 +32,7 @@ def check_recipe(recipe: "Recipe") -> dict[str, StudentFacts]:
     for student in recipe.students:
         steps = steps_of(student, start_step(student, recipe.folder))
         require_tier(student.name, recipe.export.precisions, steps)
-    names = list(tier_names(recipe))
+    names = tier_names(recipe)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(
             f"Two students would write the folder models/{twice[0]}. Rename one of them: files lie in "

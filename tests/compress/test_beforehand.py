@@ -136,11 +136,3 @@ def test_a_teacher_that_only_tells_when_it_is_open_is_asked_before_it_works(
     options = [part for text in sets for part in ("--set", text)]
     ended = cli("distill", own / "recipe.yaml", "--out", own / "run", *options)
     assert ended.failed(2, "Student small", "names jawOpn", "It moves jawOpen, mouthClose")
-
-
-def test_a_dry_run_says_what_a_run_would(cli: Cli, own: Path) -> None:
-    weights = "students.0.training.control_weights={eyeBlinkLeft: 2}"
-    ended = cli(
-        "compress", own / "recipe.yaml", "--out", own / "run", "--set", weights, "--dry-run"
-    )
-    assert ended.failed(2, "names eyeBlinkLeft")
