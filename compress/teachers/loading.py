@@ -12,6 +12,7 @@ from compress.store import content_key, file_hash
 from compress.teachers import FORMATS, Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
 from compress.teachers.placed import AUTO, CPU
+from exporters.regular import check_regular
 
 if TYPE_CHECKING:
     from compress.recipe_teacher import TeacherSettings
@@ -40,6 +41,7 @@ def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) ->
     """
     if checkpoint.startswith(PREFIX):
         resolve(checkpoint, base)  # says which there are
+    _existing(checkpoint, resolve(checkpoint, base), must=False)
     for module in _formats():
         if found := module.find(checkpoint, base):
             more = [_existing(checkpoint, base / Path(name).expanduser()) for name in depends_on]
@@ -60,6 +62,7 @@ _TRY = (
 
 def knows(checkpoint: str, base: Path) -> bool:
     """Whether some format of teachers recognises it. Raises `TeacherError` as `find_teacher` does."""
+    _existing(checkpoint, resolve(checkpoint, base), must=False)
     return any(module.find(checkpoint, base) for module in _formats())
 
 
@@ -119,8 +122,14 @@ def _format(name: str) -> Format:
     return FORMATS.load(name)
 
 
-def _existing(checkpoint: str, path: Path) -> Path:
-    if not path.exists():
+def _existing(checkpoint: str, path: Path, must: bool = True) -> Path:
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise TeacherError(
+            f"Teacher checkpoint {checkpoint}: {path} cannot be read ({error.strerror})."
+        ) from error
+    if must and not path.exists():
         raise TeacherError(
             f"Teacher checkpoint {checkpoint}: nothing is at {path}. {_TRY} Look at "
             f"teacher.checkpoint and teacher.depends_on in the recipe."
