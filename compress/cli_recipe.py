@@ -36,11 +36,11 @@ def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
     from compress.recipe import load_recipe, recipe_hash
 
     loaded = load_recipe(recipe, overrides or ())
+    from compress.beforehand import check_recipe
     from compress.smoothing import latency_ms
-    from compress.stages.training import check_students
     from exporters.signature import latency_in_words
 
-    facts = check_students(loaded.students, loaded.folder)
+    facts = check_recipe(loaded)
     typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
     for student in loaded.students:
         own = facts[student.name]  # a student to start from has a future of its own

@@ -10,6 +10,7 @@ from compress.students.facts import convolutions, facts_of
 from compress.texts import read_text
 from exporters.errors import ForeignFileError
 from exporters.files import describe_file
+from exporters.reading import reading
 from exporters.signature import Signature, latency_in_words
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def inspect(path: Path, name: str | None = None) -> Facts:
 
 
 def _run(path: Path) -> Facts:
-    try:
+    with reading(path / "run.json", "a run", InputError, "Run the recipe again."):
         fields = json.loads(read_text(path / "run.json"))
         sides = [clip["side"] for clip in fields["speech"].values()]
         return {
@@ -73,10 +74,6 @@ def _run(path: Path) -> Facts:
             if (path / "report" / "report.json").is_file()
             else "not written yet",
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}/run.json is damaged ({type(error).__name__}: {error}). Run the recipe again."
-        ) from error
 
 
 def _student(path: Path) -> Facts:

@@ -25,6 +25,26 @@ def velocity(predicted: Tensor, label: Tensor) -> Tensor:
     return ((predicted.diff(dim=-1) - label.diff(dim=-1)) ** 2).mean()
 
 
+def require_known(settings: "TrainingSettings", driven: Sequence[str], rig: Rig) -> None:
+    """Raise `UsageError` for losses of controls that are not among the driven ones.
+
+    Those that a teacher can move are enough to ask, before it is known which ones it does.
+    """
+    if unknown := sorted(set(settings.control_weights) - set(driven)):
+        raise UsageError(
+            f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
+            f"move. It moves {', '.join(driven)}."
+        )
+    if settings.closure_weight and rig.closure_of(driven) is None:
+        needed = sorted(rig.closure.needed) if rig.closure else []
+        raise UsageError(
+            f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
+            f"the lips of this rig ({rig.name}) are closed: "
+            + (f"that needs {words(needed)}, all of them moving" if needed else "it says nothing")
+            + ". Set it to 0, or say in a rig file (teacher.rig) which controls close them."
+        )
+
+
 class Criterion(nn.Module):
     """The loss on the labels, term by term; `weights` says what each counts for in the sum.
 
@@ -46,24 +66,8 @@ class Criterion(nn.Module):
         rig: Rig = ARKIT_RIG,
     ) -> None:
         super().__init__()
-        if unknown := sorted(set(settings.control_weights) - set(driven)):
-            raise UsageError(
-                f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
-                f"move. It moves {', '.join(driven)}."
-            )
+        require_known(settings, driven, rig)
         rule = rig.closure_of(driven)
-        if settings.closure_weight and rule is None:
-            needed = sorted(rig.closure.needed) if rig.closure else []
-            raise UsageError(
-                f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
-                f"the lips of this rig ({rig.name}) are closed: "
-                + (
-                    f"that needs {words(needed)}, all of them moving"
-                    if needed
-                    else "it says nothing"
-                )
-                + ". Set it to 0, or say in a rig file (teacher.rig) which controls close them."
-            )
         weight = [settings.control_weights.get(name, 1.0) for name in driven]
         self.register_buffer("control_weights", torch.tensor(weight)[:, None], persistent=False)
         self.weights = {"reconstruction": 1.0, "velocity": settings.velocity_weight}

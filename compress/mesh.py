@@ -16,6 +16,7 @@ from compress.teachers.wrapped import Wrapped
 from compress.texts import read_text
 from exporters.errors import ModelFileError
 from exporters.mesh import Mesh, read_mesh
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,17 +138,12 @@ def read_lips(lips: "str | Sequence[int] | None", base: Path) -> tuple[int, ...]
     if not isinstance(lips, str):
         return tuple(lips)
     path = (base / Path(lips).expanduser()).absolute()
-    try:
+    with reading(path, "vertices of the lips", TeacherError, _LIPS):
         if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
             words = read_text(path).replace(",", " ").split()
             values = np.array([float(word) for word in words])
-    except (OSError, EOFError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise TeacherError(f"{path} cannot be read as vertices of the lips: {said}. {_LIPS}") from (
-            error
-        )
     if values.ndim != 1 or values.dtype.kind not in "buif" or not values.size:
         found = f"{values.dtype} of shape {list(values.shape)}" if values.size else "nothing"
         raise TeacherError(f"{path} holds {found}. {_LIPS}")

@@ -1,13 +1,14 @@
 """A recipe from teacher to report: one call a stage, in the README's order."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from compress import reporting
+from compress.beforehand import check_run
 from compress.errors import GateBroken
 from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
-from compress.jobs import STAGES, Inputs, Plan
+from compress.jobs import Inputs, Plan
 from compress.labels.engines import Engine
 from compress.labels.rig_notes import rig_notes
 from compress.provenance import SUMS, write_run, write_sums
@@ -56,9 +57,7 @@ def run(
     """
     import torch
 
-    training.check_students(recipe.students, recipe.folder)
-    if STAGES.index(until) >= STAGES.index("export"):
-        exporting.check_tools(recipe.export.targets)
+    check_run(recipe, inputs, plan, until)
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again
@@ -88,7 +87,7 @@ def _stages(
     call: Call | None,
 ) -> ReportDocument | None:
     """Every stage up to `until`; None when that is not the last."""
-    labels = labelling.run(plan.label, engine)
+    labels = labelling.run(plan.label, engine, partial(training.check_losses, recipe.students))
     for clip in labels.missing[:NAMED]:
         say(f"no labels  {clip.id}: {clip.reason}")
     if len(labels.missing) > NAMED:
@@ -99,6 +98,7 @@ def _stages(
         say(f"rig        {note}")
     if until == "label":
         return None
+    training.check_labels(plan.distills, recipe.folder, labels)
     trained = {job.settings.name: training.run(job, labels, call) for job in plan.distills}
     if until == "distill":
         return None

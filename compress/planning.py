@@ -199,7 +199,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             for step, job in ((first, distill), ("pruned", prune), ("int8", quantize))
             if job is not None
         }
-        made_of = steps_of(settings, distill.start and distill.start.step)
+        made_of = steps_of(settings, distill.start.step if distill.start else None)
         precisions = (own_files if name in chosen else shown_files).precisions
         require_tier(name, precisions, made_of)
         in_float = name if name in chosen else float_twin(name)

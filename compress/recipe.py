@@ -141,7 +141,7 @@ class OnnxSettings(Section):
         OLDEST_OPSET,
         ge=OLDEST_OPSET,
         le=NEWEST_OPSET,
-        description="ONNX operator set: the oldest and the newest that torch's exporter can write",
+        description=f"ONNX operator set, {OLDEST_OPSET} to {NEWEST_OPSET}: what torch's exporter can write",
     )
 
 

@@ -56,7 +56,7 @@ def start_step(student: "StudentSettings", base: "Path") -> str | None:
 
 def gate_mistakes(recipe: "Recipe") -> list[str]:
     """A sentence for each limit under a name of no file that the recipe makes: none would be asked."""
-    tiers = list(_tiers(recipe))
+    tiers = list(tier_names(recipe))
     return [
         f"gates.{kind}.{name}: found {show(name)}{nearest(name, made)}, which this recipe does not "
         f"make; accepted: {words(made)}"
@@ -69,11 +69,11 @@ def gate_mistakes(recipe: "Recipe") -> list[str]:
     ]
 
 
-def _tiers(recipe: "Recipe") -> Iterator[str]:
+def tier_names(recipe: "Recipe") -> Iterator[str]:
     """Names of the tiers that a recipe makes, in its order."""
     for student in recipe.students:
         try:
-            possible = steps_of(student, start_step(student, recipe.folder)).keys()
+            possible = set(steps_of(student, start_step(student, recipe.folder)))
         except InputError:  # a start that is not there is a mistake of its own
             possible = set(recipe.export.precisions)
         for precision in recipe.export.precisions:

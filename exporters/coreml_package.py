@@ -24,6 +24,7 @@ from typing import Any
 
 from exporters.errors import ModelFileError
 from exporters.files import describe_file
+from exporters.reading import reading
 
 _MANIFEST = "Manifest.json"
 _AUTHOR = "com.apple.CoreML"
@@ -92,21 +93,13 @@ def read_model(path: Path) -> tuple[Any, Path]:
         )
     with quiet():
         from coremltools.proto import Model_pb2
-        from google.protobuf.message import DecodeError
 
-    try:
+    with reading(path / _MANIFEST, "the manifest of a Core ML package", advice=_ADVICE):
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
         model = path / "Data" / root["path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(
-            f"{path / _MANIFEST} cannot be read as the manifest of a Core ML package: "
-            f"{type(error).__name__}: {error}. {_ADVICE}"
-        ) from error
-    try:
+    with reading(model, "a model", advice=_ADVICE):
         return Model_pb2.Model.FromString(model.read_bytes()), model.parent / "weights"
-    except (OSError, DecodeError) as error:
-        raise ModelFileError(f"{model} cannot be read as a model: {error}. {_ADVICE}") from error
 
 
 def read_weights(folder: Path) -> bytes:
@@ -117,11 +110,10 @@ def read_weights(folder: Path) -> bytes:
 
 def check_unchanged(path: Path) -> None:
     """Raise ModelFileError unless the program, and the weights' size, are as they were written."""
-    try:
+    with reading(path, "a whole package", advice=_ADVICE):
         expected, found = _manifest(path), (path / _MANIFEST).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{path} lacks a part of a package: {error}. {_ADVICE}") from error
-    if json.loads(found) != json.loads(expected):
+        unchanged = json.loads(found) == json.loads(expected)
+    if not unchanged:
         raise ModelFileError(
             f"{path} was changed or damaged after its export: the identifiers in {_MANIFEST} are "
             f"made of its program and the size of its weights, and do not fit them. {_ADVICE}"

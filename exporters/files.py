@@ -1,27 +1,8 @@
 """Model files on disk: size and hash."""
 
 import hashlib
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-# Whatever NumPy and zipfile raise for bytes that are no archive of arrays, or no longer are.
-UNREADABLE_ARRAYS = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from exporters import records
 from exporters.checks import Outcome
-from exporters.errors import ModelFileError
-from exporters.files import UNREADABLE_ARRAYS
+from exporters.reading import reading
 from exporters.signature import Signature
 
 Floats = NDArray[np.float32]
@@ -104,7 +103,8 @@ class Mesh:
 
 def read_mesh(path: Path) -> Mesh:
     """Read what ``to_bytes`` made. Raises ModelFileError."""
-    try:
+    advice = "Expected the .npz that lipstill's export writes beside a model file; export it again."
+    with reading(path, "a mesh", advice=advice):
         with zipfile.ZipFile(path) as archive:  # NumPy would take a lone array too
             names = {name.removesuffix(".npy") for name in archive.namelist()}
         if names != _ARRAYS:
@@ -116,12 +116,6 @@ def read_mesh(path: Path) -> Mesh:
                 lips=stored["lips"],
                 facts=records.from_json(MeshFacts, str(stored["facts"])),
             )
-    except UNREADABLE_ARRAYS as error:
-        reason = " ".join(str(error).split()) or "it ends too early"
-        raise ModelFileError(
-            f"{path} does not hold a mesh that can be read ({type(error).__name__}: {reason}). "
-            f"Expected the .npz that lipstill's export writes beside a model file; export it again."
-        ) from error
 
 
 def check_mesh(path: Path, signature: Signature) -> Outcome:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from exporters.coreml_package import quiet, read_model
 from exporters.errors import ModelFileError
 from exporters.mil_operations import NotKnownError, function_of
+from exporters.reading import reading
 from exporters.runtime import Floats
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ if TYPE_CHECKING:
 BATCH = 64
 # How numbers of MIL's types are held here.
 _HELD_AS = {"fp32": np.float32, "fp16": np.float32, "int8": np.int8, "uint8": np.uint8}
-# What coremltools' reader raises for a program that it cannot make sense of.
-_UNREADABLE = (
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -96,21 +87,16 @@ def read_program(path: Path, *, flush_subnormals: bool = False) -> Program:
     with quiet():
         from coremltools.converters.mil.frontend.milproto.load import load
 
-        try:
+        with reading(path, "a program of coremltools"):
             function = load(spec, spec.specificationVersion, str(weights)).functions["main"]
-        except _UNREADABLE as error:
+    with reading(path, "a program that can be evaluated"):
+        try:
+            return _program(path, function, flush_subnormals)
+        except NotKnownError as error:
             raise ModelFileError(
-                f"{path} holds no program that coremltools can read: {type(error).__name__}: "
-                f"{error}. If the package was copied or downloaded, compare its files with "
-                "SHA256SUMS."
+                f"{path} cannot be evaluated: {error}. exporters/mil_operations.py is where it "
+                "would be taught."
             ) from error
-    try:
-        return _program(path, function, flush_subnormals)
-    except NotKnownError as error:
-        raise ModelFileError(
-            f"{path} cannot be evaluated: {error}. exporters/mil_operations.py is where it would "
-            "be taught."
-        ) from error
 
 
 def _program(path: Path, function: Any, flush_subnormals: bool) -> Program:

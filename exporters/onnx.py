@@ -24,7 +24,9 @@ from exporters.onnx_graph import (
     with_all_outputs,
     with_half_weights,
 )
+from exporters.onnx_session import opened
 from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
+from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
@@ -247,11 +249,12 @@ class OnnxRuntime:
         require("onnx", purpose="read the codes of an int8 ONNX file")
         import onnx
 
-        found = until_last_codes(onnx.load(self._path), INPUT_NAME)
+        with reading(self._path, "an ONNX model"):
+            found = until_last_codes(onnx.load(self._path), INPUT_NAME)
         if found is None:
             return None
         part, scale, zero_point = found
-        return _session(part.SerializeToString(), self._threads, self._path), scale, zero_point
+        return opened(part.SerializeToString(), self._threads, self._path), scale, zero_point
 
     def tensors(self, audio: Floats) -> dict[str, Floats]:
         """float32 [1, 1, window] -> every float tensor, by its name in the file, in order.
@@ -262,8 +265,9 @@ class OnnxRuntime:
         require("onnx", purpose="look into an ONNX file")
         import onnx
 
-        model = with_all_outputs(onnx.load(self._path))
-        session = _session(model.SerializeToString(), self._threads, self._path, optimized=False)
+        with reading(self._path, "an ONNX model"):
+            model = with_all_outputs(onnx.load(self._path))
+        session = opened(model.SerializeToString(), self._threads, self._path, optimized=False)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {INPUT_NAME: audio}), strict=True))
 
@@ -286,16 +290,17 @@ def open_runtime(path: Path, *, threads: int = 1) -> OnnxRuntime:
     require("onnxruntime", purpose="run ONNX files")
     if not path.is_file():
         raise ModelFileError(f"{path} is not a file; expected an ONNX model.")
-    session = _session(str(path), threads, path)
-    metadata = session.get_modelmeta().custom_metadata_map
+    session = opened(str(path), threads, path)
+    with reading(path, "an ONNX model"):  # its names and metadata may be no text
+        metadata = session.get_modelmeta().custom_metadata_map
+        values = [*session.get_inputs(), *session.get_outputs()]
+        found = [(value.name, value.type, value.shape) for value in values]
     if SIGNATURE_KEY not in metadata:
         raise ForeignFileError(
             f"{path} is an ONNX model, but none that lipstill wrote: its metadata lacks "
             f"{SIGNATURE_KEY!r}. Expected a file made by lipstill's export."
         )
     signature = Signature.from_json(metadata[SIGNATURE_KEY], source=str(path))
-    values = [*session.get_inputs(), *session.get_outputs()]
-    found = [(value.name, value.type, value.shape) for value in values]
     expected = [
         (INPUT_NAME, "tensor(float)", [1, 1, signature.window]),
         (OUTPUT_NAME, "tensor(float)", [1, len(signature.driven)]),
@@ -325,47 +330,6 @@ def structure(path: Path) -> Structure:
     """What the graph of a ``.onnx`` file is made of. Raises MissingToolError, ModelFileError."""
     require("onnx", purpose="look into an ONNX file")
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
+    with reading(path, "an ONNX model"):
         return structure_of(onnx.load(path))
-    except (OSError, DecodeError) as error:
-        raise ModelFileError(f"{path} cannot be read as ONNX: {error}.") from error
-
-
-def refusals() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises for a file that it cannot open: its errors have no common base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
-
-
-def _session(
-    model: str | bytes, threads: int, path: Path, *, optimized: bool = True
-) -> "onnxruntime.InferenceSession":
-    """Open a file by its name, or a model's bytes; ``path`` is where they came from, for errors."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Else the threads of a pool go round in circles for milliseconds after a call, on the cores that
-    # the rest of the frame needs.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except refusals() as error:
-        raise ModelFileError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot read {path} "
-            f"({path.stat().st_size} bytes): {error} If the file was copied or downloaded, compare "
-            "its SHA-256 with the one in SHA256SUMS."
-        ) from error

@@ -12,6 +12,7 @@ from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import ExportedFile, describe_file
 from exporters.lifting import lifted
 from exporters.metadata import SIGNATURE_KEY
+from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
@@ -235,11 +236,9 @@ def open_runtime(path: Path, *, threads: int = 1) -> LiteRT:
     library()
     content, facts = read(path)
     signature = Signature.from_json(facts[SIGNATURE_KEY], source=str(path))
-    try:
+    with reading(path, "a TFLite model"):
         runtime = LiteRT(content, signature, threads)
-    except (ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} cannot be opened: {error}") from error
-    _check_interface(runtime, path)
+        _check_interface(runtime, path)
     return runtime
 
 
@@ -258,10 +257,8 @@ def structure(path: Path) -> Structure:
     """What the graph of a ``.tflite`` file is made of. Raises MissingToolError, ModelFileError."""
     library()
     content, _ = read(path)
-    try:
+    with reading(path, "a TFLite model"):
         return structure_of(opened(content, plain=True), constant_bytes(content))
-    except (ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} cannot be opened: {error}") from error
 
 
 def _check_interface(runtime: LiteRT, path: Path) -> None:

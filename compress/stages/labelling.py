@@ -1,7 +1,7 @@
 """Stage label: speech and a teacher in, pseudo-labels out."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,8 +90,15 @@ class LabelJob:
         return read_lips(None if mesh is None else mesh.lips, self.base)
 
 
-def run(job: LabelJob, engine: Engine | None = None) -> Labels:
-    """The labels, made now, by this process where no engine is given, or found."""
+def run(
+    job: LabelJob,
+    engine: Engine | None = None,
+    check: Callable[[Sequence[str], Rig], None] | None = None,
+) -> Labels:
+    """The labels, made now, by this process where no engine is given, or found.
+
+    Before they are made, `check` may refuse the controls that the teacher has, and their rig.
+    """
     if not job.to_do:
         # A damaged index or mesh is made again below; whole shards are kept.
         with contextlib.suppress(InputError, ModelFileError):
@@ -106,6 +113,8 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
         mesh = _fitted(teacher, job, job.teacher_settings.mesh)
         teacher = MeshTeacher(teacher, mesh)
     rig = _rig(job, teacher.controls, mesh)  # what is wrong with it is said before the work
+    if check is not None:
+        check(teacher.controls, rig)
     work = Work(
         job.teacher,
         job.teacher_settings,

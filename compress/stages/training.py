@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress import rig
 from compress.errors import ModelError, UsageError
 from compress.labels.store import Labels
 from compress.recipe_mistakes import words
+from compress.rig import ARKIT, Rig
 from compress.store import (
     atomic_folder,
     atomic_write,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
 FORMAT = 5
+# Of a student, which is to be small: forty times as many as the largest that ships has.
+MOST_PARAMETERS = 100_000_000
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
@@ -128,7 +130,8 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
 
     guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
-    check_students([settings], Path(), len(labels.driven))
+    alone = settings.model_copy(update={"guide": None})  # which is at hand already
+    check_students([alone], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
     units = labels.own_units
@@ -197,37 +200,42 @@ def material(labels: Labels) -> "Material":
 
 def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvFC | None":
     """The guide, which must have learned the same rig. Raises `ModelError` for another one."""
-    return None if guide is None else _same_rig(f"The guide of {student}", guide, labels)[0]
+    if guide is None:
+        return None
+    return _same_rig(f"The guide of {student}", guide, labels.driven)[0]
 
 
 def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
     """A trained student under the name that it has in this run, with the units of its labels."""
-    student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
+    student, card = _same_rig(f"The start of {job.settings.name}", start, labels.driven)
     card = replace(card, scale=labels.scale, rests=labels.rests, units=labels.units)
     return student, replace(card, name=job.settings.name)
 
 
-def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+def _same_rig(
+    role: str, known: KnownStudent, driven: tuple[str, ...], fewer: bool = False
+) -> "tuple[ConvFC, StudentCard]":
+    """A known student, which must have learned these controls, or `fewer` of them."""
     student, card = load_student(known.folder)
-    if card.driven != labels.driven:
+    if not (set(card.driven) <= set(driven) if fewer else card.driven == driven):
         raise ModelError(
             f"{role} in {known.folder} moves {len(card.driven)} "
             f"controls, {', '.join(card.driven[:3])} …; the teacher of this run moves "
-            f"{len(labels.driven)}, {', '.join(labels.driven[:3])} …. It must have learned "
+            f"{len(driven)}, {', '.join(driven[:3])} …. It must have learned "
             f"from the same rig."
         )
     return student, card
 
 
 def check_students(
-    students: Sequence["StudentSettings"], base: Path, outputs: int = len(rig.ARKIT)
+    students: Sequence["StudentSettings"], base: Path, outputs: int = len(ARKIT)
 ) -> dict[str, StudentFacts]:
     """The facts of each student, before any pruning; none is given memory for its weights.
 
     `base` is where the folder of a `start` is looked for. Raises `UsageError` with every plan that
-    cannot work, every layer of which a guide among these students has no counterpart, every layer
+    cannot work or is too large, every layer of which a guide has no counterpart, every layer
     that int8 settings name and the student lacks, and every pruning that cannot reach its budget,
-    and `ModelError` for a `start` that cannot be read.
+    and `ModelError` for a `start` or a guide that cannot be read.
     """
     from compress.guidance import align
 
@@ -237,10 +245,16 @@ def check_students(
         doing = "built"
         try:
             config = built[settings.name] = _shape(settings, base, outputs)
+            if (found := facts_of(config).parameters) > MOST_PARAMETERS:
+                raise ValueError(
+                    f"its shape has {found / 1e6:,.0f} million parameters, expected at most "
+                    f"{MOST_PARAMETERS / 1e6:.0f} million"
+                )
             doing, training = "guided", settings.training
-            if settings.guide in built and training.feature_weight:
+            guide = _guide_config(settings, base, built)
+            if guide is not None and training.feature_weight:
                 for layers in training.feature_layers.items():
-                    align(config, built[settings.guide], *layers)
+                    align(config, guide, *layers)
             doing = "made smaller"
             _check_compression(settings, config)
         except ValueError as error:
@@ -250,6 +264,57 @@ def check_students(
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return {name: facts_of(config) for name, config in built.items()}
+
+
+def _guide_config(
+    settings: "StudentSettings", base: Path, built: "Mapping[str, ConvFCConfig]"
+) -> "ConvFCConfig | None":
+    """The shape of a guide, from this recipe or from elsewhere; None where none is known."""
+    if settings.guide is None or settings.guided_within:
+        return built.get(settings.guide or "")
+    found = find_student(f"The guide of {settings.name}", settings.guide, base)
+    return load_student(found.folder)[0].config
+
+
+def check_losses(students: Sequence["StudentSettings"], driven: Sequence[str], rig: Rig) -> None:
+    """Raise `UsageError` for every student whose losses these controls cannot have."""
+    from compress.losses import require_known
+
+    mistakes = []
+    for settings in students:
+        try:
+            require_known(settings.training, driven, rig)
+        except UsageError as error:
+            mistakes.append(f"Student {settings.name} cannot be trained: {error}")
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def check_others(
+    students: Sequence["StudentSettings"], base: Path, controls: tuple[str, ...]
+) -> None:
+    """Raise `ModelError` for a start or a guide from elsewhere that knows other controls than these."""
+    for settings in students:
+        outside = None if settings.guided_within else settings.guide
+        for role, name in (("start", settings.start), ("guide", outside)):
+            if name is not None:
+                title = f"The {role} of {settings.name}"
+                _same_rig(title, find_student(title, name, base), controls, fewer=True)
+
+
+def check_labels(jobs: Sequence[DistillJob], base: Path, labels: Labels) -> None:
+    """Raise what a training on these labels would, for each of them, before the first one.
+
+    What the students share with the labels is known by now: which controls move.
+    """
+    settings = [job.settings for job in jobs]
+    check_students(settings, base, len(labels.driven))
+    check_losses(settings, labels.driven, labels.rig)
+    for job in jobs:
+        if job.start is not None:
+            _same_rig(f"The start of {job.settings.name}", job.start, labels.driven)
+        if job.guide is not None and not job.settings.guided_within:
+            _same_rig(f"The guide of {job.settings.name}", job.guide, labels.driven)
 
 
 def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConfig":

@@ -8,6 +8,7 @@ from compress.assets import resolve
 from compress.errors import ModelError
 from compress.store import content_key, file_hash
 from compress.texts import read_text
+from exporters.reading import reading
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,6 @@ def find_student(role: str, name: str, base: Path) -> KnownStudent:
             f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
             f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
         )
-    try:
+    with reading(files[0], "a student", ModelError, f"{role} is {name}: distil it again."):
         step = str(json.loads(read_text(files[0]))["step"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{role} is {name}, but {files[0]} is damaged ({type(error).__name__}: {error})."
-        ) from error
     return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)

@@ -1,8 +1,9 @@
 """What makes a student an int8 one: each layer's choice, and the scales behind the codes."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from exporters import records
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +16,8 @@ WEIGHT_MAX = 127  # symmetric: −128 is not used
 @dataclass(frozen=True)
 class Range:
     """One tensor's affine code: value = scale · (code − zero_point), code int8 −128 to 127."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     scale: float
     zero_point: int
@@ -31,6 +34,8 @@ class Quantization:
     layers that are not float. `made_by` says how: method, observer, calibration batches, seed, steps.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
     layers: dict[str, Choice]
     tensors: dict[str, Range]
     weights: dict[str, tuple[float, ...]]
@@ -44,15 +49,6 @@ class Quantization:
         fields = self.to_json()
         del fields["weights"]
         return fields
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        return cls(
-            layers=dict(fields["layers"]),
-            tensors={name: Range(**found) for name, found in fields["tensors"].items()},
-            weights={name: tuple(scales) for name, scales in fields["weights"].items()},
-            made_by=dict(fields["made_by"]),
-        )
 
 
 def to_codes(weight: "Tensor", scales: tuple[float, ...]) -> "Tensor":

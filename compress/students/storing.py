@@ -6,7 +6,7 @@ An int8 student's quantized layers are int8 codes there; their scales are in ``s
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.errors import ModelError
 from compress.store import atomic_write
@@ -14,7 +14,8 @@ from compress.students import ARCHITECTURES
 from compress.students.integers import Quantization, from_codes, to_codes
 from compress.texts import read_text
 from compress.units import Units, units_of
-from exporters.errors import ContractError
+from exporters import records
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
@@ -27,6 +28,8 @@ RARE = ("rests", "units")
 @dataclass(frozen=True)
 class StudentCard:
     """What ``student.json`` says beside the shape: what comes out, and what it was made from."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     architecture: str
@@ -76,10 +79,12 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
 
     Raises `ModelError` for files that are missing, damaged or do not fit each other.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    advice = (
+        "Expected student.json and weights.safetensors as lipstill writes them; distil it again."
+    )
+    with reading(folder, "a student", ModelError, advice):
         fields: dict[str, Any] = json.loads(read_text(folder / "student.json"))
         found = (fields.pop("format"), fields.pop("version"))
         if found != (FORMAT, VERSION):
@@ -88,31 +93,14 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
                 f"student again."
             )
         config = fields.pop("config")
-        integers = fields.pop("quantization")
-        quantization = None if integers is None else Quantization.from_json(integers)
-        names = {name: tuple(fields[name]) for name in ("controls", "driven")}
-        card = StudentCard(**(fields | names), quantization=quantization)
+        card = records.from_json(StudentCard, json.dumps(fields))
+        if fault := ARCHITECTURES.fault(card.architecture):
+            raise ModelError(f"{folder} cannot be read as a student. {fault} {advice}")
         student = ARCHITECTURES.load(card.architecture).from_config(config)
         weights = load_file(folder / "weights.safetensors")
-        for name, scales in quantization.weights.items() if quantization else ():
+        for name, scales in card.quantization.weights.items() if card.quantization else ():
             weights[_key(name)] = from_codes(weights[_key(name)], scales)
         student.load_state_dict(weights)
-    except (
-        OSError,
-        SafetensorError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        ImportError,
-        AttributeError,
-        ContractError,
-    ) as error:
-        raise ModelError(
-            f"{folder} does not hold a student that can be read ({type(error).__name__}: {error}). "
-            f"Expected student.json and weights.safetensors as lipstill writes them; distil it "
-            f"again."
-        ) from error
     return student.eval(), card
 
 

@@ -15,6 +15,7 @@ from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
 from compress.teachers.placed import CPU, Place, torch_devices
+from exporters.reading import reading
 
 # The archive's model, and that of PyTorch before 2.8.
 _MODEL, _OLD_MODEL = "models/model.json", "serialized_exported_program.json"
@@ -93,7 +94,8 @@ def devices() -> tuple[str, ...]:
 
 def describe(path: Path) -> Description:
     """What the archive's JSON says. Raises `TeacherError` for one that holds no such program."""
-    try:
+    advice = "Expected what torch.export.save writes; it may be truncated, or of another PyTorch."
+    with reading(path, "a .pt2 program", TeacherError, advice):
         model = _model(path)
         module = model["graph_module"]
         tensors = module["graph"]["tensor_values"]
@@ -122,11 +124,6 @@ def describe(path: Path) -> Description:
             if "torch_version" in model
             else {},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, OSError) as error:
-        raise TeacherError(
-            f"{path} cannot be read as a .pt2 program ({type(error).__name__}: {error}). Expected "
-            f"what torch.export.save writes; it may be truncated, or of another PyTorch."
-        ) from error
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from compress.store import content_key, file_hash
 from compress.teachers import FORMATS, Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
 from compress.teachers.placed import AUTO, CPU
+from compress.teachers.weights import TRUNCATED
+from exporters.reading import reading
 from exporters.regular import check_regular
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) ->
         resolve(checkpoint, base)  # says which there are
     _existing(checkpoint, resolve(checkpoint, base), must=False)
     for module in _formats():
-        if found := module.find(checkpoint, base):
+        if found := _found(module, checkpoint, base):
             more = [_existing(checkpoint, base / Path(name).expanduser()) for name in depends_on]
             name = module.__name__.rpartition(".")[2]
             return _hashed(checkpoint, found, more, name)
@@ -63,7 +65,7 @@ _TRY = (
 def knows(checkpoint: str, base: Path) -> bool:
     """Whether some format of teachers recognises it. Raises `TeacherError` as `find_teacher` does."""
     _existing(checkpoint, resolve(checkpoint, base), must=False)
-    return any(module.find(checkpoint, base) for module in _formats())
+    return any(_found(module, checkpoint, base) for module in _formats())
 
 
 def open_teacher(file: TeacherFile, settings: "TeacherSettings", base: Path) -> Guarded:
@@ -108,7 +110,14 @@ def device_of(file: TeacherFile, settings: "TeacherSettings") -> str:
 
 def describe(file: TeacherFile) -> Description:
     """What a checkpoint is, as far as that can be said without running anything in it."""
-    return _format(file.format).describe(file.path)
+    with reading(file.path, "a teacher", TeacherError, TRUNCATED):
+        return _format(file.format).describe(file.path)
+
+
+def _found(module: Format, checkpoint: str, base: Path) -> Found | None:
+    """What a format finds. Raises `TeacherError` for a file that is damaged on the way to it."""
+    with reading(resolve(checkpoint, base), "a teacher", TeacherError, TRUNCATED):
+        return module.find(checkpoint, base)
 
 
 def _formats() -> Iterator[Format]:

@@ -11,6 +11,8 @@ from compress.assets import resolve
 from compress.errors import MissingError, TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
 from compress.teachers.placed import CPU, Place
+from compress.teachers.weights import TRUNCATED
+from exporters.reading import reading, reason
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -98,14 +100,9 @@ def describe(path: Path) -> Description:
 def _read(path: Path) -> "ModelProto":
     """The file's proto without weights that lie in other files."""
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
+    with reading(path, "ONNX", TeacherError, TRUNCATED):
         model = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise TeacherError(
-            f"{path} cannot be read as ONNX ({error}). It may be truncated: copy it again."
-        ) from error
     if not model.graph.node or not model.graph.output:
         raise TeacherError(
             f"{path} cannot be read as ONNX: it holds no graph. It may be truncated: copy it again."
@@ -169,7 +166,7 @@ def _session(path: Path, model: "ModelProto", device: str) -> "onnxruntime.Infer
     import onnxruntime
     import torch
 
-    from exporters.onnx import refusals
+    from exporters.onnx_session import refusals, too_new
 
     options = onnxruntime.SessionOptions()
     # With the threads of the recipe and no others: sums depend on how they are shared out.
@@ -181,7 +178,9 @@ def _session(path: Path, model: "ModelProto", device: str) -> "onnxruntime.Infer
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers)
     except refusals() as error:
-        said = " ".join(str(error).split())[:400]
+        if newer := too_new(path, error):
+            raise TeacherError(newer) from error
+        said = reason(error)
         foreign = sorted({f"{node.domain}.{node.op_type}" for node in _foreign(model)})
         if foreign:
             raise TeacherError(

@@ -10,7 +10,7 @@ from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Teacher, reference
 from compress.teachers.placed import CPU
-from compress.teachers.weights import first_few, read_pickle
+from compress.teachers.weights import DamagedPickle, first_few, read_pickle
 
 _ENDINGS = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 # Entries of archives of programs, TorchScript and .pt2.
@@ -44,12 +44,17 @@ def devices() -> tuple[str, ...]:
 
 
 def describe(path: Path) -> Description:
-    """What is in it by weights-only rules, or why these refuse it."""
+    """What is in it by weights-only rules, or why these refuse it.
+
+    Raises `TeacherError` for one that cannot be read at all.
+    """
     facts, parameters = {}, None
     try:
         state = read_pickle(path)
         parameters = sum(value.numel() for value in state.values())
         facts["holds"] = f"{len(state)} tensors, {first_few([*state], 3)}"
+    except DamagedPickle:
+        raise
     except TeacherError as error:
         facts["refused"] = str(error)
     return Description(

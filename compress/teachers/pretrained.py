@@ -14,6 +14,7 @@ from compress.errors import MissingError, TeacherError
 from compress.teachers.hub import cached_folder, fetch_folder, parse_reference
 from compress.teachers.weights import read_weights
 from compress.texts import read_text
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,10 +123,8 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 
 def _read_json(path: Path) -> Mapping[str, object]:
-    try:
+    with reading(path, "JSON", TeacherError, "Copy it again."):
         fields = json.loads(read_text(path))
-    except (ValueError, OSError) as error:
-        raise TeacherError(f"{path} cannot be read as JSON ({error}). Copy it again.") from error
     if not isinstance(fields, dict):
         raise TeacherError(f"{path} holds a {type(fields).__name__}, expected fields by name.")
     return fields

@@ -13,6 +13,7 @@ from compress.errors import TeacherError
 from compress.recipe_teacher import FileSettings, Value
 from compress.teachers import Port
 from compress.teachers.program_inputs import dtype_of, in_words
+from exporters.reading import reading
 
 Array = NDArray[Any]
 
@@ -43,13 +44,9 @@ def read_constant(
 
 
 def _read_array(name: str, port: Port, path: Path) -> Array:
-    try:
+    what = f"the constant for input {port.name} of teacher {name}"
+    with reading(path, what, TeacherError, "Expected an array that numpy.save wrote."):
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise TeacherError(
-            f"Teacher {name}: the constant for input {port.name} cannot be read from {path} "
-            f"({error}). Expected an array that numpy.save wrote."
-        ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise TeacherError(
             f"Teacher {name}: {path} holds no array of numbers, expected one for input "

@@ -111,6 +111,8 @@ def describe(path: Path) -> Description:
             "curves": f"{len(teacher.controls)} controls at {teacher.rate_hz:g} frames a second",
             **({} if elsewhere is None else {"encoder weights": elsewhere}),
         },
+        controls=teacher.controls,
+        driven=teacher.config.driven,
     )
 
 

@@ -16,6 +16,7 @@ from compress.assets import resolve
 from compress.errors import TeacherError
 from compress.teachers import Description, Found, Opening, Port, Teacher
 from compress.teachers.placed import Place, torch_devices
+from exporters.reading import reading
 
 # An input that may be left out.
 _OPTIONAL = "Optional["
@@ -89,16 +90,11 @@ def _inputs(path: Path) -> tuple[Port, ...]:
     """From the signature of ``forward``, as text. Raises `TeacherError` for one that is not there."""
     from compress.teachers.torch_program import NUMBERS, TENSOR
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            folder = archive.namelist()[0].partition("/")[0]
-            module, kind = _root_class(archive.read(f"{folder}/data.pkl"))
-            code = archive.read(f"{folder}/code/{module.replace('.', '/')}.py").decode("utf-8")
-    except (KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
-        raise TeacherError(
-            f"{path} cannot be read as TorchScript ({type(error).__name__}: {error}). Expected what "
-            f"torch.jit.save writes; it may be truncated: copy it again."
-        ) from error
+    advice = "Expected what torch.jit.save writes; it may be truncated: copy it again."
+    with reading(path, "TorchScript", TeacherError, advice), zipfile.ZipFile(path) as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        module, kind = _root_class(archive.read(f"{folder}/data.pkl"))
+        code = archive.read(f"{folder}/code/{module.replace('.', '/')}.py").decode("utf-8")
     body = re.search(
         rf"^class {re.escape(kind)}\(.*?(?=^class |\Z)", code, re.DOTALL | re.MULTILINE
     )

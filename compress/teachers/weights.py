@@ -6,20 +6,28 @@ import re
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from compress.errors import TeacherError
+from exporters.reading import reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+TRUNCATED = "It may be truncated: copy it again."
 # What torch.load raises for bytes that are no checkpoint, or not all of one.
 _UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, struct.error),
-    *(ValueError, LookupError, TypeError, AttributeError),
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
 )
+
+
+class DamagedPickle(TeacherError):
+    """A pickle that ends too early, or was never one."""
 
 
 def read_weights(path: Path) -> "dict[str, Tensor]":
@@ -33,8 +41,8 @@ def read_weights(path: Path) -> "dict[str, Tensor]":
 def read_pickle(path: Path) -> "dict[str, Tensor]":
     """Tensors of what `torch.save` wrote, now or before its zip files.
 
-    Raises `TeacherError` for a file that is damaged, that holds other things, or that would have
-    to run code.
+    Raises `DamagedPickle` for a file that is damaged, and `TeacherError` for one that holds other
+    things, or that would have to run code.
     """
     import torch
 
@@ -53,7 +61,7 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
                 f"teacher.trust says. Save the weights alone, as safetensors or with "
                 f"torch.save(model.state_dict(), PATH), or name a Python teacher, MODULE:FUNCTION."
             ) from error
-        raise TeacherError(
+        raise DamagedPickle(
             f"{path} is a pickle that cannot be read as weights ({type(error).__name__}: "
             f"{_cause(said) or 'it ends too early'}). It may be truncated: copy it again, or save "
             f"the weights as safetensors."
@@ -93,15 +101,10 @@ def first_few(words: Sequence[str], most: int = 4) -> str:
 
 
 def _read_safetensors(path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with reading(path, "safetensors", TeacherError, TRUNCATED):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise TeacherError(
-            f"{path} cannot be read as safetensors ({error}). It may be truncated: copy it again."
-        ) from error
 
 
 def _only_tensors(path: Path, found: object) -> "dict[str, Tensor]":

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from exporters.checks import Outcome
 from exporters.codes import compare_codes
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
-from exporters.files import UNREADABLE_ARRAYS
 from exporters.parity import probe_windows
+from exporters.reading import reading
 from exporters.runtime import Codes, Floats, Runtime, check_audio
 from exporters.signature import Signature
 from exporters.source import IntegerSource, frozen_copy
@@ -134,7 +134,8 @@ def _noise(window: int, seed: int, each: int) -> dict[str, Floats]:
 
 def read(path: Path) -> Golden:
     """Read what ``to_bytes`` made. Raises ModelFileError."""
-    try:
+    advice = "Expected the .npz that lipstill's export writes beside a model file; export it again."
+    with reading(path, "golden windows", advice=advice):
         with zipfile.ZipFile(path) as archive:  # NumPy would take a lone array too
             names = {name.removesuffix(".npy") for name in archive.namelist()}
         integers, evened = names >= _ARRAYS_OF_CODES, _EVENING in names
@@ -151,13 +152,6 @@ def read(path: Path) -> Golden:
                 max_lsb=int(stored["max_lsb"]) if integers else None,
                 evening=stored[_EVENING] if evened else None,
             )
-    except UNREADABLE_ARRAYS as error:
-        reason = " ".join(str(error).split()) or "it ends too early"
-        raise ModelFileError(
-            f"{path} does not hold golden windows that can be read ({type(error).__name__}: "
-            f"{reason}). Expected the .npz that lipstill's export writes beside a model file; "
-            "export it again."
-        ) from error
 
 
 def compare(runtime: Runtime, golden: Golden) -> Outcome:

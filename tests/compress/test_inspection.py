@@ -1,6 +1,7 @@
 """What `lipstill inspect` says of each thing that lipstill reads or writes, and of garbage."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from compress.calibration import choosing
@@ -104,7 +106,7 @@ def test_a_run(finished: Path, run: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}', '{"speech": 1}'])
 def test_a_damaged_run(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InputError, match=r"run\.json is damaged"):
+    with pytest.raises(InputError, match=r"run\.json cannot be read as a run \("):
         inspect(tmp_path)
 
 
@@ -126,8 +128,32 @@ def test_a_folder_of_anything_is_not_read_through(
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
-    (tmp_path / "teacher.pt").write_bytes(b"\x80\x04.")
-    assert inspect(tmp_path / "teacher.pt")["is"] == "a pickle"
+    class Asking:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("it was opened",)
+
+    (tmp_path / "teacher.pt").write_bytes(pickle.dumps(Asking(), 2))
+    facts = inspect(tmp_path / "teacher.pt")
+    assert facts["is"] == "a pickle"
+    assert "asks for" in facts["refused"]
+
+
+@pytest.mark.parametrize("content", [b"\x80\x04.", b"dear" * 100, b""])
+def test_a_pickle_that_cannot_be_read(
+    content: bytes, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    """As for any other checkpoint: bad input, whatever its ending."""
+    for name in ("teacher.pt", "teacher.pth", "teacher.bin"):
+        (tmp_path / name).write_bytes(content)
+        assert cli("inspect", tmp_path / name).failed(3, name, "cannot be read as weights")
+
+
+def test_a_checkpoint_that_is_cut(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    torch.save({"weight": torch.ones(300)}, tmp_path / "whole.pt")
+    content = (tmp_path / "whole.pt").read_bytes()
+    for length in (3, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.pt").write_bytes(content[:length])
+        assert cli("inspect", tmp_path / "cut.pt").failed(3, "cut.pt")
 
 
 def test_facts_for_machines(finished: Path, cli: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch.ao.quantization.fx import _decomposed  # noqa: F401  (registers what it is compared with)
 
 from compress.students.integers import Quantization, Range, from_codes, to_codes
+from exporters import records
 
 SCALES = (0.5, 0.25)
 
@@ -61,4 +62,4 @@ def test_json_and_back() -> None:
         weights={"conv1": (0.25, 1e-7), "rig": (0.1,)},
         made_by={"method": "ptq", "seed": 3},
     )
-    assert Quantization.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+    assert records.from_json(Quantization, json.dumps(whole.to_json())) == whole

@@ -188,7 +188,7 @@ def test_damage_is_named_and_fitted_again(mesh: Mesh, tmp_path: Path) -> None:
     np.savez(other, mean=mesh.mean)
     for content in (b"", whole[: len(whole) // 2], whole[:-30], b"PK" + whole, other.read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(ModelFileError, match=r"mesh\.npz does not hold a mesh"):
+        with pytest.raises(ModelFileError, match=r"mesh\.npz cannot be read as a mesh"):
             read_mesh(path)
         assert find_mesh(path, "key") is None
     middle = bytearray(whole)

@@ -231,7 +231,7 @@ def test_signatures_that_contradict_each_other(own_bundle: Path) -> None:
 def test_golden_windows_that_are_gone_or_of_another_file(own_bundle: Path) -> None:
     (own_bundle / "golden.npz").write_bytes(b"no archive")
     seal_bundle(own_bundle)
-    assert refused(own_bundle, "golden.npz does not hold golden windows")
+    assert refused(own_bundle, "golden.npz cannot be read as golden windows")
     signed = replace(Signature.read(own_bundle / "signature.json"), window=32, past=16, future=16)
     made = make_golden(
         nn.Sequential(nn.Conv1d(1, 3, 32), nn.Flatten()),
