@@ -25,6 +25,7 @@ from typing import TypeVar
 from compress.errors import InputError, LockedError, StorageError
 from exporters import atomic
 from exporters.errors import ModelFileError
+from exporters.regular import check_regular
 
 __all__ = [
     "Stage",
@@ -87,6 +88,7 @@ def canonical_json(value: object) -> bytes:
 
 def file_hash(path: Path | str) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError when it cannot be read."""
+    check_regular(Path(path))
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

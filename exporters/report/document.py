@@ -17,6 +17,7 @@ from exporters.checks import Check, Status
 from exporters.errors import ModelFileError
 from exporters.mesh import MeshFacts
 from exporters.parity import ParityResult
+from exporters.regular import check_regular
 from exporters.report.chain import Hop, Measurements
 from exporters.report.compression import Pruning, Quantization
 from exporters.signature import Precision
@@ -357,6 +358,7 @@ class ReportDocument:
 def read_report(path: Path) -> ReportDocument:
     """Read a ``report.json``. Raises ModelFileError that lists every mistake in it."""
     try:
+        check_regular(path)
         return records.from_json(ReportDocument, path.read_bytes())
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read as a report: {error}.") from error

@@ -386,6 +386,13 @@ def test_nobody_waits_for_a_pipe(workshop: Path, finished: Path, tmp_path: Path,
         assert cli("animate", tmp_path / name, clip, "--out", out).failed(3, "a pipe")
         assert cli("inspect", tmp_path / name).failed(3, "a pipe")
         assert cli("benchmark", tmp_path / name).failed(3, "a pipe")
+    for name in ("t.safetensors", "t.pt", "t.pt2", "labels.parquet", "report.json"):
+        os.mkfifo(tmp_path / name)
+    for name in ("t.safetensors", "t.pt", "t.pt2"):
+        assert cli("inspect", tmp_path / name).failed(3, name, "a pipe")
+    table, report = tmp_path / "labels.parquet", tmp_path / "report.json"
+    assert cli("labels", "import", table, "--out", tmp_path / "own").failed(3, "a pipe")
+    assert cli("compare", report, report).failed(3, "a pipe")
 
 
 def test_animate_refuses(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:

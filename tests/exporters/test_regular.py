@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import ModelFileError
-from exporters.regular import irregular
+from exporters.regular import check_regular, irregular
 from exporters.targets import target_of
 
 
@@ -29,6 +29,11 @@ def test_only_a_file_is_one(tmp_path: Path) -> None:
     }.items():
         assert irregular(tmp_path / name) == found
     assert irregular(tmp_path / "round").startswith("not to be had (")
+    for name in ("file", "link", "gone", "absent", "."):  # whoever opens these is told so at once
+        check_regular(tmp_path / name)
+    for name in ("pipe", "/dev/null"):
+        with pytest.raises(OSError, match=r"it is a (pipe|device), expected a file"):
+            check_regular(tmp_path / name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
