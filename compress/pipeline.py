@@ -5,8 +5,8 @@ from functools import cache
 
 from compress import reporting
 from compress.errors import GateBroken
-from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
+from compress.held_out import HeldOut, load_heldout
 from compress.jobs import STAGES, Inputs, Plan
 from compress.labels.engines import Engine
 from compress.provenance import SUMS, write_run, write_sums

@@ -10,7 +10,8 @@ import numpy as np
 from compress import visemes
 from compress.animation import driven_curves
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut
+from compress.held_out import Floats, HeldOut
+from compress.metrics import Moments
 from exporters.report.clips import Clip, Clips, Curves, Moment, Span, TierCurves
 from exporters.targets import load_target, target_of
 
@@ -118,8 +119,10 @@ def _shown(heldout: HeldOut) -> list[str]:
     """Those that the rig says, or the three that move most."""
     if shown := [name for name in heldout.rig.shown if name in heldout.driven]:
         return shown
-    spread = np.concatenate(heldout.teacher).std(0)
-    return [heldout.driven[c] for c in sorted(np.argsort(-spread)[:3])]
+    moments = Moments()
+    for curves in heldout.teacher:
+        moments.join(Moments.of(curves, curves))
+    return [heldout.driven[c] for c in sorted(np.argsort(-moments.reference_deviation)[:3])]
 
 
 def _curves(values: Floats, driven: Sequence[str]) -> Curves:

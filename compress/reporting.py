@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from compress.chain_report import hops, unsupported
 from compress.compression_report import pruning_of, quantization_of
-from compress.evaluation import HeldOut
+from compress.held_out import HeldOut
 from compress.labels.store import Labels
 from compress.report_clips import shown_clips
 from compress.report_rows import baseline_row, student_rows, teacher_row

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.audio import HOP, SAMPLE_RATE
-from compress.evaluation import HeldOut, speech_windows
+from compress.held_out import HeldOut, speech_windows
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
 from compress.students.storing import StudentCard, load_student
 from exporters.errors import MissingToolError

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from compress.animation import curves_by_smoothing, frame_times
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
+from compress.evaluation import Judge, Measures, Quality, quality
+from compress.held_out import Floats, HeldOut, silence
 from compress.metrics import Share
 from compress.progress import bar
 from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from exporters.report.clip_sums import ClipSums
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -71,27 +73,15 @@ def animated(
 
     Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
     """
-    curves = predicted(predictor, heldout, weightings)
-    still = at_rest(predictor, heldout.rate_hz, weightings)
-    return [
-        quality(clips, heldout, on_silence=quiet)
-        for clips, quiet in zip(curves, still, strict=True)
-    ]
-
-
-def predicted(
-    predictor: "Predictor", heldout: HeldOut, weightings: Sequence[Sequence[float]]
-) -> list[list[Floats]]:
-    """A file's driven curves of all held-out clips, at the teacher's frame times.
-
-    For each weighting one list of clips.
-    """
-    clips = []
+    judges = [Judge(heldout) for _ in weightings]
     with bar("verify", len(heldout.clips)) as progress:
         for i, samples in enumerate(heldout.samples):
-            clips.append(curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings))
+            curves = curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings)
+            for judge, clip in zip(judges, curves, strict=True):
+                judge.add(clip)
             progress(i + 1)
-    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+    still = at_rest(predictor, heldout.rate_hz, weightings)
+    return [judge.quality(quiet) for judge, quiet in zip(judges, still, strict=True)]
 
 
 def at_rest(
@@ -138,21 +128,23 @@ def baselines(
     job: BaselineJob, train: Callable[[], "Sequence[Example]"], heldout: Callable[[], HeldOut]
 ) -> tuple[Baseline, ...]:
     """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
-    from compress.baselines import fit_mean, fit_ridge
+    from compress.baselines import MeanCurve, Ridge, fit_mean, fit_ridge
 
     if not stage(job.folder, job.key).hit:
         speech, clips = heldout(), train()
-        rows = {"the teacher": (0, list(speech.teacher))}
-        for name, model in (
-            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
-            ("mean curve", fit_mean(clips)),
-        ):
-            hops = [model.hops(samples) for samples in speech.samples]
-            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
+        models: dict[str, Ridge | MeanCurve] = {
+            "ridge on 40 log-mels × 512 ms": fit_ridge(clips),
+            "mean curve": fit_mean(clips),
+        }
+        rows = {"the teacher": (0, quality(speech.teacher, speech))}
+        judges = {name: Judge(speech) for name in models}
+        for i, samples in enumerate(speech.samples):
+            for name, model in models.items():
+                judges[name].add(speech.at_frames(i, model.hops(samples)))
+        rows |= {name: (models[name].parameters, judge.quality()) for name, judge in judges.items()}
         with atomic_folder(job.folder) as folder:
-            for i, (name, (parameters, curves)) in enumerate(rows.items()):
-                judged = quality_to_json(quality(curves, speech))
-                fields = {"name": name, "parameters": parameters, **judged}
+            for i, (name, (parameters, judged)) in enumerate(rows.items()):
+                fields = {"name": name, "parameters": parameters, **quality_to_json(judged)}
                 atomic_write(folder / f"{i}.json", _to_text(fields))
             seal(folder, job.key)
     found = [json.loads(path.read_text("utf-8")) for path in sorted(job.folder.glob("[0-9].json"))]
@@ -178,7 +170,14 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
         read(fields["against_truth"]),
         fields["by_region"],
         fields["by_control"],
+        _read_sums(fields["by_clip"]),
     )
+
+
+def _read_sums(fields: dict[str, list[float]] | None) -> ClipSums | None:
+    if fields is None:
+        return None
+    return ClipSums(**{name: tuple(values) for name, values in fields.items()})
 
 
 def quality_to_text(result: Quality) -> str:
