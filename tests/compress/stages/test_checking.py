@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.evaluation import HeldOut, load_heldout
+from compress.held_out import HeldOut, load_heldout
 from compress.jobs import Plan
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
