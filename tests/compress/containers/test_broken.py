@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress import audio
+from compress import decoder
 from compress.audio import measure, read, read_part
 from compress.containers import wav
 from compress.errors import BadAudio
@@ -229,7 +229,7 @@ def test_what_cannot_be_read_whole_is_refused_with_both_lengths(tmp_path: Path, 
 def test_an_honest_file_is_given_to_libsndfile_as_it_is() -> None:
     """So its samples are those of any other program, and do not change."""
     for file in (WAVE, WAVE + LIST, STEREO, EXTENSIBLE, ALAW, RF64, FLAC, VORBIS, OPUS, MP3):
-        assert audio._streams(file) == ()
+        assert decoder._streams(file) == ()
 
 
 def test_sound_of_more_than_four_gibibytes_is_read_behind_several_headers(
@@ -237,7 +237,7 @@ def test_sound_of_more_than_four_gibibytes_is_read_behind_several_headers(
 ) -> None:
     monkeypatch.setattr(wav, "LONGEST", 10_000)
     cut = resized(STEREO, 0, 0)
-    assert len(audio._streams(cut)) > 20
+    assert len(decoder._streams(cut)) > 20
     np.testing.assert_allclose(read_part(cut, 0, ALL), read_part(STEREO, 0, ALL), atol=1e-6)
 
 
