@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from compress import audio
 from compress.audio import SAMPLE_RATE
+from compress.decoder import rewritten
 from compress.errors import AudioError, BadAudio
 from compress.sources import remote
 from compress.sources.plausible import AGREED_S, check_length, check_numbers
@@ -310,10 +311,9 @@ def _transformed(
     for source in (cut if kind is Recording else cut.recording).sources:
         # In memory, as it is: Lhotse takes the names of some files for work for other programs.
         file = _bytes_of({"source": source.source}, root, timeout_s)
-        if isinstance(file, Path) and (found := irregular(file)):
-            raise BadAudio(name, f"no file of audio: {found}")
         try:
-            source.source = file if isinstance(file, bytes) else file.read_bytes()
+            whole = rewritten(file, name)  # where headers lie, Lhotse believes them
+            source.source = whole or (file if isinstance(file, bytes) else file.read_bytes())
         except OSError as error:
             raise BadAudio(name, f"not readable: {error.strerror}") from error
         source.type = "memory"

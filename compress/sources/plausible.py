@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compress.audio import SAMPLE_RATES
+from compress.decoder import SAMPLE_RATES
 
 WEEK_S = 7 * 24 * 3600
 RATES = (SAMPLE_RATES[0], SAMPLE_RATES[-1], " Hz")

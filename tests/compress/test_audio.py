@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from compress import audio
+from compress import audio, decoder
 from compress.audio import HOP, HOP_RATE, SAMPLE_RATE, measure, read, read_part
 from compress.errors import BadAudio
 from tests.compress.sources.made import chirps, sine, write
@@ -252,13 +252,13 @@ def test_parts_in_order_are_decoded_once_whoever_asks(
     path = write(tmp_path / "a.mp3", chirps(6, 44_100), 44_100)
     whole = at_once(path)
     opens: list[Path] = []
-    opened = audio._Decoder._open
+    opened = decoder.Decoder._open
 
-    def counted(decoder: audio._Decoder) -> None:
+    def counted(opening: decoder.Decoder) -> None:
         opens.append(path)
-        opened(decoder)
+        opened(opening)
 
-    monkeypatch.setattr(audio._Decoder, "_open", counted)
+    monkeypatch.setattr(decoder.Decoder, "_open", counted)
     starts = range(0, len(whole), SAMPLE_RATE)
     for start in starts:
         with ThreadPoolExecutor(1) as thread:

@@ -92,6 +92,13 @@ def frame_bytes(mp3: bytes) -> int:
     return (144 if one else 72) * 1000 * kbps // hz + (mp3[2] >> 1 & 1)
 
 
+def vbri(mp3: bytes, frames: int) -> bytes:
+    """An MP3 whose first frame counts others as Fraunhofer's encoder does."""
+    size = frame_bytes(mp3)
+    note = b"VBRI" + bytes(10) + struct.pack(">I", frames)
+    return mp3[:4] + bytes(32) + note + bytes(size - 36 - len(note)) + mp3[size:]
+
+
 def noted(mp3: bytes, frames: int) -> bytes:
     """An MP3 whose first frame counts so many others."""
     at = next(k for mark in (b"Xing", b"Info") if (k := mp3[:64].find(mark)) > 0)

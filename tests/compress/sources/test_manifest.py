@@ -421,12 +421,26 @@ def test_a_manifest_that_knows_less_than_the_file_holds(tmp_path: Path) -> None:
 
 
 def test_recordings_whose_headers_lie_are_read_to_their_end(tmp_path: Path) -> None:
+    """Also those that Lhotse loads, to change them."""
     crashed = resized(encoded("WAV PCM_16", voices(2, 16_000)), 0, 0)
     (tmp_path / "a.wav").write_bytes(crashed)
-    source = [AudioSource("file", [0], "a.wav")]
-    recording = Recording("r", source, 16_000, 32_000, 2.0)
-    name = manifest(tmp_path / "r.jsonl.gz", RecordingSet.from_recordings([recording]))
-    np.testing.assert_allclose(scan(name).clips[0].read(), voices(2, 16_000)[:, 0], atol=1e-4)
+    joined = encoded("FLAC PCM_16", voices(1, 16_000)) + encoded("FLAC PCM_16", voices(1, 16_000))
+    (tmp_path / "b.flac").write_bytes(joined)
+    twice = np.concatenate([voices(1, 16_000), voices(1, 16_000)])
+    for name, expected in (("a.wav", voices(2, 16_000)), ("b.flac", twice)):
+        source = [AudioSource("file", [0], name)]
+        recording = Recording("r", source, 16_000, 32_000, 2.0)
+        cuts = [
+            recording.to_cut().with_id("as is"),
+            recording.perturb_volume(0.5).to_cut().with_id("quiet"),
+        ]
+        found = of(scan(manifest(tmp_path / "r.jsonl.gz", CutSet.from_cuts(cuts))))
+        np.testing.assert_allclose(found["as is"].read(), expected[:, 0], atol=1e-4)
+        np.testing.assert_allclose(found["quiet"].read(), 0.5 * expected[:, 0], atol=1e-4)
+        short = Recording("r", source, 16_000, 16_000, 1.0).perturb_volume(0.5)
+        name = manifest(tmp_path / "s.jsonl.gz", RecordingSet.from_recordings([short]))
+        with pytest.raises(BadAudio, match="Lhotse cannot load it"):
+            scan(name).clips[0].read()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
