@@ -101,6 +101,8 @@ class Ranking:
     """Best first."""
     missing: tuple[TierChoice, ...]
     """Nearest first."""
+    alike: dict[str, str]
+    """Tiers that fit and have the first one's figure but for the noise: by name, that noise in words."""
 
 
 def rank(
@@ -145,8 +147,16 @@ def rank(
         raise ValueError(there)
     leads = {tier.lead.tier: tier for tier in tiers if tier.fitting}
     order = _best_first([tier.lead for tier in leads.values()], by, rows)
+    name = ORDERS[by][0]
+    alike = {}
+    for lead in order[1:]:
+        own, other = order[0].figures[name], lead.figures[name]
+        noise = _noise(name, lead, order[0], rows)
+        if own is not None and other is not None and abs(own - other) <= noise.of(own, other):
+            alike[lead.tier] = str(noise) if noise.of(own, other) else ""
     return Ranking(
         by=by,
+        alike=alike,
         fitting=tuple(leads[lead.tier] for lead in order),
         missing=tuple(
             sorted(

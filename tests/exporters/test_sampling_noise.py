@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from exporters.report.chain import Proportion
+from exporters.report.choice import rank
 from exporters.report.clip_sums import ClipSums
 from exporters.report.comparison import Change, compare
 from exporters.report.document import ReportDocument, Tier
@@ -263,3 +264,13 @@ def test_a_share_of_few_sounds_is_not_measured(n: int) -> None:
     many = Subject(replace(few, against_truth={"pbm": share(0.9, 10)}), teacher)
     assert FIGURES["pbm"].read(many) == 0.9
     assert math.isclose(FIGURES["pbm_of_teacher"].read(many) or 0, 1.0)
+
+
+def test_a_choice_takes_for_alike_what_pairs_cannot_tell_apart() -> None:
+    """Six sounds of 180 that are lost in clips of their own are no chance; two may be."""
+    big = judged(sums(ALL), student="small", size=900_000)
+    for lost, first in ((missed(2), "tiny-int8"), (missed(6), "small-int8")):
+        small = judged(sums(lost), student="tiny", size=100_000)
+        ranking = rank(of(big, small), [], by="closures")
+        assert ranking.fitting[0].tier == first
+        assert list(ranking.alike) == (["small-int8"] if first == "tiny-int8" else [])
