@@ -109,7 +109,7 @@ def _stages(
     if until == "quantize":
         return None
 
-    @cache  # read once, and only when something has to be measured
+    @cache  # one for all stages, and only when something has to be measured
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments)
 

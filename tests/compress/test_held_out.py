@@ -45,6 +45,7 @@ def speech(clips: int, budget_bytes: int = 10**7) -> HeldOut:
     )
 
 
+@pytest.mark.slow
 def test_ten_hours_are_never_held() -> None:
     """2.3 GB of samples and 22 MB of curves for each model: what is kept of a clip are few numbers."""
     long = speech(HOURS * 60)
