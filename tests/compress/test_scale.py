@@ -27,6 +27,7 @@ from compress.recipe import (
     TrainingSettings,
 )
 from compress.recipe_compression import QuantizationSettings
+from compress.recipe_students import AugmentationSettings
 from compress.stages import checking, exporting, judging, quantizing, training
 from compress.stages.exporting import evening_of, largest_difference
 from compress.stages.shrinking import ShrinkJob
@@ -105,9 +106,18 @@ def face_labels(
 
 @pytest.fixture
 def learner(student_settings: StudentSettings) -> StudentSettings:
-    """Enough for the two motions in a second or two."""
+    """Enough for the two motions in a second or two. The teacher hears how loud it is."""
+    as_it_is = AugmentationSettings(
+        gain_db=(0.0, 0.0), noise_share=0.0, speed_share=0.0, room_share=0.0
+    )
     settings = TrainingSettings(
-        steps=160, batch=4, frames=24, warmup_steps=10, validate_every=80, learning_rate=8e-3
+        steps=160,
+        batch=4,
+        frames=24,
+        warmup_steps=10,
+        validate_every=80,
+        learning_rate=8e-3,
+        augmentation=as_it_is,
     )
     return student_settings.model_copy(update={"training": settings})
 
@@ -148,21 +158,28 @@ def animated(labels: Labels, folder: Path) -> list[np.ndarray]:
 def test_a_rig_is_learned_as_well_as_the_same_motion_of_blendshapes(
     name: str, face_labels: Callable[..., Labels], learner: StudentSettings
 ) -> None:
-    plain, other = (
-        face_labels("blendshapes", Face(BLENDSHAPES)),
-        face_labels("other", Face(RIGS[name])),
-    )
+    moving = {name: each for name, each in RIGS[name].items() if name not in ("still", "dead")}
+    blendshapes = {
+        control: (0.0, (1.0, 0.8)[motion], motion) for control, (_, _, motion) in moving.items()
+    }
+    plain, other = face_labels("plain", Face(blendshapes)), face_labels("other", Face(RIGS[name]))
+    assert plain.own_units.plain
+    assert other.driven == plain.driven == tuple(moving)
     expected = followed(plain, animated(plain, trained(plain, learner).folder))
     found = followed(other, animated(other, trained(other, learner).folder))
-    assert min(r2 for r2, _ in expected.values()) > 0.85
-    assert set(other.driven) == {
-        control for control in RIGS[name] if control not in ("still", "dead")
+    # Of 300 that start from random weights some come later: each motion has its median.
+    usual = {
+        motion: np.median(
+            [expected[n] for n, (_, _, own) in moving.items() if own == motion], axis=0
+        )
+        for motion in {motion for _, _, motion in moving.values()}
     }
+    assert min(r2 for r2, _ in usual.values()) > 0.95
+    # Two trainings of one motion differ by less. At rest at 90 R² was 0.9 less, and jitter several
+    # times as much.
     for control, (r2, jitter) in found.items():
-        same = "ab"[RIGS[name][control][2]]
-        assert r2 > expected[same][0] - 0.05, control
-        # Two trainings of one motion differ by less; at rest at 90 it was several times as much.
-        assert jitter < 1.3 * expected[same][1], control
+        assert r2 > usual[moving[control][2]][0] - 0.08, control
+        assert jitter < 1.5 * usual[moving[control][2]][1], control
 
 
 def in_int8(labels: Labels, job: DistillJob, settings: StudentSettings) -> ShrinkJob:
@@ -370,7 +387,8 @@ def test_a_rig_of_degrees_goes_all_the_way(own: Path, cli: Callable[..., Any]) -
     ended = cli("compress", own / "degrees.yaml", "--out", run)
     assert ended.code == 0, ended.err
     card = json.loads((run / "students" / "small" / "distilled" / "student.json").read_text())
-    assert (card["scale"], card["driven"]) == (100.0, ["jaw", "head"])
+    assert (card["scale"], card["driven"]) == (10.0, ["jaw", "head"])
+    assert card["rests"].keys() == {"head"}
     parity = json.loads((run / "report" / "report.json").read_text())["parity"][0]["result"]
-    assert (parity["status"], parity["max_abs_limit"]) == ("passed", pytest.approx(1e-3))
+    assert (parity["status"], parity["max_abs_limit"]) == ("passed", pytest.approx(1e-4))
     assert cli("verify", run).code == 0
