@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import InputError
-from compress.visemes import INDEX, VISEMES, Phone, Segment, segments_of
+from compress.texts import read_text
+from compress.visemes import (
+    INDEX,
+    VISEMES,
+    Phone,
+    Segment,
+    arpabet_visemes,
+    is_silence,
+    segments_of,
+)
 
 FILE = "alignments.json"
 
@@ -24,6 +33,7 @@ class Alignment:
 def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
     """Alignments by clip id, from the ``alignments.json`` of each folder that has one.
 
+    What an aligner writes for no phone, such as ``spn`` or an empty label, is silence.
     An entry has ``phones``, ARPAbet, or ``visemes`` where a synthesizer's phones are others; both as
     (label, start s, end s). Raises `InputError` for a file that cannot be read, times that cannot
     be, or a label that is not known.
@@ -34,7 +44,7 @@ def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
             continue
         clip = "its first clip"
         try:
-            for clip, entry in json.loads(path.read_text("utf-8")).items():
+            for clip, entry in json.loads(read_text(path)).items():
                 found[clip] = _alignment(entry)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -48,12 +58,17 @@ def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
 
 def _alignment(entry: dict[str, Any]) -> Alignment:
     timed = entry["visemes"] if "visemes" in entry else entry["phones"]
-    phones = tuple((str(label), float(start), float(end)) for label, start, end in timed)
+    phones = tuple(
+        ("" if label is None else str(label), float(start), float(end))
+        for label, start, end in timed
+    )
     for label, start, end in phones:
         if not 0 <= start <= end < float("inf"):
             raise ValueError(f"{label} from {start} to {end} s")
-    if "visemes" in entry:
-        segments = segments_of(phones, lambda viseme: (VISEMES[INDEX[viseme]],))
-    else:
-        segments = segments_of(phones)  # knows every phone
-    return Alignment(str(entry["text"]), phones, tuple(segments))
+    visemes_of = _viseme if "visemes" in entry else arpabet_visemes
+    return Alignment(str(entry["text"]), phones, tuple(segments_of(phones, visemes_of)))
+
+
+def _viseme(name: str) -> tuple[str, ...]:
+    """The viseme of a name, or silence where it is a label for that. Raises `KeyError`."""
+    return ("sil",) if is_silence(name) else (VISEMES[INDEX[name]],)

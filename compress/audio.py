@@ -4,14 +4,12 @@ Files are decoded block by block, so that what is held at once does not grow wit
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from math import ceil, gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.decoder import BLOCK, decoder_of
 from compress.errors import BadAudio
-from compress.kept_open import KeptOpen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,29 +23,22 @@ HOP_RATE = SAMPLE_RATE / HOP  # 62.5 frames a second
 SILENT_PEAK = 1e-4
 # Decoders overshoot full scale a little; a file of 16-bit integers stored as floats is far above.
 LOUDEST_PEAK = 4.0
-# Outside of these the header is damaged, and the resampling filter could be of any length.
-SAMPLE_RATES = range(4_000, 384_001)
-
-BLOCK = 2**20  # frames decoded at once: a minute at 16 kHz
 # scipy's polyphase filter reaches so many samples of the lower of its two rates to each side.
 REACH = 10
-# Where each sample stands for itself libsndfile goes to any of them exactly.
-PLAIN = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-# Not so MP3, Vorbis and Opus, tried with a second of lead: they are decoded from the start, and stay
-# open where a part has ended, with so many frames at hand that the next part's margin is among them.
-RECENT = 2**18
 
 
-def read(path: Path | str) -> "NDArray[np.float32]":
+def read(path: Path | str, silence: bool = False) -> "NDArray[np.float32]":
     """Audio of a file as float32 `[samples]`, mono, −1..1, 16 000 Hz.
 
     Channels are averaged, other sample rates resampled by a polyphase filter. Raises BadAudio when
-    the file cannot be decoded, is silent or empty, or holds samples that are no number or off scale.
+    the file cannot be decoded, is empty, or holds samples that are no number or off scale; and when
+    it is silent, unless `silence` is something that can be heard too.
     """
     import numpy as np
 
     found = list(blocks(Path(path)))
-    _check_heard(path, found)
+    peak = max((float(abs(block).max()) for block in found), default=0.0)
+    _check_peak(path, sum(map(len, found)), SILENT_PEAK if silence and found else peak)
     return np.concatenate(found)
 
 
@@ -76,11 +67,6 @@ def measure(path: Path) -> int:
     return samples
 
 
-def _check_heard(path: Path | str, found: "list[NDArray[np.float32]]") -> None:
-    peak = max((float(abs(block).max()) for block in found), default=0.0)
-    _check_peak(path, sum(map(len, found)), peak)
-
-
 def _check_peak(path: Path | str, samples: int, peak: float) -> None:
     # After averaging and resampling: opposite channels cancel, and ultrasound is not speech.
     if not samples:
@@ -101,39 +87,35 @@ def blocks(
     Arguments and errors are those of `read_part`.
     """
     import numpy as np
-    import soundfile
 
     name = name or str(file if isinstance(file, Path) else "audio")
-    try:
-        with _decoder(file, name) as decoder:
-            # So many samples last as long as so many frames: periods, on which blocks are cut.
-            up, down = SAMPLE_RATE, decoder.rate
-            up, down = up // gcd(up, down), down // gcd(up, down)
-            margin = 0 if up == down else ceil((REACH * max(up, down) / up + 1) / down)
-            at = max(0, start // up - margin)  # the period in which `heard` begins
-            heard: NDArray[np.float32] = np.zeros(0, np.float32)
-            decoder.go(at * down)
-            while stop is None or start < stop:
-                asked = max(1, BLOCK // down) * down
-                if stop is not None:
-                    asked = min(asked, (ceil(stop / up) + margin - at) * down - len(heard))
-                frames = mono(decoder.take(asked), name, channels)
-                heard = np.concatenate([heard, frames])
-                samples = resampled(heard, decoder.rate)
-                ended = len(frames) < asked
-                # What comes next changes the last samples, unless nothing does.
-                known = at * up + len(samples)
-                known = known if ended else (at + len(heard) // down - margin) * up
-                known = known if stop is None else min(known, stop)
-                if known > start:
-                    yield np.clip(samples[start - at * up : known - at * up], -1.0, 1.0)
-                    start = known
-                if ended:
-                    return
-                spent = max(0, start // up - margin - at)
-                heard, at = heard[spent * down :], at + spent
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(name, f"not readable as audio: {error.error_string}") from error
+    with decoder_of(file, name) as decoder:
+        # So many samples last as long as so many frames: periods, on which blocks are cut.
+        up, down = SAMPLE_RATE, decoder.rate
+        up, down = up // gcd(up, down), down // gcd(up, down)
+        margin = 0 if up == down else ceil((REACH * max(up, down) / up + 1) / down)
+        at = max(0, start // up - margin)  # the period in which `heard` begins
+        heard: NDArray[np.float32] = np.zeros(0, np.float32)
+        decoder.go(at * down)
+        while stop is None or start < stop:
+            asked = max(1, BLOCK // down) * down
+            if stop is not None:
+                asked = min(asked, (ceil(stop / up) + margin - at) * down - len(heard))
+            frames = mono(decoder.take(asked), name, channels)
+            heard = np.concatenate([heard, frames])
+            samples = resampled(heard, decoder.rate)
+            ended = len(frames) < asked
+            # What comes next changes the last samples, unless nothing does.
+            known = at * up + len(samples)
+            known = known if ended else (at + len(heard) // down - margin) * up
+            known = known if stop is None else min(known, stop)
+            if known > start:
+                yield np.clip(samples[start - at * up : known - at * up], -1.0, 1.0)
+                start = known
+            if ended:
+                return
+            spent = max(0, start // up - margin - at)
+            heard, at = heard[spent * down :], at + spent
 
 
 def resampled(audio: "NDArray[np.float32]", rate: int) -> "NDArray[np.float32]":
@@ -169,93 +151,3 @@ def mono(
         raise BadAudio(name, f"its peak is {peak:g}, expected samples in −1..1")
     averaged: NDArray[np.float32] = frames.mean(axis=1)
     return averaged
-
-
-class _Decoder:
-    """A file that libsndfile decodes, which goes to any frame exactly."""
-
-    def __init__(self, file: Path | bytes, name: str, stamp: object) -> None:
-        self.file, self.stamp = file, stamp
-        self._open()
-        if self.rate not in SAMPLE_RATES:
-            accepted = f"{SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz"
-            raise BadAudio(name, f"its sample rate is {self.rate} Hz, expected {accepted}")
-
-    def _open(self) -> None:
-        import soundfile
-
-        class Steady(soundfile.SoundFile):  # type: ignore[misc]
-            """One that does not seek to where it is after each read, which soundfile does otherwise."""
-
-            def seekable(self) -> bool:
-                return False
-
-        whole = BytesIO(self.file) if isinstance(self.file, bytes) else self.file
-        self.sound = Steady(whole)
-        self.rate: int = self.sound.samplerate
-        self.forward = self.sound.subtype not in PLAIN
-        self.at, self.ended = 0, False
-        self.recent = self._decode(0)  # frames before `at`
-        self.again = 0  # how many of them are taken again
-
-    def _decode(self, frames: int) -> "NDArray[np.float32]":
-        found: NDArray[np.float32] = self.sound.read(frames, dtype="float32", always_2d=True)
-        return found
-
-    def close(self) -> None:
-        self.sound.close()
-
-    def is_of(self, file: Path | bytes) -> bool:
-        """Whether it decodes this file; bytes are not compared."""
-        return self.file is file or (isinstance(file, Path) and self.file == file)
-
-    def go(self, frame: int) -> None:
-        """The next frame taken is `frame`."""
-        if not self.forward:
-            self.sound.seek(min(frame, self.sound.frames))
-            return
-        if frame < self.at - len(self.recent):
-            self.close()
-            self._open()
-        while frame > self.at and not self.ended:
-            self.again = 0
-            self.take(min(BLOCK, frame - self.at))
-        self.again = max(0, self.at - frame)
-
-    def take(self, frames: int) -> "NDArray[np.float32]":
-        """The next frames, float32 `[frames, channels]`: fewer where the file ends."""
-        import numpy as np
-
-        if not self.forward:
-            return self._decode(frames)
-        held = self.recent[len(self.recent) - self.again :][:frames]
-        self.again -= len(held)
-        found = self._decode(frames - len(held))
-        self.ended = len(found) < frames - len(held)
-        self.at += len(found)
-        self.recent = np.concatenate([self.recent, found[-RECENT:]])[-RECENT:].copy()
-        return np.concatenate([held, found]) if len(held) else found
-
-
-_waiting: KeptOpen[_Decoder] = KeptOpen(4)  # for the next part of their file
-
-
-@contextmanager
-def _decoder(file: Path | bytes, name: str) -> Iterator[_Decoder]:
-    stamp: object = None
-    if isinstance(file, Path):
-        if not file.is_file():  # a pipe would wait for ever
-            raise BadAudio(name, "no file, or a broken link")
-        now = file.stat()
-        stamp = (now.st_size, now.st_mtime_ns)
-    decoder = _waiting.take(lambda d: d.stamp == stamp and d.is_of(file))
-    decoder = decoder or _Decoder(file, name, stamp)
-    try:
-        yield decoder
-    except BaseException:
-        decoder.close()
-        raise
-    if decoder.forward and not decoder.ended:
-        _waiting.put(decoder)
-    else:
-        decoder.close()

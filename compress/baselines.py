@@ -115,11 +115,12 @@ def fit_mean(clips: Sequence[Example]) -> MeanCurve:
     return MeanCurve((total / sum(hops[i] for i in chosen)).astype(np.float32))
 
 
-def fit_ridge(clips: Sequence[Example]) -> Ridge:
+def fit_ridge(clips: Sequence[Example], evening: NDArray[np.float64] | None = None) -> Ridge:
     """Fit on training clips, at most `HOURS` of them, one after the other.
 
-    The penalty is the one that does best on a tenth left out for that. What is kept of a clip is
-    its log-mels and its curves.
+    The penalty is the one that does best on a tenth left out for that, each control's error
+    multiplied by `evening` where there is some. What is kept of a clip is its log-mels and its
+    curves.
     """
     kept = [_Heard(log_mels(clips[i].samples), clips[i].curves) for i in fitted_on(clips)]
     judged = kept[JUDGED_ONE_IN - 1 :: JUDGED_ONE_IN]
@@ -131,7 +132,9 @@ def fit_ridge(clips: Sequence[Example]) -> Ridge:
     errors = np.zeros(len(tried))
     for clip in judged:
         x = windows(clip.mels)
-        errors += [((x @ ridge.weights + ridge.bias - clip.curves) ** 2).sum() for ridge in tried]
+        for i, ridge in enumerate(tried):
+            apart = x @ ridge.weights + ridge.bias - clip.curves
+            errors[i] += ((apart if evening is None else apart * evening) ** 2).sum()
     return _Sums(kept + judged).solve(tried[int(errors.argmin())].penalty)
 
 

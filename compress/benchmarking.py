@@ -67,7 +67,7 @@ def _of(name: Path) -> list[Chosen]:
     """What is meant by one name: a run, a folder of models, or a model file."""
     _existing(name)
     suffixes = {load_target(target).SUFFIX for target in available_targets()}
-    if name.suffix in suffixes or not name.is_dir():
+    if name.suffix.lower() in suffixes or not name.is_dir():
         target_of(name)
         return [Chosen(str(name), name)]
     if (name / SIGNATURE).is_file():
@@ -142,7 +142,7 @@ def benchmark(
 
 def _runs_on(device: str, chosen: Sequence[Chosen]) -> list[Chosen]:
     suffix = load_device(device).SUFFIX
-    return [each for each in chosen if each.path.suffix == suffix]
+    return [each for each in chosen if each.path.suffix.lower() == suffix]
 
 
 def _on_device(

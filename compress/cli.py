@@ -20,6 +20,7 @@ from compress.cli_report import report_app
 from compress.cli_run import run_app
 from compress.cli_teacher import teacher_app
 from compress.errors import LipstillError, MissingError
+from compress.surroundings import home, replace_what_cannot_be_written
 
 
 class Commands(TyperGroup):
@@ -109,8 +110,10 @@ def main() -> None:
     A teacher that never comes back is left behind in its thread. Where that runs native code, the
     interpreter's own end would bring the process down with another exit code.
     """
+    replace_what_cannot_be_written()
     try:
-        app()
+        with home():
+            app()
     except BaseException as end:
         from compress.teachers.guarded import at_work
 

@@ -9,6 +9,7 @@ from compress.cli_options import AsJson
 from compress.errors import UsageError
 
 benchmark_app = typer.Typer()
+MOST_RUNS, MOST_THREADS = 1_000_000, 256
 
 
 @benchmark_app.command()
@@ -30,7 +31,10 @@ def benchmark(
         ),
     ] = None,
     runs: Annotated[
-        int, typer.Option("--runs", help="Timed calls for each number of threads.", min=1)
+        int,
+        typer.Option(
+            "--runs", help="Timed calls for each number of threads.", min=1, max=MOST_RUNS
+        ),
     ] = 200,
     threads: Annotated[
         str | None,
@@ -73,9 +77,12 @@ def _counts(threads: str | None) -> tuple[int, ...] | None:
     if threads is None:
         return None
     parts = [part.strip() for part in threads.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+    if not all(
+        part.isascii() and part.isdigit() and len(part) < 9 and 1 <= int(part) <= MOST_THREADS
+        for part in parts
+    ):
         raise UsageError(
-            f"--threads is {threads!r}; expected numbers from 1 with commas between them, such as "
-            f"1,2,4."
+            f"--threads is {threads!r}; expected numbers from 1 to {MOST_THREADS} with commas between "
+            f"them, such as 1,2,4."
         )
     return tuple(dict.fromkeys(int(part) for part in parts))

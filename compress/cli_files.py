@@ -41,19 +41,20 @@ def animate(
     from exporters.targets import load_target, target_of
 
     writers = {".csv": animation.to_csv, ".json": animation.to_json}
-    if out.suffix not in (*writers, ".npy"):
+    ending = out.suffix.lower()
+    if ending not in (*writers, ".npy"):
         raise UsageError(
             f"--out {out} ends in {out.suffix!r}; expected {', '.join(writers)} or .npy."
         )
     runtime = load_target(target_of(model)).open_runtime(model)
-    mesh = _mesh_beside(model, runtime.signature) if out.suffix == ".npy" else None
-    samples = read(audio)
+    mesh = _mesh_beside(model, runtime.signature) if ending == ".npy" else None
+    samples = read(audio, silence=True)  # a game has silent lines: the rest pose
     driven = animation.driven_curves(
         runtime, samples, animation.frame_times(len(samples), fps, SAMPLE_RATE)
     )
     curves = animation.whole_rig(runtime.signature, driven)
     if mesh is None:
-        atomic_write(out, writers[out.suffix](curves, runtime.signature.controls, fps))
+        atomic_write(out, writers[ending](curves, runtime.signature.controls, fps))
         what = f"{len(runtime.signature.controls)} controls"
     else:
         atomic_write(out, animation.to_npy(curves, mesh))

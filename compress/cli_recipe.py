@@ -16,7 +16,7 @@ def recipe_list(as_json: AsJson = False) -> None:
 
     rows = {name: load_recipe(path).description for name, path in shipped_recipes().items()}
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(rows, indent=1))
         return
     for name, description in rows.items():
         typer.echo(f"{name:<16} {description}")
@@ -36,11 +36,11 @@ def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
     from compress.recipe import load_recipe, recipe_hash
 
     loaded = load_recipe(recipe, overrides or ())
+    from compress.beforehand import check_recipe
     from compress.smoothing import latency_ms
-    from compress.stages.training import check_students
     from exporters.signature import latency_in_words
 
-    facts = check_students(loaded.students, loaded.folder)
+    facts = check_recipe(loaded)
     typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
     for student in loaded.students:
         own = facts[student.name]  # a student to start from has a future of its own

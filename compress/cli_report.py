@@ -84,7 +84,6 @@ def compare(
     """Compare two reports; ends with 1 on a regression beyond the stated noise or limit, with 2
     where quality cannot be compared.
     """
-    from exporters import records
     from exporters.report import comparison, comparison_text
 
     if markdown and as_json:
@@ -101,7 +100,7 @@ def compare(
         allow_gone=allow_gone,
     )
     if as_json:
-        typer.echo(records.to_json(found), nl=False)
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=1, allow_nan=False))
     elif markdown and out is None:
         typer.echo(comparison_text.to_markdown(found), nl=False)
     else:
@@ -207,7 +206,7 @@ def choose(
             f"{run} has no file of what --target and --precision name. It has {error}."
         ) from error
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(ranking), ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(dataclasses.asdict(ranking), indent=1))
     else:
         typer.echo("\n".join(choice_text.to_lines(ranking)))
     if not ranking.fitting:

@@ -24,6 +24,8 @@ Cases = Sequence[NDArray[np.bool_]]
 # alignment errs by 10 ms.
 CLOSURE_SLACK_S = 0.020
 BOOTSTRAP_DRAWS = 2000
+# Clips of all draws together that are held at once: 8 MB of numbers.
+DRAWN_AT_A_TIME = 2**20
 # A frame lies inside of an interval whose edge misses it by the rounding of its time alone.
 ROUNDING_FRAMES = 1e-6
 
@@ -114,12 +116,24 @@ def false_closures(
     Give vowels with no bilabial beside them. What keeps PBM accuracy honest: a mouth that never
     opens closes on every /p b m/.
     """
+    return share(vowel_cases(clips, vowels, controls, rate_hz, offset_s, rule))
+
+
+def vowel_cases(
+    clips: Clips,
+    vowels: Sequence[Sequence[Interval]],
+    controls: Sequence[str],
+    rate_hz: float,
+    offset_s: float = 0.0,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> list[NDArray[np.bool_]]:
+    """The cases of `false_closures`: of each clip, bool `[vowel frames]`, whether it is sealed."""
     cases = []
     for clip, intervals in zip(clips, vowels, strict=True):
         closed = lips_closed(clip, controls, rule)
         spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
         cases.append(np.concatenate([np.zeros(0, bool), *spans]))
-    return share(cases)
+    return cases
 
 
 def _frames_in(
@@ -153,22 +167,59 @@ def closure_scores(
     prediction that never does, NaN for precision, and 0 for F1 where the reference does. A number
     that is not finite makes all three NaN.
     """
-    slack = math.floor(CLOSURE_SLACK_S * rate_hz)
-    guesses = events = right = recalled = 0
+    found = ClosureCounts()
     for p, r in zip(predicted, reference, strict=True):
-        if not np.isfinite([rule.aperture(p, controls), rule.aperture(r, controls)]).all():
-            return ClosureScores(math.nan, math.nan, math.nan)
-        sealed = lips_closed(r, controls, rule)
-        ours, theirs = _runs(lips_closed(p, controls, rule)), _runs(sealed)
-        guesses, events = guesses + len(ours), events + len(theirs)
-        right += sum(bool(sealed[max(0, a - slack) : b + slack].any()) for a, b in ours)
-        recalled += _matched(ours, theirs, slack)
-    precision = right / guesses if guesses else math.nan
-    recall = recalled / events if events else math.nan
-    if not events or not guesses:
-        return ClosureScores(precision, recall, 0.0 if events else math.nan)
-    total = precision + recall
-    return ClosureScores(precision, recall, 2 * precision * recall / total if total else 0.0)
+        found = found + closure_counts(p, r, controls, rate_hz, rule)
+    return found.scores
+
+
+@dataclass(frozen=True)
+class ClosureCounts:
+    """Closures of a prediction, and how many are right; of a reference, and how many are recalled.
+
+    Numbers that are not finite are counted as NaN, and so are all sums with them.
+    """
+
+    guesses: float = 0.0
+    right: float = 0.0
+    events: float = 0.0
+    recalled: float = 0.0
+
+    def __add__(self, other: "ClosureCounts") -> "ClosureCounts":
+        return ClosureCounts(
+            self.guesses + other.guesses,
+            self.right + other.right,
+            self.events + other.events,
+            self.recalled + other.recalled,
+        )
+
+    @property
+    def scores(self) -> ClosureScores:
+        """Precision, recall and F1."""
+        precision = self.right / self.guesses if self.guesses else math.nan
+        recall = self.recalled / self.events if self.events else math.nan
+        if not self.events or not self.guesses:
+            return ClosureScores(precision, recall, 0.0 if self.events else math.nan)
+        total = precision + recall
+        return ClosureScores(precision, recall, 2 * precision * recall / total if total else 0.0)
+
+
+def closure_counts(
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    controls: Sequence[str],
+    rate_hz: float,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> ClosureCounts:
+    """What `closure_scores` counts, of one clip: both `[frames, controls]`."""
+    apertures = [rule.aperture(curves, controls) for curves in (predicted, reference)]
+    if not np.isfinite(apertures).all():
+        return ClosureCounts(math.nan, math.nan, math.nan, math.nan)
+    slack = math.floor(CLOSURE_SLACK_S * rate_hz)
+    sealed = lips_closed(reference, controls, rule)
+    ours, theirs = _runs(lips_closed(predicted, controls, rule)), _runs(sealed)
+    right = sum(bool(sealed[max(0, a - slack) : b + slack].any()) for a, b in ours)
+    return ClosureCounts(len(ours), right, len(theirs), _matched(ours, theirs, slack))
 
 
 def _runs(closed: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -195,7 +246,11 @@ def _matched(
 
 def share(cases: Cases) -> Share:
     """Pooled share of true cases with its interval over clips."""
-    hits, counts = _hits(cases), _counts(cases)
+    return share_of(_hits(cases), _counts(cases))
+
+
+def share_of(hits: NDArray[np.float64], counts: NDArray[np.float64]) -> Share:
+    """The same of each clip's true cases and all its cases, `[clips]`."""
     value, low, high = ratio_of_sums(hits, counts)
     return Share(value, int(counts.sum()), low, high)
 
@@ -249,7 +304,13 @@ def ratio_of_sums(
     """
     if lower.sum() == 0:
         return math.nan, math.nan, math.nan
-    drawn = np.random.default_rng(0).integers(0, len(lower), (BOOTSTRAP_DRAWS, len(lower)))
-    above, below = upper[drawn].sum(1), lower[drawn].sum(1)
-    low, high = np.percentile(above[below > 0] / below[below > 0], [2.5, 97.5])
+    draw = np.random.default_rng(0)
+    shares, step = [], max(1, DRAWN_AT_A_TIME // len(lower))
+    for rows in range(0, BOOTSTRAP_DRAWS, step):
+        # The numbers come in the order in which one call for all draws would give them.
+        some = min(step, BOOTSTRAP_DRAWS - rows)
+        drawn = draw.integers(0, len(lower), (some, len(lower)))
+        above, below = upper[drawn].sum(1), lower[drawn].sum(1)
+        shares.append(above[below > 0] / below[below > 0])
+    low, high = np.percentile(np.concatenate(shares), [2.5, 97.5])
     return float(upper.sum() / lower.sum()), float(low), float(high)

@@ -68,14 +68,13 @@ class TrainingLog:
 class Material:
     """What a student learns from: clips to train on, clips set aside to watch it, control names.
 
-    What is known of the rig, and the power of ten nearest to how far its controls move.
+    Curves, and what is known of the rig, are in the units of training.
     """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     driven: tuple[str, ...]
     rig: Rig = ARKIT_RIG
-    scale: float = 1.0
 
 
 def distill(
@@ -154,7 +153,7 @@ def _distill(
         torch.set_num_threads(threads)  # of each process: sums depend on it
     try:
         stretches = Stretches(material.train, settings, seed, fabric.global_rank, fabric.world_size)
-        criterion = Criterion(settings, material.driven, material.rig, material.scale)
+        criterion = Criterion(settings, material.driven, material.rig)
         torch.manual_seed(seed)
         student = build()
         guidance = None

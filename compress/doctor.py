@@ -245,7 +245,7 @@ def example(precision: str) -> "tuple[nn.Module, Signature, Golden]":
         past=config.past,
         future=config.future,
         smoothing=(1.0,),
-        recipe_hash="",
+        made_from="",
         teacher="",
         tool_versions={},
         quantization=quantization,

@@ -1,15 +1,15 @@
 """Clips with the teacher's curves: read when they are asked for, and kept as far as memory allows."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
+from compress.on_demand import Recent
+from compress.units import PLAIN, Units
 
 Floats = NDArray[np.float32]
 
@@ -33,17 +33,21 @@ class LazyExamples(Sequence[Example]):
     """Some clips of the labels, in their order; threads may ask for them at once.
 
     Those asked for last are kept, up to `budget_bytes`. To another process only the names travel.
+    Curves are in rig units, or in those of `units`.
     """
 
     def __init__(
-        self, labels: Labels, clips: Sequence[LabelledClip], budget_bytes: int = BUDGET_BYTES
+        self,
+        labels: Labels,
+        clips: Sequence[LabelledClip],
+        budget_bytes: int = BUDGET_BYTES,
+        units: Units = PLAIN,
     ) -> None:
         self.clips = tuple(clips)
+        self._units = units
         self._labels = replace(labels, clips=self.clips)
         self._budget = budget_bytes
-        self._kept: OrderedDict[int, Example] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
+        self._recent: Recent[Example] = Recent(budget_bytes)
 
     @property
     def hops(self) -> list[int]:
@@ -60,35 +64,25 @@ class LazyExamples(Sequence[Example]):
     def __getitem__(self, which: int | slice) -> "Example | LazyExamples":
         """One clip, read if it is not kept, or some of them, none read. Raises `BadAudio`."""
         if isinstance(which, slice):
-            return LazyExamples(self._labels, self.clips[which], self._budget)
-        number = range(len(self.clips))[which]
-        with self._lock:
-            if (kept := self._kept.get(number)) is not None:
-                self._kept.move_to_end(number)
-                return kept
-        return self._keep(number, self._read(self.clips[number]))
+            return LazyExamples(self._labels, self.clips[which], self._budget, self._units)
+        return self._recent.get(range(len(self.clips))[which], self._read)
 
-    def _read(self, clip: LabelledClip) -> Example:
+    def _read(self, number: int) -> Example:
+        clip = self.clips[number]
         (curves,) = curves_of(self._labels, [clip], "hops")
         # A copy, since a part of a long recording would keep the whole of it in memory.
-        return Example(np.array(audio_of(self._labels, clip)), curves)
-
-    def _keep(self, number: int, example: Example) -> Example:
-        with self._lock:
-            if number not in self._kept:
-                self._kept[number] = example
-                self._bytes += example.nbytes
-            while self._bytes > self._budget:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return example
+        return Example(np.array(audio_of(self._labels, clip)), self._units.own(curves))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LazyExamples, (self._labels, self.clips, self._budget)
+        return LazyExamples, (self._labels, self.clips, self._budget, self._units)
 
 
-def examples(labels: Labels, clips: Sequence[LabelledClip]) -> LazyExamples:
-    """Some clips of the labels with their curves, in their order, read when they are asked for."""
-    return LazyExamples(labels, clips)
+def examples(labels: Labels, clips: Sequence[LabelledClip], units: Units = PLAIN) -> LazyExamples:
+    """Some clips of the labels with their curves, in their order, read when they are asked for.
+
+    Curves are in rig units, or in those of `units`.
+    """
+    return LazyExamples(labels, clips, units=units)
 
 
 def hops_of(clips: Sequence[Example]) -> list[int]:

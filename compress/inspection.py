@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import InputError
 from compress.students.facts import convolutions, facts_of
+from compress.texts import read_text
 from exporters.errors import ForeignFileError
 from exporters.files import describe_file
 from exporters.reading import reading
@@ -43,7 +44,7 @@ def inspect(path: Path, name: str | None = None) -> Facts:
         return _run(path)
     if (path / "student.json").is_file():
         return _student(path)
-    if path.suffix in _model_suffixes():  # one of them is a folder's
+    if path.suffix.lower() in _model_suffixes():  # one of them is a folder's
         try:
             return _model(path)
         except ForeignFileError:
@@ -61,7 +62,7 @@ def inspect(path: Path, name: str | None = None) -> Facts:
 
 def _run(path: Path) -> Facts:
     with reading(path / "run.json", "a run", InputError, "Run the recipe again."):
-        fields = json.loads((path / "run.json").read_text("utf-8"))
+        fields = json.loads(read_text(path / "run.json"))
         sides = [clip["side"] for clip in fields["speech"].values()]
         return {
             "is": "a run",
@@ -158,7 +159,7 @@ def _promises(signature: Signature) -> Facts:
         "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
         "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,
-        "recipe": signature.recipe_hash[:16],
+        "made from": signature.made_from,
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compress.alignments import Alignment
 from compress.recipe import StudentSettings
+from compress.report_clips import ClipsJob
 from compress.rig_file import RigFile
 from compress.stages.checking import BenchmarkJob, VerifyJob
 from compress.stages.costing import CostJob
@@ -15,9 +16,11 @@ from compress.stages.labelling import LabelJob
 from compress.stages.shrinking import ShrinkJob
 from compress.stages.speech import Speech
 from compress.stages.training import DistillJob
-from compress.store import content_key, stage
+from compress.store import content_key, stage, tool_versions
 from compress.teachers.loading import TeacherFile
 
+# Of report.json and all that is made from it: one more with every change of either.
+REPORT_FORMAT = 1
 STAGES = ("label", "distill", "prune", "quantize", "export", "verify", "benchmark", "report")
 
 
@@ -78,7 +81,7 @@ class Plan:
     """All jobs of a run.
 
     `distills` are in the recipe's order and may hold guides, trained for others' sake, that go no
-    further; `shown` is what the report depends on beside their results.
+    further; `shown` is what the report depends on beside their results and the recipe.
     """
 
     folder: Path
@@ -88,6 +91,7 @@ class Plan:
     students: tuple[StudentJobs, ...]
     baselines: BaselineJob
     cost: CostJob
+    clips: ClipsJob
     shown: Mapping[str, object]
 
     @property
@@ -109,9 +113,13 @@ class Plan:
         for tier in self.tiers:
             checks += [*tier.verify.values(), *tier.benchmark.values()]
         return content_key(
+            format=REPORT_FORMAT,
+            recipe=self.recipe_hash,
             checks=[job.key for job in checks],
             baselines=self.baselines.key,
             cost=self.cost.key,
+            clips=self.clips.key,
+            versions=tool_versions("lipstill", "jinja2", "matplotlib"),
             **self.shown,
         )
 
@@ -136,6 +144,7 @@ class Plan:
                 yield "verify", f"{student.name} {step}", source.folder, source.key
         yield "verify", "baselines", self.baselines.folder, self.baselines.key
         yield "benchmark", "teacher", self.cost.folder, self.cost.key
+        yield "report", "clips", self.clips.folder, self.clips.key
         yield "report", "", self.report_folder, self.report_key
 
     def outlook(self, until: str) -> list[tuple[str, str, str]]:
@@ -144,8 +153,17 @@ class Plan:
         The reason is empty when its result is there.
         """
         last = STAGES.index(until)
+        again = not all(stage(tier.export.folder, tier.export.key).hit for tier in self.tiers)
+
+        def reason(folder: Path, key: str) -> str:
+            if folder == self.label.folder:
+                return self.label.to_do
+            if again and folder in (self.cost.folder, self.clips.folder):
+                return "goes by files that are exported again"  # its key knows those of today only
+            return stage(folder, key).reason
+
         return [
-            (name, what, stage(folder, key).reason)
+            (name, what, reason(folder, key))
             for name, what, folder, key in self.steps()
             if STAGES.index(name) <= last
         ]

@@ -25,6 +25,26 @@ def velocity(predicted: Tensor, label: Tensor) -> Tensor:
     return ((predicted.diff(dim=-1) - label.diff(dim=-1)) ** 2).mean()
 
 
+def require_known(settings: "TrainingSettings", driven: Sequence[str], rig: Rig) -> None:
+    """Raise `UsageError` for losses of controls that are not among the driven ones.
+
+    Those that a teacher can move are enough to ask, before it is known which ones it does.
+    """
+    if unknown := sorted(set(settings.control_weights) - set(driven)):
+        raise UsageError(
+            f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
+            f"move. It moves {', '.join(driven)}."
+        )
+    if settings.closure_weight and rig.closure_of(driven) is None:
+        needed = sorted(rig.closure.needed) if rig.closure else []
+        raise UsageError(
+            f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
+            f"the lips of this rig ({rig.name}) are closed: "
+            + (f"that needs {words(needed)}, all of them moving" if needed else "it says nothing")
+            + ". Set it to 0, or say in a rig file (teacher.rig) which controls close them."
+        )
+
+
 class Criterion(nn.Module):
     """The loss on the labels, term by term; `weights` says what each counts for in the sum.
 
@@ -33,8 +53,7 @@ class Criterion(nn.Module):
     frames are few, and reconstruction alone lets the lips stay a little apart where it is not sure
     of the moment. The student's own count too, or it would learn to mumble with closed lips. Raises
     `UsageError` for a weight of a control that the rig lacks or does not move, and for a closure
-    weight on a rig whose lips are not known. `scale` is the power of ten nearest to how far the rig
-    moves: errors are taken in it, so that the same settings train a rig of degrees.
+    weight on a rig whose lips are not known. Curves and rig are in the units of training.
     """
 
     control_weights: Tensor
@@ -45,34 +64,16 @@ class Criterion(nn.Module):
         settings: "TrainingSettings",
         driven: Sequence[str],
         rig: Rig = ARKIT_RIG,
-        scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.scale = scale
-        if unknown := sorted(set(settings.control_weights) - set(driven)):
-            raise UsageError(
-                f"training.control_weights names {', '.join(unknown)}, which the teacher does not "
-                f"move. It moves {', '.join(driven)}."
-            )
+        require_known(settings, driven, rig)
         rule = rig.closure_of(driven)
-        if settings.closure_weight and rule is None:
-            needed = sorted(rig.closure.needed) if rig.closure else []
-            raise UsageError(
-                f"training.closure_weight is {settings.closure_weight:g}, but it is not known when "
-                f"the lips of this rig ({rig.name}) are closed: "
-                + (
-                    f"that needs {words(needed)}, all of them moving"
-                    if needed
-                    else "it says nothing"
-                )
-                + ". Set it to 0, or say in a rig file (teacher.rig) which controls close them."
-            )
         weight = [settings.control_weights.get(name, 1.0) for name in driven]
         self.register_buffer("control_weights", torch.tensor(weight)[:, None], persistent=False)
         self.weights = {"reconstruction": 1.0, "velocity": settings.velocity_weight}
         if settings.closure_weight and rule is not None:
             self.weights["closure"] = settings.closure_weight
-            self.closed_below = rule.closed_below / scale
+            self.closed_below = rule.closed_below
             aperture = rule.aperture(np.eye(len(driven)), driven)  # it is linear
             self.register_buffer(
                 "aperture", torch.tensor(aperture, dtype=torch.float32)[:, None], persistent=False
@@ -80,8 +81,6 @@ class Criterion(nn.Module):
 
     def forward(self, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Each term, not yet weighted."""
-        if self.scale != 1:
-            predicted, label = predicted / self.scale, label / self.scale
         terms = {
             "reconstruction": reconstruction(predicted, label, self.control_weights),
             "velocity": velocity(predicted, label),

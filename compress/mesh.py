@@ -13,6 +13,7 @@ from compress.errors import TeacherError
 from compress.rig import ClosureRule, Rig
 from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
+from compress.texts import read_text
 from exporters.errors import ModelFileError
 from exporters.files import user_path
 from exporters.mesh import Mesh, read_mesh
@@ -139,10 +140,10 @@ def read_lips(lips: "str | Sequence[int] | None", base: Path) -> tuple[int, ...]
         return tuple(lips)
     path = user_path(lips, base).absolute()
     with reading(path, "vertices of the lips", TeacherError, _LIPS):
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
-            words = path.read_text("utf-8").replace(",", " ").split()
+            words = read_text(path).replace(",", " ").split()
             values = np.array([float(word) for word in words])
     if values.ndim != 1 or values.dtype.kind not in "buif" or not values.size:
         found = f"{values.dtype} of shape {list(values.shape)}" if values.size else "nothing"

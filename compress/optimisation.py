@@ -83,8 +83,7 @@ class Optimisation:
             synchronise(student)
         trainee = _Trainee(student, criterion, guidance)
         optimizer = torch.optim.AdamW(
-            _groups(trainee, student.last_layer(), criterion.scale, settings.weight_decay),
-            settings.learning_rate,
+            trainee.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.trainee, self.optimizer = fabric.setup(trainee, optimizer)
         self.averaged = self.averaged.to(fabric.device)
@@ -136,7 +135,7 @@ class Optimisation:
         """One step: loss, gradient's norm and each term, `[2 + terms]`, where they were computed."""
         settings = self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, settings) * group["scale"]
+            group["lr"] = learning_rate(self.step, settings)
         terms = self.trainee(heard, label, self.past, self.future)
         loss = sum((self.weights[name] * term for name, term in terms.items()), torch.zeros(()))
         self.optimizer.zero_grad()
@@ -266,24 +265,6 @@ class Optimisation:
         self.best_loss, self.waited, self.lowest = state["watch"]
         rows: list[dict[str, float]] = json.loads(state["rows"])
         return rows
-
-
-def _groups(
-    trainee: nn.Module, last: Sequence[nn.Parameter], scale: float, decay: float
-) -> list[dict[str, Any]]:
-    """All parameters; those of the last layer apart where the rig's scale is not 1.
-
-    Adam's steps are absolute, and weights in degrees have further to go than those of blendshapes.
-    Decoupled decay is a share of the step, and stays what it is.
-    """
-    if scale == 1:
-        return [{"params": list(trainee.parameters()), "weight_decay": decay, "scale": 1.0}]
-    apart = {id(parameter) for parameter in last}
-    others = [parameter for parameter in trainee.parameters() if id(parameter) not in apart]
-    return [
-        {"params": others, "weight_decay": decay, "scale": 1.0},
-        {"params": list(last), "weight_decay": decay / scale, "scale": scale},
-    ]
 
 
 def learning_rate(step: int, settings: "TrainingSettings") -> float:

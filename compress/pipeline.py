@@ -1,17 +1,20 @@
 """A recipe from teacher to report: one call a stage, in the README's order."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from compress import reporting
+from compress.beforehand import check_run
 from compress.errors import GateBroken
-from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
-from compress.jobs import STAGES, Inputs, Plan
+from compress.held_out import HeldOut, load_heldout
+from compress.jobs import Inputs, Plan
 from compress.labels.engines import Engine
+from compress.labels.rig_notes import rig_notes
 from compress.provenance import SUMS, write_run, write_sums
 from compress.recipe import Recipe
 from compress.results import Facts, StudentResult, TierResult
+from compress.sources.folder import SUFFIXES
 from compress.stages import (
     bundling,
     checking,
@@ -54,9 +57,7 @@ def run(
     """
     import torch
 
-    training.check_students(recipe.students, recipe.folder)
-    if STAGES.index(until) >= STAGES.index("export"):
-        exporting.check_tools(recipe.export.targets)
+    check_run(recipe, inputs, plan, until)
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again
@@ -64,6 +65,8 @@ def run(
         width = max(len(what) for _, what, _ in rows)
         for stage, what, reason in rows:
             say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
+        for passed in inputs.speech.passed_over:
+            say(f"passed over in {passed}. Audio ends in {', '.join(SUFFIXES)}.")
         write_run(recipe, inputs, plan)
         report = _stages(recipe, inputs, plan, until, engine, say, call)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
@@ -84,15 +87,18 @@ def _stages(
     call: Call | None,
 ) -> ReportDocument | None:
     """Every stage up to `until`; None when that is not the last."""
-    labels = labelling.run(plan.label, engine)
+    labels = labelling.run(plan.label, engine, partial(training.check_losses, recipe.students))
     for clip in labels.missing[:NAMED]:
         say(f"no labels  {clip.id}: {clip.reason}")
     if len(labels.missing) > NAMED:
         say(
             f"no labels  and {len(labels.missing) - NAMED} more, all in {plan.label.folder}/index.json"
         )
+    for note in rig_notes(labels):
+        say(f"rig        {note}")
     if until == "label":
         return None
+    training.check_labels(plan.distills, recipe.folder, labels)
     trained = {job.settings.name: training.run(job, labels, call) for job in plan.distills}
     if until == "distill":
         return None
@@ -103,14 +109,15 @@ def _stages(
     if until == "quantize":
         return None
 
-    @cache  # read once, and only when something has to be measured
+    @cache  # one for all stages, and only when something has to be measured
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments)
 
     exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
     parameters = {name: made.parameters for name, made in (trained | pruned).items()}
     for tier in plan.tiers:
-        bundling.run(recipe, inputs, tier, parameters[tier.student], None)
+        before = checking.verified_before(tier.verify)
+        bundling.run(recipe, inputs, tier, parameters[tier.student], before)
     if until == "export":
         return None
     sources = {

@@ -14,6 +14,7 @@ from compress.errors import UsageError
 from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
 from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.reference_students import float_twin, reference_students, reference_targets
+from compress.report_clips import ClipsJob
 from compress.rig_file import find_rig
 from compress.run_folder import check_run_folder
 from compress.stages.checking import BenchmarkJob, VerifyJob
@@ -23,9 +24,11 @@ from compress.stages.judging import BaselineJob, SourceJob
 from compress.stages.labelling import LabelJob
 from compress.stages.shrinking import ShrinkJob, Step
 from compress.stages.speech import gather
-from compress.stages.training import DistillJob, KnownStudent, find_student
+from compress.stages.training import DistillJob
 from compress.store import content_key
+from compress.students.finding import KnownStudent, find_student
 from compress.teachers.loading import find_teacher
+from compress.tiers import require_tier, steps_of, tier_name
 from exporters.signature import Precision
 
 # Of the held-out clip that teacher and files are timed on, in seconds.
@@ -138,20 +141,19 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         name: str, precision: Precision, step: str, source: SourceJob, twin: str | None
     ) -> TierJobs:
         """`twin` is the float tier whose files take turns with these when they are timed."""
-        tier_name = tier_name_of(name, precision)
+        named = tier_name(name, precision)
         export = ExportJob(
-            folder=folder / "models" / tier_name,
+            folder=folder / "models" / named,
             precision=precision,
             student_folder=source.student_folder,
             student_key=source.student_key,
             settings=own_files if name in chosen else shown_files,
             limits=recipe.parity,
             smoothing=known[name].smoothing,
-            recipe_hash=recipe_hash(recipe),
             teacher=f"{inputs.teacher.name} {inputs.teacher.hash}",
             labels_key=label.key,
         )
-        checks = folder / "checks" / tier_name
+        checks = folder / "checks" / named
         files = export.files
         verify = {
             target: VerifyJob(
@@ -179,10 +181,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         return TierJobs(known[name], step, source, export, verify, benchmark)
 
     def jobs(name: str) -> StudentJobs:
-        """The float tiers are of the student as it was made last, pruned or not.
-
-        One that starts from an int8 student has no other tier.
-        """
+        """A student's steps, and its tiers in the precisions of the recipe that it can have."""
         distill, settings = distilled(name), known[name]
         prune = shrunk("pruned", name, distill) if settings.pruning else None
         last = prune or distill
@@ -200,13 +199,9 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             for step, job in ((first, distill), ("pruned", prune), ("int8", quantize))
             if job is not None
         }
-        in_float = "pruned" if prune else first
-        made_of: dict[Precision, str] = {"fp32": in_float, "fp16": in_float}
-        if distill.start is not None and distill.start.step == "int8":
-            made_of = {"int8": first}
-        elif quantize is not None:
-            made_of["int8"] = "int8"
+        made_of = steps_of(settings, distill.start.step if distill.start else None)
         precisions = (own_files if name in chosen else shown_files).precisions
+        require_tier(name, precisions, made_of)
         in_float = name if name in chosen else float_twin(name)
         known_float = in_float != name or {"fp32"} <= made_of.keys() & set(precisions)
         tiers = tuple(
@@ -215,17 +210,11 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 precision,
                 made_of[precision],
                 sources[made_of[precision]],
-                tier_name_of(in_float, "fp32") if known_float and precision != "fp32" else None,
+                tier_name(in_float, "fp32") if known_float and precision != "fp32" else None,
             )
             for precision in precisions
             if precision in made_of
         )
-        if not tiers:
-            raise UsageError(
-                f"The recipe asks for files in {', '.join(recipe.export.precisions)}, but student "
-                f"{name} can be had in {', '.join(made_of)}. Add one of these to export.precisions"
-                f"{'' if 'int8' in made_of else ', or a quantization to the student'}."
-            )
         return StudentJobs(
             name, distill, prune, quantize, sources, tiers, reference=name not in chosen
         )
@@ -261,17 +250,17 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         students=students_jobs,
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),
         cost=cost(students_jobs),
-        shown={
-            "gates": recipe.gates.model_dump(mode="json"),
-            "clips": recipe.report.clips,
-            "skipped": inputs.speech.left_out,
-        },
+        clips=ClipsJob(
+            folder=folder / "checks" / "clips",
+            count=recipe.report.clips,
+            files={
+                t.name: next(iter(t.export.files.values())) for s in students_jobs for t in s.tiers
+            },
+            labels_key=label.key,
+            criteria_key=criteria,
+        ),
+        shown={"skipped": inputs.speech.left_out},
     )
-
-
-def tier_name_of(student: str, precision: Precision) -> str:
-    """Of a tier and its folder: student and precision, which is not said twice."""
-    return student if student.endswith(f"-{precision}") else f"{student}-{precision}"
 
 
 def _with_guides(known: Mapping[str, StudentSettings], chosen: Sequence[str]) -> list[str]:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from compress.jobs import Inputs, Plan
+from compress.labels.store import read_index
 from compress.recipe import Recipe
 from compress.reporting import TOOLS
-from compress.store import atomic_write, tool_versions
+from compress.store import atomic_write, stage, tool_versions
 from exporters.bundle import sums
 
 SUMS = sums.SUMS
@@ -27,7 +29,12 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
             for spoken in inputs.speech.spoken
         },
         "skipped": [{"file": name, "reason": why} for name, why in inputs.speech.left_out],
+        "passed_over": [
+            {"source": passed.source, "endings": passed.endings, "links": passed.links}
+            for passed in inputs.speech.passed_over
+        ],
         "commits": inputs.commits,
+        "rig": _rig(plan),
         "seed": recipe.seed,
         "versions": tool_versions(*TOOLS),
         "keys": {
@@ -35,6 +42,21 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
         },
     }
     atomic_write(plan.folder / "run.json", json.dumps(fields, indent=1) + "\n")
+
+
+def _rig(plan: Plan) -> dict[str, Any] | None:
+    """What labelling made of the rig's controls; None before it is done. See `labels.store.Labels`."""
+    if not stage(plan.label.folder, plan.label.key).hit:
+        return None
+    index = read_index(plan.label.folder)
+    return {
+        "driven": index.driven,
+        "constants": index.constants,
+        "slight": index.slight,
+        "scale": index.scale,
+        "rests": index.rests,
+        "units": index.units,
+    }
 
 
 def write_sums(folder: Path) -> None:

@@ -208,9 +208,7 @@ def recovered(
 
 def _loss_of(lesson: Lesson) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss on labels of the lesson's training, all terms weighted; the guide has no say here."""
-    criterion = Criterion(
-        lesson.training, lesson.material.driven, lesson.material.rig, lesson.material.scale
-    )
+    criterion = Criterion(lesson.training, lesson.material.driven, lesson.material.rig)
 
     def loss(predicted: Tensor, label: Tensor) -> Tensor:
         terms = criterion(predicted, label)

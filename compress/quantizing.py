@@ -1,10 +1,13 @@
 """From a float student to an int8 one: what the layers cost, a choice for each, and its codes."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from compress.calibration import calibrate, choosing
 from compress.distillation import distill
@@ -14,7 +17,9 @@ from compress.pruning_rounds import Lesson
 from compress.quantization import IntegerDense, with_integer_biases
 from compress.sensitivity import Cost, Scan, against, scan
 from compress.students.conv_fc import ConvFC
+from compress.students.folding import in_own_units, in_rig_units
 from compress.students.integers import Choice, Quantization
+from compress.units import PLAIN, Units
 from compress.watching import judge
 
 if TYPE_CHECKING:
@@ -42,12 +47,16 @@ def quantize(
     settings: "QuantizationSettings",
     work: Path,
     events: Path | None = None,
+    units: Units = PLAIN,
 ) -> tuple[ConvFC, Quantization, Quantized]:
     """The float twin, its codes, and how they were found; `student` has its batch norm folded.
 
-    With ``qat`` it is trained with rounding in place under the losses that it was distilled by; the
+    Both students are of the rig's units, the lesson is in its own `units`. Where those differ from
+    control to control, the last layer gives floats: `sensitivity.with_float_rig`. With ``qat`` it is trained with rounding in place under the losses that it was distilled by; the
     state of that is kept in `work`.
     """
+    limits = student.config.limits
+    student = in_own_units(student, units)
     pairs = lesson.batches(student.config, settings.calibration_batches, settings.seed)
     batches = [audio for audio, _ in pairs]
     fixed = _named(student, settings)
@@ -61,6 +70,7 @@ def quantize(
             fixed,
             progress,
             alone=settings.scan,
+            float_rig=not units.alike,
         )
     made_by: dict[str, str | int | float] = {
         "method": settings.method,
@@ -76,9 +86,33 @@ def quantize(
     else:
         twin, every = student, calibrate(student, batches, settings.observer)
         codes = choosing(every, student.config, scanned.choices, made_by)
+    twin, codes = in_rig_units(twin, units, limits), codes_in_rig_units(codes, units)
     twin = with_integer_biases(twin, codes)
-    cost = against(judge(IntegerDense(twin, codes).animate, lesson.watched), scanned.whole)
+    animate = IntegerDense(twin, codes).animate
+    if not units.plain:
+        animate = partial(_in_own_units, animate, units)
+    cost = against(judge(animate, lesson.watched), scanned.whole)
     return twin, codes, Quantized(scanned, "recipe" if fixed else "auto", cost)
+
+
+def codes_in_rig_units(codes: Quantization, units: Units) -> Quantization:
+    """What codes of own values stand for in the rig's units; the codes stay what they are.
+
+    A last layer that gives codes has one unit for all controls and no rests.
+    """
+    if units.plain:
+        return codes
+    weights, tensors = dict(codes.weights), dict(codes.tensors)
+    if "rig" in weights:
+        pairs = zip(weights["rig"], units.units, strict=True)
+        weights["rig"] = tuple(scale * unit for scale, unit in pairs)
+    if "rig" in tensors:
+        tensors["rig"] = replace(tensors["rig"], scale=tensors["rig"].scale * units.scale)
+    return replace(codes, weights=weights, tensors=tensors)
+
+
+def _in_own_units(animate: Callable[[Tensor], Tensor], units: Units, audio: Tensor) -> Tensor:
+    return torch.from_numpy(units.own(animate(audio).numpy()))
 
 
 def _named(student: ConvFC, settings: "QuantizationSettings") -> dict[str, Choice] | None:

@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -46,7 +45,10 @@ from compress.recipe_students import LayerSettings, StudentSettings, TrainingSet
 from compress.recipe_teacher import TeacherSettings
 from compress.recipe_yaml import dump, frozen, override, parse
 from compress.store import canonical_json
+from compress.texts import read_text
+from compress.tiers import gate_mistakes
 from exporters.files import user_path
+from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.signature import Precision
 
 __all__ = [
@@ -79,15 +81,17 @@ class SpeechSettings(Section):
     max_bad_share: Share = Field(
         0.05, description="share of unusable files above which a run stops, 0 to 1"
     )
-    min_clip_s: Positive = Field(0.5, description="shortest usable clip, in seconds")
+    min_clip_s: Positive = Field(0.5, le=3600, description="shortest usable clip, in seconds")
     max_clip_s: float = Field(
         60.0,
         ge=1,
+        le=3600,
         description="longer clips are divided into parts of this length, in seconds; their curves "
         "are those of the whole",
     )
     timeout_s: Positive = Field(
         60.0,
+        le=86_400,
         description="in which what is fetched by URL has to come, in seconds; tried three times",
     )
 
@@ -103,9 +107,11 @@ class SpeechSettings(Section):
 
 class LabelSettings(Section):
     batch_s: Positive = Field(
-        60.0, description="audio in one teacher batch of equal lengths, in seconds"
+        60.0, le=36_000, description="audio in one teacher batch of equal lengths, in seconds"
     )
-    shard_s: Positive = Field(600.0, description="most audio of one shard file, in seconds")
+    shard_s: Positive = Field(
+        600.0, le=86_400, description="most audio of one shard file, in seconds"
+    )
     keep_audio: bool | None = Field(
         None,
         description="keep 16 kHz FLAC beside the curves, so that training needs no other audio; "
@@ -133,7 +139,10 @@ def known_targets(value: tuple[str, ...]) -> tuple[str, ...]:
 
 class OnnxSettings(Section):
     opset: int = Field(
-        18, ge=18, description="ONNX operator set; torch's exporter writes 18 and newer"
+        OLDEST_OPSET,
+        ge=OLDEST_OPSET,
+        le=NEWEST_OPSET,
+        description=f"ONNX operator set, {OLDEST_OPSET} to {NEWEST_OPSET}: what torch's exporter can write",
     )
 
 
@@ -190,7 +199,11 @@ class ParitySettings(Section):
         "codes of that stand for, if that is more",
     )
     int8_max_lsb: int = Field(
-        1, ge=0, description="largest difference of an int8 file's last codes from its source's"
+        1,
+        ge=0,
+        le=255,
+        description="largest difference of an int8 file's last codes from its source's; one code in "
+        "a thousand may differ by twice as much",
     )
 
     max_lag_ms: Positive = Field(
@@ -204,7 +217,7 @@ class ParitySettings(Section):
 
 
 class ReportSettings(Section):
-    clips: int = Field(3, ge=0, description="held-out clips shown in the report")
+    clips: int = Field(3, ge=0, le=100, description="held-out clips shown in the report")
     reference_targets: tuple[str, ...] = Field(
         ("onnx", "tflite"),
         description="of the export's targets, those for which the students that ship get rows too, "
@@ -223,7 +236,9 @@ class Recipe(Section):
     name: Name = Field(description="name of the recipe and of its run folder")
     description: str = Field("", description="one line, shown by `lipstill recipe list`")
     seed: int = Field(7, ge=0, lt=2**32, description="seed of every random number")
-    threads: Count = Field(2, description="CPU threads; a part of every key, since it changes sums")
+    threads: Count = Field(
+        2, le=256, description="CPU threads; a part of every key, since it changes sums"
+    )
     teacher: TeacherSettings = Field(description="what is distilled")
     speech: SpeechSettings = Field(description="audio; every label comes from the teacher")
     labels: LabelSettings = Field(
@@ -255,20 +270,6 @@ class Recipe(Section):
     @classmethod
     def _named_apart(cls, value: tuple[StudentSettings, ...]) -> tuple[StudentSettings, ...]:
         distinct([student.name for student in value])
-        return value
-
-    @field_validator("gates")
-    @classmethod
-    def _of_what_is_made(cls, value: GateSettings, info: ValidationInfo) -> GateSettings:
-        students, export = info.data.get("students"), info.data.get("export")
-        if students is not None and export is not None:  # right by themselves
-            tiers = [
-                f"{student.name}-{precision}"
-                for student in students
-                for precision in export.precisions
-                if precision != "int8" or student.quantization or student.start
-            ]
-            value.check_names(export.targets, tiers)
         return value
 
     @model_validator(mode="after")
@@ -310,6 +311,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if mistakes:
         raise RecipeError(source, mistakes)
     recipe._folder = path.parent.resolve()
+    if mistakes := gate_mistakes(recipe):  # after the folder, where the start of a student may lie
+        raise RecipeError(source, mistakes)
     return recipe
 
 
@@ -361,7 +364,7 @@ def _locate(source: str | Path) -> Path:
 
 def _read(path: Path, source: str | Path) -> dict[str, Any]:
     try:
-        tree = parse(path.read_text("utf-8"))
+        tree = parse(read_text(path))
     except ValueError as error:
         raise RecipeError(source, [f"{path} is not readable as YAML: {error}"]) from error
     except OSError as error:

@@ -5,7 +5,19 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from compress.recipe_mistakes import words
-from compress.recipe_section import Count, Name, NotNegative, Positive, Section, Share
+from compress.recipe_section import (
+    Channels,
+    Count,
+    Name,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    Steps,
+)
+
+# All of them are held in memory at once.
+MOST_BATCHES = 1024
 
 
 class PruningSettings(Section):
@@ -27,12 +39,14 @@ class PruningSettings(Section):
         description="which layers lose how much: all the same share, the lowest scores wherever "
         "they are, or where the loss on clips set aside rises least for what it saves",
     )
-    multiple: Count = Field(8, description="channels of a layer stay a multiple of this")
-    rounds: Count = Field(2, description="cuts on the way to the budget, each with a recovery")
-    recovery_steps: Count = Field(1500, description="optimiser steps after each cut")
+    multiple: Channels = Field(8, description="channels of a layer stay a multiple of this")
+    rounds: Count = Field(
+        2, le=100, description="cuts on the way to the budget, each with a recovery"
+    )
+    recovery_steps: Steps = Field(1500, description="optimiser steps after each cut")
     learning_rate: Positive = Field(1.0e-3, description="peak learning rate of the recovery")
     calibration_batches: Count = Field(
-        16, description="batches of training speech by which channels are scored"
+        16, le=MOST_BATCHES, description="batches of training speech by which channels are scored"
     )
 
 
@@ -55,7 +69,7 @@ class QuantizationSettings(Section):
         "histogram", description="how the ranges of activations are found"
     )
     calibration_batches: Count = Field(
-        32, description="batches of training speech that the ranges are found on"
+        32, le=MOST_BATCHES, description="batches of training speech that the ranges are found on"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the draw of calibration speech")
     keep_float: Literal["auto"] | tuple[Name, ...] = Field(
@@ -71,7 +85,7 @@ class QuantizationSettings(Section):
         description="try each layer in int8 alone, for the report's table; auto does it in any case",
     )
     gate: QualityGate = Field(default_factory=QualityGate, description="what auto must keep")
-    qat_steps: Count = Field(1000, description="optimiser steps with rounding in place")
+    qat_steps: Steps = Field(1000, description="optimiser steps with rounding in place")
     qat_learning_rate: Positive = Field(1.0e-4, description="their peak learning rate")
     freeze_share: Share = Field(
         0.5, description="share of these steps after which the ranges stay as they are"

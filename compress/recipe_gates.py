@@ -1,12 +1,17 @@
 """The section `gates` of a recipe: limits that fail a run, for all files, a target's, or a tier's."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from compress.recipe_mistakes import nearest, show, words
-from compress.recipe_section import Count, NotNegative, Positive, Section, Share, Text
+from compress.recipe_section import NotNegative, Positive, Section, Share, Text
+
+# Limits that are asked of some files only: of which precisions, and of which targets if not all.
+ASKED_OF: dict[str, tuple[frozenset[str], frozenset[str] | None]] = {
+    "max_latency_ratio": (frozenset({"fp16", "int8"}), None),
+    "max_arena_bytes": (frozenset({"int8"}), frozenset({"tflite"})),
+}
+Bytes = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class Limits(Section):
@@ -21,11 +26,11 @@ class Limits(Section):
     min_r2_over_ridge: float | None = Field(
         None, description="least by which R² exceeds that of a ridge regression"
     )
-    max_bytes: Count | None = Field(None, description="largest model file, in bytes")
+    max_bytes: Bytes | None = Field(None, description="largest model file, in bytes")
     max_parity: NotNegative | None = Field(
         None, description="largest difference of a file from its PyTorch source, in rig units"
     )
-    max_download_bytes: Count | None = Field(
+    max_download_bytes: Bytes | None = Field(
         None, description="largest model file as a download, compressed, in bytes"
     )
     max_latency_ratio: Positive | None = Field(
@@ -38,10 +43,10 @@ class Limits(Section):
         description="longest median time of one prediction with one thread, by a frame of 16 ms; of "
         "the machine that runs the recipe",
     )
-    max_memory_bytes: Count | None = Field(
+    max_memory_bytes: Bytes | None = Field(
         None, description="most memory by which a process grows that loads and runs the file"
     )
-    max_arena_bytes: Count | None = Field(
+    max_arena_bytes: Bytes | None = Field(
         None, description="largest arena of TensorFlow Lite Micro; asked of int8 TFLite files only"
     )
     max_mse: NotNegative | None = Field(
@@ -102,18 +107,3 @@ class GateSettings(Limits):
                 limits |= {name: getattr(override, name) for name in override.model_fields_set}
         in_order = ((name, limits[name]) for name in Limits.model_fields)
         return {name: limit for name, limit in in_order if limit is not None}
-
-    def check_names(self, targets: Sequence[str], tiers: Sequence[str]) -> None:
-        """Raise ValueError for limits of files that the recipe does not make: none would ever be met."""
-        mistakes = [
-            f"{kind}.{name}: found {show(name)}{nearest(name, made)}, which this recipe does not make; accepted: "
-            f"{words(made)}"
-            for kind, named, made in (
-                ("targets", self.targets, targets),
-                ("tiers", self.tiers, tiers),
-            )
-            for name in named
-            if name not in made
-        ]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))

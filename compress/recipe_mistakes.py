@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from compress.recipe_section import PATTERNS
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -55,6 +57,9 @@ def explain(detail: "ErrorDetails", root: type[BaseModel]) -> str:
     if detail["type"] == "model_type":
         keys = words(_section((*above, last), root).model_fields)
         return f"{path}: found {show(detail['input'])}, expected a mapping with keys of {keys}"
+    if detail["type"] == "string_pattern_mismatch":
+        meant = PATTERNS[detail["ctx"]["pattern"]]
+        return f"{path}: found {show(detail['input'])}, expected {meant}{about}"
     wanted = detail["msg"].replace("Input should", "should").replace("valid tuple", "list")
     return f"{path}: found {show(detail['input'])}, {wanted[0].lower()}{wanted[1:]}{about}"
 

@@ -3,12 +3,13 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from compress.audio import HOP, SAMPLE_RATE
 from compress.recipe_compression import PruningSettings, QuantizationSettings
 from compress.recipe_mistakes import one_of, show, words
 from compress.recipe_section import (
+    Channels,
     Count,
     Name,
     NotNegative,
@@ -16,14 +17,31 @@ from compress.recipe_section import (
     Range,
     Section,
     Share,
+    Steps,
     Text,
 )
 
+# In steps of a layer's input, or samples for the first one.
+MOST_KERNEL = 8192
+# In one step of the optimiser: about an hour of speech.
+MOST_FRAMES = 250_000
+
 
 class LayerSettings(Section):
-    kernel: Count = Field(description="kernel length, in steps of the layer's input")
-    stride: Count = Field(1, description="stride, in steps of the layer's input")
-    channels: Count = Field(description="output channels, before the student's `width`")
+    kernel: Count = Field(
+        le=MOST_KERNEL, description="kernel length, in steps of the layer's input"
+    )
+    stride: Count = Field(1, le=HOP, description="stride, in steps of the layer's input")
+    channels: Channels = Field(description="output channels, before the student's `width`")
+
+
+# What a microphone, a voice or a room can do, and more. A room's echo is as long in memory.
+_BOUNDS = {
+    "gain_db": (-120.0, 60.0),
+    "snr_db": (-60.0, 120.0),
+    "speed": (0.25, 4.0),
+    "decay_s": (0.001, 10.0),
+}
 
 
 class AugmentationSettings(Section):
@@ -50,23 +68,27 @@ class AugmentationSettings(Section):
             raise ValueError(f"found {show(value)}, expected the lower one first")
         return value
 
-    @field_validator("speed", "decay_s")
+    @field_validator("gain_db", "snr_db", "speed", "decay_s")
     @classmethod
-    def _positive(cls, value: Range) -> Range:
-        if value[0] <= 0:
-            raise ValueError(f"found {show(value)}, expected values above 0")
+    def _possible(cls, value: Range, info: ValidationInfo) -> Range:
+        lowest, highest = _BOUNDS[str(info.field_name)]
+        if value[0] < lowest or value[1] > highest:
+            raise ValueError(f"found {show(value)}, expected values from {lowest:g} to {highest:g}")
         return value
 
 
 class TrainingSettings(Section):
-    steps: Count = Field(2000, description="optimiser steps")
-    batch: Count = Field(12, description="stretches of speech in a step")
+    steps: Steps = Field(2000, description="optimiser steps")
+    batch: Count = Field(12, le=65_536, description="stretches of speech in a step")
     frames: int = Field(
-        96, ge=2, description="consecutive frames in a stretch (the velocity loss needs 2)"
+        96,
+        ge=2,
+        le=10_000,
+        description="consecutive frames in a stretch (the velocity loss needs 2)",
     )
     learning_rate: Positive = Field(3.0e-3, description="peak learning rate")
     warmup_steps: int = Field(
-        60, ge=0, description="steps in which the learning rate rises to its peak"
+        60, ge=0, le=100_000_000, description="steps in which the learning rate rises to its peak"
     )
     weight_decay: NotNegative = Field(0.01, description="decoupled weight decay")
     velocity_weight: NotNegative = Field(
@@ -77,7 +99,8 @@ class TrainingSettings(Section):
     )
     closure_weight: NotNegative = Field(
         0.0,
-        description="weight of the lip aperture's error in frames where the teacher's lips close",
+        description="weight of the lip aperture's squared error in the frames in which lips are "
+        "closed, the teacher's or the student's own",
     )
     feature_weight: NotNegative = Field(
         0.01, description="weight of the feature loss, for a student with a guide"
@@ -99,19 +122,33 @@ class TrainingSettings(Section):
         "cpu", description="where training runs; only the cpu ends in the same bytes twice"
     )
     devices: Count = Field(
-        1, description="processes or accelerators, each with an equal share of every batch (DDP)"
+        1,
+        le=256,
+        description="processes or accelerators, each with an equal share of every batch (DDP)",
     )
-    validate_every: Count = Field(200, description="steps between two validations")
+    validate_every: Steps = Field(200, description="steps between two validations")
     patience: int = Field(
-        0, ge=0, description="validations without improvement after which training ends; 0 is never"
+        0,
+        ge=0,
+        le=100_000_000,
+        description="validations without improvement after which training ends; 0 is never",
     )
-    checkpoint_every: Count = Field(
+    checkpoint_every: Steps = Field(
         200, description="steps between two checkpoints from which a run goes on"
     )
     grad_clip: Positive = Field(1.0, description="largest norm of the gradient")
     ema: float = Field(
         0.999, ge=0, lt=1, description="decay of the averaged weights a step; 0 takes the last ones"
     )
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> Self:
+        if self.batch * self.frames > MOST_FRAMES:
+            raise ValueError(
+                f"`batch` × `frames` is {self.batch} × {self.frames} = {self.batch * self.frames}, "
+                f"expected at most {MOST_FRAMES} frames in a step"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shared(self) -> Self:
@@ -162,32 +199,41 @@ class StudentSettings(Section):
         "gabor_log",
         description="starts as mel-spaced Gabor pairs with log energy, or as a plain convolution",
     )
-    past_ms: NotNegative = Field(256.0, description="context before the frame, in ms")
-    future_ms: NotNegative = Field(256.0, description="context after the frame, in ms")
-    filters: Count = Field(
+    past_ms: NotNegative = Field(256.0, le=10_000, description="context before the frame, in ms")
+    future_ms: NotNegative = Field(256.0, le=10_000, description="context after the frame, in ms")
+    filters: Channels = Field(
         80, description="Gabor pairs or channels of the first layer, before `width`"
     )
-    first_kernel: Count = Field(160, description="kernel of the first layer, in samples")
-    first_stride: Count = Field(32, description="stride of the first layer, in samples")
-    energy_kernel: Count = Field(
-        8, description="steps of the first layer over which its energies are averaged"
+    first_kernel: Count = Field(
+        160, le=MOST_KERNEL, description="kernel of the first layer, in samples"
     )
-    energy_stride: Count = Field(4, description="steps of the first layer between two averages")
+    first_stride: Count = Field(32, le=HOP, description="stride of the first layer, in samples")
+    energy_kernel: Count = Field(
+        8,
+        le=MOST_KERNEL,
+        description="steps of the first layer over which its energies are averaged",
+    )
+    energy_stride: Count = Field(
+        4, le=HOP, description="steps of the first layer between two averages"
+    )
     activation: Literal["relu", "leaky_relu", "silu"] = Field(
         "relu", description="after each convolution; int8 files are fastest with relu"
     )
     layers: tuple[LayerSettings, ...] = Field(
-        LAYERS, description="the convolutions after the first layer, in order"
+        LAYERS, max_length=64, description="the convolutions after the first layer, in order"
     )
-    head_channels: Count = Field(
+    head_channels: Channels = Field(
         288, description="channels of the fully connected head, before `width`"
     )
     head_kernel: Count = Field(
-        9, description="kernel of the head's first convolution, in steps of its input"
+        9,
+        le=MOST_KERNEL,
+        description="kernel of the head's first convolution, in steps of its input",
     )
-    width: Positive = Field(1.0, description="multiplies all channels but the controls")
+    width: Positive = Field(1.0, le=64, description="multiplies all channels but the controls")
     smoothing: tuple[NotNegative, ...] = Field(
         (1.0,),
+        max_length=99,
         description="weights of predictions 16 ms apart around the moment that clients average; "
         "[1, 1, 1] is a third each, [1] is none",
     )

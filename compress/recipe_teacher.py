@@ -13,13 +13,13 @@ from pydantic import (
 )
 
 from compress.recipe_mistakes import distinct, show
-from compress.recipe_section import Count, Positive, Range, Section, Text
+from compress.recipe_section import Count, DeviceName, Index, Positive, Range, Section, Text
 
+# Of one stretch: ten minutes at 48 kHz.
+MOST_SAMPLES = 28_800_000
+MOST_RATE_HZ = 10_000
 # How a program takes audio: how many dimensions its input has.
 Layout = Literal["samples", "batch,samples", "batch,1,samples"]
-Index = Annotated[int, Field(ge=0)]
-# By PyTorch's names, such as cuda or cuda:1.
-Device = Annotated[str, Field(pattern=r"^[a-z]+(:[0-9]+)?$")]
 
 
 class FileSettings(Section):
@@ -45,7 +45,9 @@ Constant = Annotated[Value | FileSettings, WrapValidator(_one_mistake)]
 class WindowSettings(Section):
     """A teacher that hears a stretch of fixed length and gives the pose at one moment of it."""
 
-    samples: Count = Field(description="length of the stretch, at the teacher's sample rate")
+    samples: Count = Field(
+        le=MOST_SAMPLES, description="length of the stretch, at the teacher's sample rate"
+    )
     moment: Index = Field(description="sample of the stretch that its pose stands for")
     frame: Index = Field(
         0, description="which of the poses is meant, where a stretch gives several"
@@ -90,9 +92,11 @@ class ColumnsSettings(Section):
 class InterfaceSettings(Section):
     """What a program takes and gives, where its file does not say so itself."""
 
-    rate_hz: Positive | None = Field(None, description="poses a second")
-    sample_rate_hz: Count = Field(16_000, description="of the audio that it takes")
-    offset_s: float = Field(0.0, description="the time that its first pose stands for, in seconds")
+    rate_hz: Positive | None = Field(None, le=MOST_RATE_HZ, description="poses a second")
+    sample_rate_hz: Count = Field(16_000, le=768_000, description="of the audio that it takes")
+    offset_s: float = Field(
+        0.0, ge=-60, le=60, description="the time that its first pose stands for, in seconds"
+    )
     limits: Range | None = Field(None, description="range that every control keeps to, if any")
     audio: Text | None = Field(
         None, description="name of the input for audio; null for the only one without a constant"
@@ -101,7 +105,7 @@ class InterfaceSettings(Section):
         None, description="how audio is laid out; null asks the file, or takes batch,samples"
     )
     max_batch: Count | None = Field(
-        None, description="clips or windows in one call; 1 for a program without a batch"
+        None, le=65_536, description="clips or windows in one call; 1 for a program without a batch"
     )
     time_last: bool = Field(
         False, description="outputs are [batch, values, frames], not [batch, frames, values]"
@@ -132,6 +136,11 @@ class InterfaceSettings(Section):
                     "rate_hz and window.stride" if stride else "neither rate_hz nor window.stride",
                     "one of them" if stride else "rate_hz, or for a window its stride",
                 )
+            )
+        if self.frames_hz > MOST_RATE_HZ:
+            raise ValueError(
+                f"window.stride is {stride:g} samples, which is {self.frames_hz:g} poses a second; "
+                f"expected at most {MOST_RATE_HZ}"
             )
         if self.audio in self.inputs:
             raise ValueError(f"input {self.audio} is for audio, and has a constant in inputs too")
@@ -167,15 +176,19 @@ class MeshClosureSettings(Section):
 class MeshSettings(Section):
     """For a teacher whose values are vertices, x y z each: students learn their PCA coefficients."""
 
-    components: Count | None = Field(None, description="how many; null for what `variance` needs")
+    components: Count | None = Field(
+        None, le=4096, description="how many; null for what `variance` needs"
+    )
     variance: float = Field(
         0.999, gt=0, le=1, description="share of the variance to keep, where `components` is null"
     )
     max_components: Count = Field(
-        128, description="most components, where `components` is null; memory grows with it"
+        128,
+        le=4096,
+        description="most components, where `components` is null; memory grows with it",
     )
     fit_minutes: Positive = Field(
-        10.0, description="training speech to fit on at most, spread evenly, in minutes"
+        10.0, le=600, description="training speech to fit on at most, spread evenly, in minutes"
     )
     lips: Text | tuple[Index, ...] | None = Field(
         None,
@@ -218,7 +231,7 @@ class TeacherSettings(Section):
     rig: Text | None = Field(
         None, description="a YAML file on the rig's regions and closed lips; null for ARKit's names"
     )
-    device: Device = Field(
+    device: DeviceName = Field(
         "cpu",
         description="where it runs: cpu, which gives the same curves on every machine of a kind; "
         "cuda, cuda:1, mps; or auto for the fastest that is there",
@@ -227,15 +240,18 @@ class TeacherSettings(Section):
         "fp32", description="what it computes in; the curves are float32 always"
     )
     max_chunk_s: Positive = Field(
-        30.0, description="longest audio the teacher sees at once, in seconds"
+        30.0, ge=0.01, le=3600, description="longest audio the teacher sees at once, in seconds"
     )
     overlap_s: Positive | None = Field(
         None,
+        le=1800,
         description="audio that two pieces of a longer clip share, in seconds; null for 2, or a "
         "quarter of max_chunk_s where that is less",
     )
     time_limit_s: Positive = Field(
-        600.0, description="longest time that one call of the teacher may take, in seconds"
+        600.0,
+        le=604_800,
+        description="longest time that one call of the teacher may take, in seconds",
     )
 
     @model_validator(mode="after")

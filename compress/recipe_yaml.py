@@ -27,8 +27,22 @@ _SCALARS = {
 }
 
 
+# What a few anchors of anchors can stand for knows no end; no recipe has as much to say. Each value
+# counts, and each piece of a text that is as long as a line.
+MOST_VALUES, LINE = 100_000, 100
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own name and type; filled below
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put in what is merged; of a key that several bring, only the entry that counts stays."""
+        super().flatten_mapping(node)
+        last = {
+            (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value
+        }
+        node.value = list(last.values())
 
     def mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
         seen = set()
@@ -66,13 +80,37 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 def parse(text: str) -> Any:
     """The dicts, lists and scalars in `text`. Raises ValueError with line and column, from 1."""
     try:
-        return _apart(yaml.load(text, _Loader))
+        tree = yaml.load(text, _Loader)
+        if (found := _size(tree, {})) > MOST_VALUES:
+            raise ValueError(
+                f"its anchors (&name) are used so often inside of each other that they stand for "
+                f"{_rounded(found)} values, expected at most {MOST_VALUES:,}"
+            )
+        return _apart(tree)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ValueError(f"{where}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ValueError(str(error).replace("\n", " ")) from error
+    except RecursionError:
+        raise ValueError("its brackets or indents are nested too deeply") from None
+
+
+def _size(tree: Any, known: dict[int, int]) -> int:
+    """Values in a tree, each as often as it is there; what an alias stands for is counted once and `known` by its id."""
+    if isinstance(tree, str):
+        return 1 + len(tree) // LINE
+    if not isinstance(tree, dict | list):
+        return 1
+    if id(tree) not in known:
+        inner = tree.values() if isinstance(tree, dict) else tree
+        known[id(tree)] = 1 + sum(_size(value, known) for value in inner)
+    return known[id(tree)]
+
+
+def _rounded(number: int) -> str:
+    return f"{number:,}" if number < 10**9 else "over a billion"
 
 
 def _apart(tree: Any) -> Any:

@@ -1,7 +1,7 @@
 """Held-out clips for the report: what is said, and the face that the teacher and each tier give it."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,12 @@ import numpy as np
 from compress import visemes
 from compress.animation import driven_curves
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut
-from exporters.report.clips import Clip, Clips, Curves, Moment, Span, TierCurves
+from compress.held_out import Floats, HeldOut
+from compress.metrics import Moments
+from compress.store import atomic_write, content_key, kept, tool_versions
+from exporters import records
+from exporters.files import hash_of
+from exporters.report.clips import Clip, Clips, Curves, Moment, Span, TierCurves, read_clips
 from exporters.targets import load_target, target_of
 
 # Of a clip, in seconds: long enough for a sentence, short enough to be watched twice.
@@ -19,6 +23,36 @@ FAVOURED_S = 3.5
 # What an eye takes in as one moment.
 MOMENT_S = 0.1
 DECIMALS = 4
+CLIPS = "clips.json"
+
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ClipsJob:
+    """Everything that the shown clips depend on: one model file of each tier, by the tier's name.
+
+    Keys stand for the labels and for what is known of phones and of the rig.
+    """
+
+    folder: Path
+    count: int
+    files: Mapping[str, Path]
+    labels_key: str
+    criteria_key: str
+
+    @property
+    def key(self) -> str:
+        runtimes = {r for f in self.files.values() for r in load_target(target_of(f)).RUNTIMES}
+        return content_key(
+            format=FORMAT,
+            count=self.count,
+            files={tier: hash_of(file) for tier, file in self.files.items()},
+            labels=self.labels_key,
+            criteria=self.criteria_key,
+            versions=tool_versions("numpy", "torch", "soundfile", *sorted(runtimes)),
+        )
 
 
 @dataclass(frozen=True)
@@ -27,6 +61,24 @@ class ShownClips:
 
     clips: Clips
     audio: dict[str, bytes]
+
+
+def run(job: ClipsJob, heldout: Callable[[], HeldOut]) -> ShownClips:
+    """The clips that the report shows, animated now or found."""
+
+    def make() -> ShownClips:
+        return shown_clips(heldout(), job.count, job.files)
+
+    def write(folder: Path, made: ShownClips) -> None:
+        atomic_write(folder / CLIPS, records.to_json(made.clips))
+        for name, content in made.audio.items():
+            atomic_write(folder / name, content)
+
+    def read(folder: Path) -> ShownClips:
+        clips = read_clips(folder / CLIPS)
+        return ShownClips(clips, {c.audio: (folder / c.audio).read_bytes() for c in clips.clips})
+
+    return kept(job.folder, job.key, make, write, read)
 
 
 def shown_clips(heldout: HeldOut, count: int, files: Mapping[str, Path]) -> ShownClips:
@@ -54,7 +106,7 @@ def shown_clips(heldout: HeldOut, count: int, files: Mapping[str, Path]) -> Show
                 image=f"curves-{number}.png",
                 rate_hz=heldout.rate_hz,
                 offset_s=heldout.offset_s,
-                teacher=_curves(teacher, heldout.driven),
+                teacher=_curves(teacher, heldout),
                 tiers=tuple(_by_tier(predicted, teacher, heldout)),
                 shown=tuple(_shown(heldout)),
                 sealed=tuple(
@@ -99,8 +151,9 @@ def _by_tier(
 ) -> Iterator[TierCurves]:
     for tier, curves in predicted.items():
         if np.isfinite(curves).all():
-            worst = farthest(curves, teacher, heldout.driven, heldout.rate_hz, heldout.offset_s)
-            yield TierCurves(tier=tier, values=_curves(curves, heldout.driven), worst=worst)
+            found, wanted = heldout.evened(curves), heldout.evened(teacher)
+            worst = farthest(found, wanted, heldout.driven, heldout.rate_hz, heldout.offset_s)
+            yield TierCurves(tier=tier, values=_curves(curves, heldout), worst=worst)
 
 
 def _order(heldout: HeldOut) -> list[int]:
@@ -118,14 +171,21 @@ def _shown(heldout: HeldOut) -> list[str]:
     """Those that the rig says, or the three that move most."""
     if shown := [name for name in heldout.rig.shown if name in heldout.driven]:
         return shown
-    spread = np.concatenate(heldout.teacher).std(0)
-    return [heldout.driven[c] for c in sorted(np.argsort(-spread)[:3])]
+    moments = Moments()
+    for curves in heldout.teacher:
+        moments.join(Moments.of(heldout.evened(curves), heldout.evened(curves)))
+    return [heldout.driven[c] for c in sorted(np.argsort(-moments.reference_deviation)[:3])]
 
 
-def _curves(values: Floats, driven: Sequence[str]) -> Curves:
+def _curves(values: Floats, heldout: HeldOut) -> Curves:
+    """Each control with as many digits as one of a rig of scale 1 has, and never fewer."""
+    evening = np.ones(values.shape[1]) if heldout.evening is None else heldout.evening
+    more = np.maximum(0, np.round(np.log10(evening / heldout.scale))).astype(int)
     return {
-        name: tuple(round(float(value), DECIMALS) for value in values[:, column])
-        for column, name in enumerate(driven)
+        name: tuple(
+            round(float(value), DECIMALS + int(more[column])) for value in values[:, column]
+        )
+        for column, name in enumerate(heldout.driven)
     }
 
 

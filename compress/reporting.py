@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
+from compress import report_clips
 from compress.chain_report import hops, unsupported
 from compress.compression_report import pruning_of, quantization_of
-from compress.evaluation import HeldOut
+from compress.held_out import HeldOut
+from compress.labels.rig_notes import rig_notes
 from compress.labels.store import Labels
-from compress.report_clips import shown_clips
+from compress.report_clips import ShownClips
 from compress.report_rows import baseline_row, student_rows, teacher_row
 from compress.results import Facts, StudentResult, TierResult
 from compress.stages import gates
 from compress.stages.checking import NOT_KEPT
 from compress.stages.speech import Speech
-from compress.store import atomic_folder, content_key, seal, stage, tool_versions
+from compress.store import content_key, kept, tool_versions
 from exporters.checks import Check
 from exporters.machine import machine_facts
 from exporters.report import ReportDocument, read_report, write_report
@@ -22,7 +25,7 @@ from exporters.report.chain import Hop
 from exporters.report.clips import Clips
 
 TOOLS = (
-    *("lipstill", "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),
+    *("lipstill", "torch", "numpy", "scipy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),
     *("lhotse", "lightning-fabric", "torch-pruning", "torchao"),
 )
 # Terms of the loss that a training log may hold.
@@ -33,18 +36,21 @@ def run(
     facts: Facts, students: list[StudentResult], heldout: Callable[[], HeldOut]
 ) -> ReportDocument:
     """Write the report, or find it: ``report.json``, Markdown and pictures."""
-    folder = facts.plan.report_folder
-    if not stage(folder, facts.plan.report_key).hit:
-        with atomic_folder(folder) as made:
-            files = {t.name: next(iter(t.exported.files.values())) for t in _tiers(students)}
-            shown = shown_clips(heldout(), facts.clips, files)
-            document = build_document(facts, students, heldout(), shown.clips)
-            write_report(document, made, shown.clips, shown.audio)
-            agree = all(
-                verified.sound for tier in _tiers(students) for verified in tier.verified.values()
-            )
-            seal(made, facts.plan.report_key if agree else NOT_KEPT)
-    return read_report(folder / "report.json")
+
+    def make() -> tuple[ReportDocument, ShownClips]:
+        shown = report_clips.run(facts.plan.clips, heldout)
+        return build_document(facts, students, heldout(), shown.clips), shown
+
+    def write(folder: Path, made: tuple[ReportDocument, ShownClips]) -> str | None:
+        document, shown = made
+        write_report(document, folder, shown.clips, shown.audio)
+        agree = all(v.sound for tier in _tiers(students) for v in tier.verified.values())
+        return None if agree else NOT_KEPT
+
+    def read(folder: Path) -> ReportDocument:
+        return read_report(folder / "report.json")
+
+    return kept(facts.plan.report_folder, facts.plan.report_key, make, write, read)
 
 
 def _tiers(students: list[StudentResult]) -> Iterator[TierResult]:
@@ -119,6 +125,7 @@ def _rig(labels: Labels) -> doc.RigFacts:
         else {n: w for n, w in rule.weights.items() if n in labels.driven},
         closed_below=None if rule is None else rule.closed_below,
         scale=labels.scale,
+        notes=rig_notes(labels),
         labels={name: rig.label(name) for name in labels.driven if rig.label(name) != name},
     )
 

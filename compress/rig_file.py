@@ -14,6 +14,7 @@ from compress.recipe_section import Section, Text
 from compress.recipe_yaml import frozen, parse
 from compress.rig import ARKIT, ARKIT_RIG, ClosureRule, Rig
 from compress.store import content_key
+from compress.texts import read_text
 from exporters.files import user_path
 
 
@@ -64,7 +65,7 @@ class RigSettings(Section):
 def read_rig(path: Path) -> "RigFile":
     """A rig file. Raises `RigFileError` with every mistake in it."""
     try:
-        tree = parse(path.read_text("utf-8"))
+        tree = parse(read_text(path))
         settings = RigSettings.model_validate(frozen(tree))
     except ValidationError as error:
         details = error.errors(include_url=False)

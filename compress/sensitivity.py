@@ -109,10 +109,12 @@ def scan(
     progress: Callable[[int], None] = lambda done: None,
     *,
     alone: bool = True,
+    float_rig: bool = False,
 ) -> Scan:
     """Quantize one layer at a time, then choose, or take the choices that are `fixed`.
 
-    Without `alone`, which choosing needs, only the fixed choices are heard.
+    Without `alone`, which choosing needs, only the fixed choices are heard. With `float_rig` the
+    last layer may have int8 weights, but gives floats: `with_float_rig`.
 
     Chosen are the fewest layers that are not int8 throughout with which the gate holds: layers leave
     int8 in the order of what they cost until it does, first for int8 weights and then for float;
@@ -121,28 +123,46 @@ def scan(
     """
     layers = student.config.layer_names
     costs = Costs(student, batches, observer, watched)
+    first: Callable[[Mapping[str, Choice]], dict[str, Choice]] = (
+        with_float_rig if float_rig else dict
+    )
     if fixed is not None and not alone:
-        return Scan(costs.whole, (), dict(fixed), costs(fixed))
+        fixed = first(fixed)
+        return Scan(costs.whole, (), fixed, costs(fixed))
     float_all: dict[str, Choice] = dict.fromkeys(layers, "float")
     rows = []
     for layer in layers:
         for choice in CHOICES[:2]:
-            rows.append(Row(layer, choice, costs(float_all | {layer: choice})))
-            progress(len(rows))
-    choices = _fewest(layers, rows, costs, gate) if fixed is None else dict(fixed)
+            tried: dict[str, Choice] = float_all | {layer: choice}
+            if first(tried) == tried:
+                rows.append(Row(layer, choice, costs(tried)))
+                progress(len(rows))
+    all_int8: dict[str, Choice] = dict.fromkeys(layers, "int8")
+    hardest = first(all_int8)
+    choices = _fewest(hardest, rows, costs, gate) if fixed is None else first(fixed)
     chosen = costs(choices)
     rows += [
-        Row(EVERYTHING, choice, costs(dict.fromkeys(layers, choice))) for choice in CHOICES[:2]
+        Row(EVERYTHING, choice, costs(first(dict.fromkeys(layers, choice))))
+        for choice in CHOICES[:2]
     ]
     return Scan(costs.whole, tuple(rows), choices, chosen)
 
 
+def with_float_rig(choices: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The same choices, but for a last layer in int8: int8 weights, and what it gives in float.
+
+    Its codes would have one step for all controls, which is too coarse for one that moves by little
+    beside others, or that stays far from 0.
+    """
+    return {**choices, "rig": "int8_weights" if choices["rig"] == "int8" else choices["rig"]}
+
+
 def _fewest(
-    layers: Sequence[str], rows: Sequence[Row], costs: Costs, gate: "QualityGate"
+    hardest: Mapping[str, Choice], rows: Sequence[Row], costs: Costs, gate: "QualityGate"
 ) -> dict[str, Choice]:
-    alone = {row.layer: row.cost.worst(gate) for row in rows if row.choice == "int8"}
-    order = sorted(layers, key=lambda layer: -alone[layer])
-    choices: dict[str, Choice] = dict.fromkeys(layers, "int8")
+    alone = {row.layer: row.cost.worst(gate) for row in rows if row.choice == hardest[row.layer]}
+    order = sorted(hardest, key=lambda layer: -alone[layer])
+    choices = dict(hardest)
     tried = [dict(choices)]
     for softer in CHOICES[1:]:
         for layer in order:
@@ -151,7 +171,7 @@ def _fewest(
             choices[layer] = softer
             tried.append(dict(choices))
     for layer in reversed(order):
-        for harder in CHOICES[: CHOICES.index(choices[layer])]:
+        for harder in CHOICES[CHOICES.index(hardest[layer]) : CHOICES.index(choices[layer])]:
             if costs(choices | {layer: harder}).worst(gate) <= 1:
                 choices[layer] = harder
                 break

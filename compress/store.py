@@ -5,25 +5,27 @@ has to be resumable. It ends with `seal`, which lists what was made; the next ru
 whether that list still stands for the same key. Nothing here writes a time of day, so equal results
 are equal bytes.
 
-Temporary names are fixed (`.NAME.tmp` beside NAME): what a killed run left behind is replaced by
-the next one. Two writers of one path must therefore exclude each other, which `run_lock` does for a
-run folder.
+`exporters.atomic` does the writing. A run folder holds no links, so that a folder from somewhere
+else cannot have a run write outside of it: `run_lock` sees to that.
 """
 
 import errno
 import hashlib
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
-from compress.errors import LockedError, StorageError
+from compress.errors import InputError, LockedError, StorageError
+from exporters import atomic
+from exporters.errors import ModelFileError
+from exporters.regular import check_regular
 
 __all__ = [
     "Stage",
@@ -32,6 +34,7 @@ __all__ = [
     "atomic_write",
     "content_key",
     "file_hash",
+    "kept",
     "run_lock",
     "seal",
     "stage",
@@ -41,6 +44,12 @@ __all__ = [
 
 STAGE_FILE = "stage.json"
 LOCK_FILE = ".lock"
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows lacks it
+
+Made = TypeVar("Made")
+Result = TypeVar("Result")
+# What readers of our own files raise for one that they did not write, or that was damaged.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, ModelFileError)
 
 # Only a write can fail like this, whatever path the system names.
 _FULL = {
@@ -58,6 +67,7 @@ _DENIED = {
     errno.EEXIST: "a file stands where a folder is needed",
     errno.EISDIR: "a folder stands where a file is needed",
     errno.ENAMETOOLONG: "the name is too long for this file system",
+    errno.ELOOP: "a link stands where a file of the run belongs: remove the link",
 }
 
 
@@ -78,6 +88,7 @@ def canonical_json(value: object) -> bytes:
 
 def file_hash(path: Path | str) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError when it cannot be read."""
+    check_regular(Path(path))
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -126,8 +137,12 @@ def _concerns(error: OSError, path: Path) -> bool:
         return False
     named = Path(os.fsdecode(error.filename)).absolute()
     path = path.absolute()
-    ours = (path, _temporary(path), _old(path))
-    return path.is_relative_to(named) or any(named.is_relative_to(place) for place in ours)
+    if path.is_relative_to(named):
+        return True
+    if not named.is_relative_to(path.parent):
+        return False
+    first = named.relative_to(path.parent).parts[0]
+    return first in (path.name, f".{path.name}.old") or atomic.temporary_of(first) == path.name
 
 
 def atomic_write(path: Path | str, data: bytes | str) -> None:
@@ -135,97 +150,22 @@ def atomic_write(path: Path | str, data: bytes | str) -> None:
 
     Makes the folders above. Raises StorageError when the system refuses.
     """
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    with storage_errors(path):
+        atomic.write_atomically(path, data)
 
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Give a path to write a file at, which becomes `path` when the block ends well.
-
-    Makes the folders above. When the block raises, the file goes and `path` is as before. Raises
-    StorageError when the system refuses.
-    """
-    path = Path(path)
-    temporary = _temporary(path)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+    """`exporters.atomic.atomic_file`, but raises StorageError when the system refuses."""
+    with storage_errors(path), atomic.atomic_file(path) as temporary:
+        yield temporary
 
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `path` when the block ends well.
-
-    When the block raises, the folder goes and `path` is as before. A kill leaves at most
-    `.NAME.tmp` or `.NAME.old` beside `path`, which the next call clears away. Raises StorageError
-    when the system refuses.
-    """
-    path = Path(path)
-    temporary, old = _temporary(path), _old(path)
-    with storage_errors(path):
-        if os.path.lexists(old) and not os.path.lexists(path):  # killed between the two renames
-            os.rename(old, path)
-        for leftover in (temporary, old):
-            _remove(leftover)
-        temporary.mkdir(parents=True)
-        try:
-            yield temporary
-            _sync_tree(temporary)
-            # No portable call swaps two folders, so the old one steps aside, and back if the new
-            # one cannot come.
-            if os.path.lexists(path):
-                os.rename(path, old)
-            try:
-                os.rename(temporary, path)
-            except OSError:
-                if os.path.lexists(old):
-                    os.rename(old, path)
-                raise
-            _sync(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        _remove(old)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    for here, _, names in os.walk(folder):
-        for name in names:
-            _sync(Path(here, name))
-        _sync(Path(here))
-
-
-def _sync(path: Path) -> None:
-    """Have a file's or a folder's content on the disk before anything refers to it."""
-    if sys.platform == "win32":  # wants a writable handle, which folders do not have
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """`exporters.atomic.atomic_folder`, but raises StorageError when the system refuses."""
+    with storage_errors(path), atomic.atomic_folder(path) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -234,13 +174,14 @@ def run_lock(folder: Path | str) -> Iterator[None]:
     it dies.
 
     The lock file stays, with the process id of its last holder: removing it would let two runs hold
-    two different files of that name. Makes the folder. Raises LockedError at once when another run
-    holds it, and StorageError when the folder cannot be written or its file system has no locks.
+    two different files of that name. Makes the folder, and clears away the temporary files that a
+    killed run left anywhere in it. Raises LockedError at once when another run holds it, and
+    StorageError when the folder cannot be written, holds a link, or its file system has no locks.
     """
     folder = Path(folder)
     with storage_errors(folder / LOCK_FILE):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
     try:
         if not _try_lock(descriptor, folder):
             holder = os.read(descriptor, 32).decode(errors="replace").strip()
@@ -251,9 +192,27 @@ def run_lock(folder: Path | str) -> Iterator[None]:
         with storage_errors(folder / LOCK_FILE):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
+        with storage_errors(folder):
+            _tidy(folder)
         yield
     finally:
         os.close(descriptor)  # which also unlocks
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed writers left in `folder`. Raises StorageError for a link in it."""
+    for here, folders, files in os.walk(folder):
+        if links := [name for name in (*folders, *files) if Path(here, name).is_symlink()]:
+            link = Path(here, min(links))
+            raise StorageError(
+                f"{link} is a link to {os.readlink(link)}. Expected a run folder without links: what "
+                f"a run writes through one would replace files elsewhere. Remove the link, put what "
+                f"it points to in its place, or choose another folder with --out."
+            )
+        for name in (*folders, *files):
+            if atomic.temporary_of(name) is not None:
+                atomic.remove(Path(here, name))
+        folders[:] = [name for name in folders if atomic.temporary_of(name) is None]
 
 
 if sys.platform == "win32":
@@ -354,3 +313,28 @@ def seal(folder: Path | str, key: str) -> Stage:
     record = {"key": key, "files": files}
     atomic_write(folder / STAGE_FILE, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return stage(folder, key)
+
+
+def kept(
+    folder: Path,
+    key: str,
+    make: Callable[[], Made],
+    write: Callable[[Path, Made], str | None],
+    read: Callable[[Path], Result],
+) -> Result:
+    """What `read` gives of the result of `key` in `folder`: found there, or made now.
+
+    `write` puts what `make` gives into an empty folder, which takes its place whole. It returns what
+    to seal the result under where that is not `key`, so that the next run makes it again. A result
+    that is there and cannot be read, because another version of lipstill wrote it or because it was
+    damaged, is made again too.
+    """
+    if stage(folder, key).hit:
+        try:
+            return read(folder)
+        except UNREADABLE:
+            pass
+    made = make()
+    with atomic_folder(folder) as filled:
+        seal(filled, write(filled, made) or key)
+    return read(folder)

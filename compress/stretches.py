@@ -48,14 +48,7 @@ class Stretches:
         hops = hops_of(clips)
         self._clips, self._settings = clips, settings
         self._numbers = [i for i, length in enumerate(hops) if length >= settings.frames]
-        if not self._numbers:
-            longest = max(hops, default=0) * HOP / audio.SAMPLE_RATE
-            needed = settings.frames * HOP / audio.SAMPLE_RATE
-            raise AudioError(
-                f"No training clip is as long as one stretch: training.frames = {settings.frames} "
-                f"needs {needed:.2f} s, the longest clip has {longest:.2f} s. Add speech or lower "
-                f"training.frames."
-            )
+        require_long_enough(max(hops, default=0), settings.frames)
         long_enough = [hops[i] for i in self._numbers]
         self._sampler = Sampler(long_enough, settings.frames, settings.batch, seed)
         self._slots = self._sampler.slots(rank, world)
@@ -109,6 +102,18 @@ class Stretches:
         positions = first / HOP + np.arange(settings.frames, dtype=np.float64) * ratio
         heard = augmentation.varied(heard, rng, settings.augmentation)
         return heard, between_hops(clip.curves, positions).T
+
+
+def require_long_enough(longest: int, frames: int) -> None:
+    """Raise `AudioError` where no training clip, of which the `longest` has so many hops, is as long
+    as a stretch.
+    """
+    if longest < frames:
+        needed, found = (hops * HOP / audio.SAMPLE_RATE for hops in (frames, longest))
+        raise AudioError(
+            f"No training clip is as long as one stretch: training.frames = {frames} needs "
+            f"{needed:.2f} s, the longest clip has {found:.2f} s. Add speech or lower training.frames."
+        )
 
 
 def _cut(samples: Floats, start: int, length: int) -> Floats:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from compress.audio import SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.labels.making import STILL_BELOW, scale_of
 from compress.mesh import BY_VERTICES, check_closure, lip_vertices, read_lips, vertex_count
 from compress.progress import bar
 from compress.rig_file import find_rig, rig_of
@@ -20,6 +19,7 @@ from compress.stages.speech import excerpt
 from compress.teachers import Teacher
 from compress.teachers.loading import device_of, find_teacher, open_teacher
 from compress.teachers.pieces import LEAST_OVERLAP_FRAMES, Cutting, animate_long
+from compress.units import measure
 
 if TYPE_CHECKING:
     from compress.recipe import Recipe
@@ -219,7 +219,13 @@ def _checked(
         again = run(samples[None])[0]
         took.append(time.perf_counter() - start)
     reach = _reach(teacher.controls, curves)
-    scale = scale_of(curves.min(0), curves.max(0))
+    measured = measure(
+        teacher.controls,
+        curves.min(0),
+        curves.max(0),
+        teacher.limits,
+        mesh=recipe.teacher.mesh is not None,
+    )
     unseen = UNSEEN * max(r.high - r.low for r in reach)
     say("batched")
     half = len(samples) // 2
@@ -251,8 +257,8 @@ def _checked(
         offset_s=teacher.offset_s,
         limits=teacher.limits,
         controls=len(teacher.controls),
-        still=sum(r.high - r.low <= STILL_BELOW * scale for r in reach),
-        scale=scale,
+        still=int((~measured.moving).sum()),
+        scale=measured.scale,
         reach=reach,
         repeated=float(np.abs(again - curves).max()),
         batched=batched,

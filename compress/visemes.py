@@ -79,7 +79,7 @@ class Segment:
 _ARPABET = {
     viseme: phones.split()
     for viseme, phones in {
-        "sil": "pau sil h# sp brth", "PP": "b p m em", "FF": "f v", "TH": "dh th", "DD": "d t dx",
+        "PP": "b p m em", "FF": "f v", "TH": "dh th", "DD": "d t dx",
         "kk": "g k ng", "CH": "ch jh sh zh", "SS": "s z", "nn": "n en", "RR": "r", "LL": "l el",
         "WW": "w", "HH": "hh h", "YY": "y", "aa": "aa", "ae": "ae", "ah": "ah ax", "ao": "ao",
         "eh": "eh", "er": "er axr", "ih": "ih ix", "iy": "iy", "uh": "uh", "uw": "uw ux",
@@ -92,6 +92,15 @@ _ARPABET_DIPHTHONGS: dict[str, tuple[str, ...]] = {
     "ow": ("ow", "uw"),
     "oy": ("ao", "ih"),
 }
+# How labels begin that are no phones: <eps> <unk> <p:>, +NOISE+, [noise], {LG}, (null), ##, ...
+_MARKS = frozenset("<+[{(#.")
+_SILENCES = frozenset(
+    (
+        *("sil", "silence", "sp", "spn", "nsn", "pau", "pause", "h#", "epi", "eps", "unk", "oov"),
+        *("noise", "ns", "nib", "usb", "vns", "lau", "laugh", "laughter", "lg", "brth", "br"),
+        *("breath", "cough", "cg", "ls", "gbg", "garbage", "xxx", "_", "-", "*", "null"),
+    )
+)
 ARPABET = {p: (v,) for v, ps in _ARPABET.items() for p in ps} | _ARPABET_DIPHTHONGS
 
 Phone = tuple[str, float, float]  # label, start s, end s
@@ -103,9 +112,18 @@ def arpabet_visemes(phone: str) -> tuple[str, ...]:
     Raises `KeyError` for a phone that is not in the table: a silent guess would teach a wrong
     mouth.
     """
-    if phone.startswith(("<", "+")) or phone.upper() in ("SIL", "(NULL)"):
-        return ("sil",)
-    return ARPABET[phone.lower().rstrip("012")]
+    return ("sil",) if is_silence(phone) else ARPABET[phone.lower().rstrip("012")]
+
+
+def is_silence(label: str) -> bool:
+    """Whether a label of an aligner stands for no phone: silence, noise, or a word that it could not read.
+
+    These are what the Montreal Forced Aligner, Kaldi, Praat, Sphinx and WebMAUS write, in any case;
+    an empty label too. What an aligner could not read may be speech: nothing is known of its lips,
+    so they rest.
+    """
+    name = label.strip().lower()
+    return not name or name[0] in _MARKS or name in _SILENCES
 
 
 def segments_of(

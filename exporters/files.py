@@ -1,4 +1,4 @@
-"""Model files on disk: writing without half-written leftovers, size and hash."""
+"""Model files on disk: size and hash."""
 
 import hashlib
 import os
@@ -26,21 +26,6 @@ def user_path(name: str | Path, base: Path = Path()) -> Path:
     return base / (os.path.expanduser(text) if text.startswith("~/") else text)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
-
-    Folders are made when missing. The temporary name is beside the target, because a rename is
-    atomic within one file system only.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def describe_file(path: Path, target: str) -> ExportedFile:
     """Measure a model file, or a model that is a folder of files.
 
@@ -58,3 +43,8 @@ def describe_file(path: Path, target: str) -> ExportedFile:
         name = member.relative_to(path).as_posix()
         digest_of_all.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
     return ExportedFile(path=path, target=target, bytes=total, sha256=digest_of_all.hexdigest())
+
+
+def hash_of(path: Path) -> str | None:
+    """The hash that `describe_file` gives, None where there is no file."""
+    return describe_file(path, "").sha256 if path.exists() else None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters.atomic import write_atomically
 from exporters.errors import ExportFailed, ForeignFileError, ModelFileError
-from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.files import ExportedFile, describe_file
 from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.onnx_graph import (
     structure_of,
@@ -24,6 +25,7 @@ from exporters.onnx_graph import (
     with_half_weights,
 )
 from exporters.onnx_session import opened
+from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
@@ -45,7 +47,7 @@ EVALUATED = False
 
 
 def export(
-    module: "nn.Module", signature: Signature, path: Path, *, opset: int = 18
+    module: "nn.Module", signature: Signature, path: Path, *, opset: int = OLDEST_OPSET
 ) -> ExportedFile:
     """Write ``module`` as one self-contained file: ``audio`` [1, 1, window] -> ``rig`` [1, driven].
 
@@ -53,9 +55,13 @@ def export(
     its device nor its mode changes. The graph is simplified, checked before and after, and carries
     the signature. The same weights, signature and tool versions give the same bytes.
 
-    Raises MissingToolError, and ExportFailed if the module cannot be converted or does not fit the
-    signature.
+    Raises ValueError for an opset that cannot be written, MissingToolError, and ExportFailed if the
+    module cannot be converted or does not fit the signature.
     """
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise ValueError(
+            f"opset is {opset}, expected {OLDEST_OPSET} to {NEWEST_OPSET}: no other can be written"
+        )
     require("torch", "onnx", "onnxscript", "onnxsim", purpose="export ONNX files")
     with scratch():
         model = _simplified(_converted(module, signature, opset))
@@ -68,6 +74,7 @@ def export(
     for key, value in metadata(signature).items():
         model.metadata_props.add(key=key, value=value)
     _check(model, "after simplification")
+    _check_opset(model, opset)
     _check_interface(model, signature)
     write_atomically(path, model.SerializeToString(deterministic=True))
     return describe_file(path, "onnx")
@@ -127,6 +134,17 @@ def _check(model: "ModelProto", when: str) -> None:
         raise ExportFailed(f"{model.graph.name} is not valid ONNX {when}: {error}") from error
 
 
+def _check_opset(model: "ModelProto", wanted: int) -> None:
+    """Converters keep the opset that a graph has where they cannot reach the one that is asked."""
+    found = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if found != {"ai.onnx": wanted}:
+        named = ", ".join(f"{domain} {version}" for domain, version in found.items())
+        raise ExportFailed(
+            f"{model.graph.name} became a graph of opset {named}, expected ai.onnx {wanted} and no "
+            f"other. Ask for opset {OLDEST_OPSET} (export.onnx.opset), which needs no conversion."
+        )
+
+
 def _check_interface(model: "ModelProto", signature: Signature) -> None:
     import onnx
 
@@ -166,15 +184,17 @@ def _strip(message: Any) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back progress lines, log lines below errors and warnings of torch's exporter."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 class OnnxRuntime:

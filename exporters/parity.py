@@ -9,15 +9,19 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters import records
 from exporters.checks import Status, overall
+from exporters.codes import CodesApart, compare_codes
 from exporters.localisation import first_departure
 from exporters.runtime import Codes, Floats, Runtime
 from exporters.source import IntegerSource, frozen_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Floats64 = NDArray[np.float64]
 
 # Windows that go through the source module at once; 64 windows of 8192 samples are 2 MB.
 _BATCH = 64
@@ -42,6 +46,9 @@ class SetParity:
     max_lsb: int | None
     """Largest difference between codes of the last quantized tensor, in its least significant bits;
     null if it cannot be told or there is no such tensor."""
+    beyond_lsb: int | None = None
+    """How many of these differ by more than the limit, as one in a thousand may; null as max_lsb, and
+    in reports from before it was counted."""
     worst_control: str | None
     """The control with the largest difference, or the first that is not finite."""
     worst_window: int | None
@@ -64,8 +71,12 @@ class ParityResult:
     """What ran the file: name, version, settings."""
     max_abs_limit: float
     """A set passes when no value differs by more than this."""
+    evened: bool = False
+    """Whether the rig mixes units: then a difference is counted in the unit of the liveliest
+    control, so that one of a control with a unit of 0.001 beside a unit of 1 counts 1000 times."""
     max_lsb_limit: int | None
-    """And no code by more than this; null if the source tells no codes."""
+    """And no code by more than this, but for one in a thousand by twice as much; null if the source
+    tells no codes."""
     sets: tuple[SetParity, ...]
     """One result a set, in the order given."""
     status: Status
@@ -90,13 +101,17 @@ def check_parity(
     *,
     max_abs: float,
     max_lsb: int = 1,
+    evening: Floats64 | None = None,
 ) -> ParityResult:
     """Compare an opened file with the torch module it was made of.
 
     ``module`` takes float32 [batch, 1, window] and gives [batch, driven]; it is copied first.
-    ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig.
-    If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``; a set
-    fails if only one of file and source has codes, or their shapes differ.
+    ``windows`` maps a set's name to float32 [n, 1, window]. ``max_abs`` is in units of the rig. Of
+    a rig that mixes units ``evening``, float64 [driven], says by what each control's difference is
+    multiplied before it counts.
+    If ``module`` is an IntegerSource, codes are compared too and may differ by ``max_lsb``, as
+    `codes.compare_codes` says; a set fails if only one of file and source has codes, or their
+    shapes differ.
 
     A value that is not finite fails its set, wherever it stands, and so does a shape that differs.
     A set without windows is "not run", and then so is the whole, unless a set failed. Raises
@@ -108,7 +123,7 @@ def check_parity(
         raise ValueError(f"max_lsb is {max_lsb}, expected a limit of at least 0")
     source = frozen_copy(module)
     sets = tuple(
-        _check_set(name, audio, runtime, source, max_abs, max_lsb)
+        _check_set(name, audio, runtime, source, max_abs, max_lsb, evening)
         for name, audio in windows.items()
     )
     return ParityResult(
@@ -116,6 +131,7 @@ def check_parity(
         precision=runtime.signature.precision,
         runtime=runtime.describe(),
         max_abs_limit=max_abs,
+        evened=evening is not None,
         max_lsb_limit=max_lsb if isinstance(source, IntegerSource) else None,
         sets=sets,
         status=overall(item.status for item in sets),
@@ -141,7 +157,13 @@ def probe_windows(window: int, seed: int) -> dict[str, Floats]:
 
 
 def _check_set(
-    name: str, audio: Floats, runtime: Runtime, source: "nn.Module", max_abs: float, max_lsb: int
+    name: str,
+    audio: Floats,
+    runtime: Runtime,
+    source: "nn.Module",
+    max_abs: float,
+    max_lsb: int,
+    evening: Floats64 | None,
 ) -> SetParity:
     driven = runtime.signature.driven
     wanted = f"[n, 1, {runtime.signature.window}]"
@@ -165,14 +187,17 @@ def _check_set(
             return _untold(name, len(audio), "failed", reason, driven[control], window)
     # float64, so that the difference itself is not rounded.
     difference = np.abs(from_file.astype(np.float64) - from_source.astype(np.float64))
+    if evening is not None:
+        difference *= evening
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest = float(difference[window, control])
     reasons = []
     if largest > max_abs:
-        reasons.append(f"the largest difference {largest:.3g} is above {max_abs:.3g}")
-    lsb = None
+        where = "" if evening is None else f" (of {driven[control]}, evened)"
+        reasons.append(f"the largest difference {largest:.3g}{where} is above {max_abs:.3g}")
+    apart = None
     if isinstance(source, IntegerSource):
-        lsb, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
+        apart, reason = _compare_codes(name, runtime.codes(audio), _codes(source, audio), max_lsb)
         reasons += [reason] if reason else []
     if reasons:
         worst = audio[window : window + 1]
@@ -183,7 +208,8 @@ def _check_set(
         status="failed" if reasons else "passed",
         max_abs=largest,
         mse=float(np.mean(difference**2)),
-        max_lsb=lsb,
+        max_lsb=None if apart is None else apart.largest,
+        beyond_lsb=None if apart is None else apart.beyond,
         worst_control=driven[control],
         worst_window=window,
         reason="; ".join(filter(None, reasons)),
@@ -192,8 +218,8 @@ def _check_set(
 
 def _compare_codes(
     name: str, from_file: Codes | None, from_source: Codes | None, limit: int
-) -> tuple[int | None, str]:
-    """int8 [n, channels, steps] of each -> their largest difference, and why that is too much."""
+) -> tuple[CodesApart | None, str]:
+    """int8 [n, channels, steps] of each -> how far they are apart, and why that is too much."""
     if from_file is None and from_source is None:
         return None, ""
     forms = [
@@ -202,16 +228,12 @@ def _compare_codes(
     ]
     if from_file is None or from_source is None or forms[0] != forms[1]:
         return None, f"the codes of {name} are {forms[0]} in the file and {forms[1]} in the source"
-    # In int8 the difference of 127 and -128 would be -1.
+    found = compare_codes(from_file, from_source, limit)
+    if not found.fault:
+        return found, ""
     difference = np.abs(from_file.astype(np.int32) - from_source.astype(np.int32))
-    largest = int(difference.max())
-    if largest <= limit:
-        return largest, ""
     window, channel = np.unravel_index(difference.argmax(), difference.shape)[:2]
-    return largest, (
-        f"of {difference.size} codes of {name} {np.count_nonzero(difference)} differ, by up to "
-        f"{largest} where {limit} may be (worst in channel {channel} of window {window})"
-    )
+    return found, f"{found.fault} (on {name}, worst in channel {channel} of window {window})"
 
 
 def _untold(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exporters.errors import ModelFileError
+from exporters.regular import check_regular
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 """What the system says when there is no room: error numbers of OSError."""
@@ -26,8 +27,12 @@ _LONGEST = 300
 def reading(
     path: Path, what: str, refusal: type[Exception] = ModelFileError, advice: str = SUMS_HELP
 ) -> Iterator[None]:
-    """Raise ``refusal`` for whatever a parser raises inside, such as "PATH cannot be read as WHAT"."""
+    """Raise ``refusal`` for whatever a parser raises inside, such as "PATH cannot be read as WHAT".
+
+    A pipe is refused at once: to open it would be to wait.
+    """
     try:
+        check_regular(path)
         yield
     except Exception as error:
         in_words = hasattr(error, "exit_code")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from exporters import records
+from exporters.atomic import write_atomically
 from exporters.errors import ModelFileError
-from exporters.files import write_atomically
 
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT_NAME = "audio"
@@ -57,8 +57,8 @@ class Signature:
 
     An odd number: of the predictions from so many hops before t to as many after; three reach one.
     """
-    recipe_hash: str
-    """Hash of the recipe that made the file."""
+    made_from: str
+    """Hash of what the file was made from: student, teacher, labels and export settings."""
     teacher: str
     """Name and hash of the teacher."""
     tool_versions: dict[str, str]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exporters.contracts import Kind
 from exporters.errors import ModelFileError
 from exporters.files import ExportedFile
+from exporters.regular import irregular
 from exporters.runtime import Runtime
 from exporters.signature import Signature
 from exporters.structure import Structure
@@ -80,11 +81,17 @@ def load_target(name: str) -> Target:
 
 
 def target_of(path: Path) -> str:
-    """Name the target whose files end like ``path``. Raises ModelFileError if none do."""
+    """Name the target whose files end like ``path``, in capitals or not.
+
+    Raises ModelFileError if none do, and for a pipe or a device, which would be waited for.
+    """
     suffixes = {load_target(name).SUFFIX: name for name in available_targets()}
-    if path.suffix not in suffixes:
+    ending = path.suffix.lower()
+    if ending not in suffixes:
         raise ModelFileError(
             f"{path} ends in {path.suffix!r}, which is no model format known here; "
             f"expected {' or '.join(sorted(suffixes))}."
         )
-    return suffixes[path.suffix]
+    if path.exists() and not path.is_dir() and (found := irregular(path)):
+        raise ModelFileError(f"{path} is {found}, expected a model file.")
+    return suffixes[ending]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters.atomic import write_atomically
 from exporters.errors import ExportFailed, ModelFileError
-from exporters.files import ExportedFile, describe_file, write_atomically
+from exporters.files import ExportedFile, describe_file
 from exporters.lifting import lifted
 from exporters.metadata import SIGNATURE_KEY
 from exporters.reading import reading

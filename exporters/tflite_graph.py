@@ -26,6 +26,7 @@ def finished(content: bytes, signature: Signature) -> bytes:
     """
     model = _unpacked(content)
     (graph,) = model.subgraphs
+    _make_leaky_float(model)
     _make_ends_float(model)
     _check_interface(graph, signature)
     if signature.precision == "fp16":
@@ -50,6 +51,31 @@ def _make_ends_float(model: Any) -> None:
         whole = _float_twin(graph, rig)
         graph.operators.append(_operator(model, operators.DEQUANTIZE, rig, whole, version=2))
         graph.outputs, entry.outputs[0].tensorIndex = _vector(whole), whole
+
+
+def _make_leaky_float(model: Any) -> None:
+    """Leaky ReLUs of codes as leaky ReLUs of the values that the codes stand for.
+
+    XNNPACK's kernel for codes multiplies by whole 256ths: a slope of 0.01 becomes 0.0117, and large
+    codes land on a neighbour. In float every runtime gives the codes of the source.
+    """
+    kinds, operators = _schema().TensorType, _schema().BuiltinOperator
+    (graph,) = model.subgraphs
+    written = []
+    for operator in graph.operators:
+        (given,) = operator.outputs.tolist()
+        if _kind(model, operator) != "LEAKY_RELU" or graph.tensors[given].type != kinds.INT8:
+            written.append(operator)
+            continue
+        (taken,) = operator.inputs.tolist()
+        before, after = _float_twin(graph, taken), _float_twin(graph, given)
+        operator.inputs, operator.outputs = _vector(before), _vector(after)
+        written += [
+            _operator(model, operators.DEQUANTIZE, taken, before, version=2),
+            operator,
+            _operator(model, operators.QUANTIZE, after, given),
+        ]
+    graph.operators = written
 
 
 def _check_interface(graph: Any, signature: Signature) -> None:

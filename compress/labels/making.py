@@ -4,7 +4,6 @@ Shard by shard, each written whole under its own key: a killed run goes on where
 clips are in a shard, and where long recordings are cut, follows from the speech alone.
 """
 
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +28,12 @@ from compress.sources import Clip
 from compress.split import Side
 from compress.store import atomic_write, content_key, tool_versions
 from compress.teachers.loading import TeacherFile
+from compress.units import measure
+from exporters.mesh import MESH
 
 if TYPE_CHECKING:
     from compress.recipe import LabelSettings, TeacherSettings
 
-# A control that moves less than this over all training speech, by the rig's scale, is a constant.
-STILL_BELOW = 1e-4
-# What moves less than this, or than this share of itself, is rounding.
-ROUNDING, ROUNDING_SHARE = 1e-6, 1e-5
 # Of the clips that are missing, so many are named in a message.
 NAMED = 3
 
@@ -222,25 +219,24 @@ def _described(
 ) -> Labels:
     """The labels, from the range of each control over training speech."""
     controls = teacher.controls
-    scale = scale_of(lowest, highest)
-    moving = highest - lowest > STILL_BELOW * scale
-    if not moving.any():
+    found = measure(controls, lowest, highest, teacher.limits, mesh=(folder / MESH).is_file())
+    if not found.moving.any():
         clips = sum(clip.side == "train" for clip in index)
+        most = int(np.argmax(highest - lowest))
         raise TeacherError(
             f"The teacher moves none of its {len(controls)} controls over {clips} clips of "
-            f"training speech: there is nothing to distil. Is it the right checkpoint?"
+            f"training speech: there is nothing to distil. The most lively one, {controls[most]}, "
+            f"goes from {lowest[most]:.9g} to {highest[most]:.9g}, which is no more than rounding. "
+            f"Is it the right checkpoint?"
         )
+    ranges = list(zip(controls, found.moving.tolist(), lowest, highest, strict=True))
     return Labels(
         folder=folder,
-        scale=scale,
+        scale=found.scale,
         key=key,
         controls=controls,
-        driven=tuple(name for name, moves in zip(controls, moving, strict=True) if moves),
-        constants={
-            name: float(value)
-            for name, moves, value in zip(controls, moving, lowest, strict=True)
-            if not moves
-        },
+        driven=tuple(name for name, moves, _, _ in ranges if moves),
+        constants={name: float(low) for name, moves, low, _ in ranges if not moves},
         limits=teacher.limits,
         rate_hz=teacher.rate_hz,
         offset_s=teacher.offset_s,
@@ -248,16 +244,9 @@ def _described(
         teacher_description=teacher.description,
         clips=tuple(index),
         missing=tuple(missing),
+        slight={
+            name: float(high - low) for name, moves, low, high in ranges if not moves and high > low
+        },
+        rests=found.rests,
+        units=found.units,
     )
-
-
-def scale_of(lowest: NDArray[np.floating], highest: NDArray[np.floating]) -> float:
-    """The power of ten by which a rig is measured, from each control's range, `[controls]`.
-
-    1 where the control that goes furthest from 0 goes by 0.3 to 3, and where none moves.
-    """
-    reach = np.maximum(highest, 0) - np.minimum(lowest, 0)
-    moves = highest - lowest > np.maximum(ROUNDING, ROUNDING_SHARE * reach)
-    if not moves.any():
-        return 1.0
-    return float(10.0 ** math.ceil(math.log10(reach[moves].max() / 3)))

@@ -68,7 +68,7 @@ def export_labels(folder: Path, to: Path, *, hidden: bool = False) -> Exported:
     Raises `UsageError` for a file of another ending, `InputError` for labels that are not finished
     or damaged, and `MissingError` without pyarrow.
     """
-    if to.suffix != SUFFIX:
+    if to.suffix.lower() != SUFFIX:
         raise UsageError(f"--to {to} ends in {to.suffix!r}; expected a file ending in {SUFFIX}.")
     _, parquet = arrow()
     folder = find_labels(folder)

@@ -43,6 +43,7 @@ from compress.run_folder import check_run_folder
 from compress.store import STAGE_FILE, atomic_folder, atomic_write, run_lock, seal
 from exporters import records
 from exporters.bundle.sums import inside
+from exporters.regular import check_regular
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class _Table:
         _, parquet = arrow()
         self._path = path
         with _reading(path):
+            check_regular(path)
             self._file = parquet.ParquetFile(path, page_checksum_verification=True)
             self._metadata: dict[bytes, bytes] = self._file.metadata.metadata or {}
             self.facts = _facts(self._metadata)

@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,6 +21,7 @@ from compress.rig import ARKIT_RIG, Rig
 from compress.sources import Clip
 from compress.split import Side
 from compress.store import STAGE_FILE, atomic_write, seal
+from compress.units import Units, units_of
 from exporters import records
 from exporters.bundle.sums import inside
 from exporters.mesh import MESH
@@ -30,6 +31,8 @@ Grid = Literal["frames", "hops"]
 
 FOLDER = "labels"  # of a run
 INDEX, CLIPS, SHARDS = "index.json", "clips.jsonl", "shard-*.safetensors"
+# Raise when another index is made of the same shards: an older one is then made anew.
+DESCRIBED = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Index:
     teacher_parameters: int
     teacher_description: str
     missing: tuple[Missing, ...]
+    slight: dict[str, float] = field(default_factory=dict)
+    rests: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
+    described: int = 1  # of an index that says no number
 
     __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
@@ -109,7 +116,10 @@ class Labels:
 
     `driven` controls move in training speech; each other control keeps its value in `constants`.
     `scale` is the power of ten nearest to how far they move, 1 for blendshapes, by which tolerances
-    go. `missing` are clips without labels. `rig` is no result of labelling and not kept.
+    go. `slight` says of constants that do move by how much, in all training speech. `rests` has the
+    rest value of each driven control that stays far from 0, `units` the unit of each that has
+    another one than `scale`. `missing` are clips without labels. `rig` is no result of labelling
+    and not kept.
     """
 
     folder: Path
@@ -126,6 +136,10 @@ class Labels:
     clips: tuple[LabelledClip, ...]
     missing: tuple[Missing, ...] = ()
     rig: Rig = ARKIT_RIG
+    slight: dict[str, float] = field(default_factory=dict)
+    rests: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
+    described: int = DESCRIBED
 
     def side(self, side: Side) -> tuple[LabelledClip, ...]:
         """The clips on one side of the split, in the order of the index."""
@@ -135,6 +149,11 @@ class Labels:
     def driven_columns(self) -> list[int]:
         """Where the driven controls stand among all controls."""
         return [self.controls.index(name) for name in self.driven]
+
+    @property
+    def own_units(self) -> Units:
+        """In what units the driven controls are learned."""
+        return units_of(self.driven, self.scale, self.rests, self.units)
 
     @property
     def mesh_file(self) -> Path | None:
@@ -153,7 +172,7 @@ def write_index(labels: Labels) -> None:
     for path in labels.folder.glob(SHARDS):  # made under another key
         if path.name not in wanted:
             path.unlink()
-    index = Index(**{field.name: getattr(labels, field.name) for field in fields(Index)})
+    index = Index(**{each.name: getattr(labels, each.name) for each in fields(Index)})
     atomic_write(labels.folder / INDEX, json.dumps(asdict(index), indent=1) + "\n")
     atomic_write(labels.folder / CLIPS, "".join(map(_line, labels.clips)))
     seal(labels.folder, labels.key)

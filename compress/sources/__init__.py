@@ -4,7 +4,8 @@ A format is a module of this package that defines what `Format` says. A new form
 nothing is registered. It is imported to look at names: what it needs to read it imports then.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -84,6 +85,26 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """What lies in the folder `source` and is not looked at: how many files of which endings, in
+    small letters, and links to other folders.
+    """
+
+    source: str
+    endings: Mapping[str, int]
+    links: tuple[str, ...]
+
+    def __str__(self) -> str:
+        counts = sorted(self.endings.items(), key=lambda item: (-item[1], item[0]))
+        found = [f"{count} {ending or 'without an ending'}" for ending, count in counts]
+        if self.links:
+            more = f" and {len(self.links) - 3} more" if len(self.links) > 3 else ""
+            word = "link" if len(self.links) == 1 else "links"
+            found.append(f"the {word} to folders {', '.join(self.links[:3])}{more}")
+        return f"{self.source}: {', '.join(found)}"
+
+
+@dataclass(frozen=True)
 class Scanned:
     """What a scan found, in the order in which it is best read; unusable ones by name.
 
@@ -93,6 +114,12 @@ class Scanned:
     clips: tuple[Clip, ...]
     skipped: tuple[Skipped, ...]
     folder: Path | None = None
+    passed_over: PassedOver | None = None
+
+
+def printable(name: str | Path) -> str:
+    """A name for messages and files of text: bytes of it that are no UTF-8 are written as numbers."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def silent(done: int, total: int) -> None:

@@ -19,10 +19,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from compress import audio
 from compress.audio import SAMPLE_RATE
+from compress.decoder import rewritten
 from compress.errors import AudioError, BadAudio
 from compress.sources import remote
+from compress.sources.plausible import AGREED_S, check_length, check_numbers
 from compress.sources.remote import is_url, shown
 from compress.store import canonical_json
+from exporters.regular import irregular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 # Samples at 16 kHz that a part may lack: times are rounded to samples at another rate.
 ROUNDING = 2
+# More than this behind the end of a recording is sound that its manifest does not know of: programs
+# count what encoders put at the ends in their own ways.
+LONGER = SAMPLE_RATE // 4
 # What a manifest may ask of Lhotse. Others read files of their own, or run programs.
 TRANSFORMS = ("Resample", "Speed", "Tempo", "Volume")
 # How Lhotse names what it made of another recording, which stays on that one's side of the split.
@@ -68,14 +74,22 @@ class CutSource:
             found = _transformed(entry, self.root, self.timeout_s, self.name)[start:stop]
         else:
             first = samples_of(entry["start"])
-            found = _mixed(entry, self.root, self.timeout_s, first + start, first + stop)
+            beyond = first + stop + (LONGER if stop == entry["whole"] else 0)
+            found = _mixed(entry, self.root, self.timeout_s, first + start, beyond)
         return completed(found, stop - start, self.name)
 
 
 def completed(found: "NDArray[np.float32]", samples: int, name: str) -> "NDArray[np.float32]":
-    """Audio of so many samples; BadAudio where more than a rounding is missing."""
+    """Audio of so many samples; BadAudio where more than a rounding is missing, or `LONGER` over."""
     import numpy as np
 
+    if len(found) == samples + LONGER:
+        raise BadAudio(
+            name,
+            f"it is longer than its manifest says: more than {LONGER / SAMPLE_RATE:g} s follow, which "
+            f"would be lost; make the manifest again from the files",
+        )
+    found = found[:samples]
     if len(found) < samples - ROUNDING:
         raise BadAudio(
             name,
@@ -87,6 +101,8 @@ def completed(found: "NDArray[np.float32]", samples: int, name: str) -> "NDArray
 @dataclass(frozen=True)
 class Entry:
     """One line of a manifest: `samples` at 16 kHz; `kept` is what `CutSource` needs of it.
+
+    `kept["whole"]` is the same as `samples` where the entry goes to the end of its recording, else 0.
 
     `recording` is the id of the recording that it is of, or was before it was perturbed.
     """
@@ -128,6 +144,8 @@ def _raw(place: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int]]:
     if is_url(place):
         whole = remote.fetch(place, timeout_s)
         yield BytesIO(whole), len(whole)
+    elif found := irregular(Path(place)):
+        raise AudioError(f"{shown(place)} is {found}, expected a file.")
     else:
         with open(place, "rb") as file:
             yield file, os.path.getsize(place)
@@ -143,7 +161,7 @@ def parsed(line: bytes, where: str, root: str, shar: bool = False) -> Entry:
         return _entry(entry, root, shar)
     except _Refused as error:
         raise AudioError(f"{where}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise AudioError(
             f"{where} is no recording and no cut of Lhotse ({type(error).__name__}: {error}). "
             f"Expected one JSON object a line, as lhotse writes them to "
@@ -170,19 +188,25 @@ def _entry(entry: dict[str, Any], root: str, shar: bool) -> Entry:
     if kind != "Recording" and entry.get("recording") is None:
         raise _Refused(f"{entry['id']} is a cut without a recording, so there is no audio to read")
     recording = entry if kind == "Recording" else entry["recording"]
+    for described in {id(entry): entry, id(recording): recording}.values():
+        check_numbers(described)
     sources = [_source(source, entry["id"], shar) for source in recording["sources"]]
     said = {key: value for key, value in entry.items() if key not in REMARKS}
     start, seconds = float(entry.get("start", 0.0)), float(entry["duration"])
-    if not (sources and start >= 0 and 0 < seconds < math.inf):
-        raise ValueError(f"{len(sources)} sources, from {start} s, {seconds} s long")
+    if not sources:
+        raise ValueError("it has no sources")
     chosen = entry.get("channel")  # None for all
+    check_length(recording)
+    last = start + seconds > float(recording["duration"]) - AGREED_S
     kept: dict[str, Any] = {"id": entry["id"], "sources": sources, "start": start}
+    kept["whole"] = samples_of(seconds) if last else 0
     if chosen is not None:
         kept["channels"] = [chosen] if isinstance(chosen, int) else list(chosen)
         if missing := set(kept["channels"]) - {c for s in sources for c in s["channels"]}:
             raise ValueError(f"no source has the channels {sorted(missing)}")
     if transforms := recording.get("transforms"):
         for transform in transforms:
+            check_numbers(transform.get("kwargs", {}))
             if transform["name"] not in TRANSFORMS:
                 raise _Refused(
                     f"{entry['id']} is changed by {transform['name']}, expected one of "
@@ -210,6 +234,7 @@ def _source(source: dict[str, Any], id_: str, shar: bool) -> dict[str, Any]:
         )
     if source.get("video") is not None:
         raise _Refused(f"{id_} has its audio in a video; extract it first, for example with ffmpeg")
+    check_numbers(source)
     channels = [int(channel) for channel in source["channels"]]
     return {"type": kind, "channels": channels, "source": str(place)}
 
@@ -287,7 +312,8 @@ def _transformed(
         # In memory, as it is: Lhotse takes the names of some files for work for other programs.
         file = _bytes_of({"source": source.source}, root, timeout_s)
         try:
-            source.source = file if isinstance(file, bytes) else file.read_bytes()
+            whole = rewritten(file, name)  # where headers lie, Lhotse believes them
+            source.source = whole or (file if isinstance(file, bytes) else file.read_bytes())
         except OSError as error:
             raise BadAudio(name, f"not readable: {error.strerror}") from error
         source.type = "memory"

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress import audio
-from compress.assets import resolve
+from compress.alignments import FILE as ALIGNMENTS
+from compress.assets import PREFIX, resolve
 from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
-from compress.sources import Clip, Scanned, Skipped, silent
+from compress.sources import Clip, PassedOver, Scanned, Skipped, printable, silent
 from compress.sources.scan_memory import Known, ScanMemory, Stamp, open_memory
 from compress.store import file_hash
+from exporters.regular import irregular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +65,7 @@ def look(
 ) -> Iterator[Clip | Skipped]:
     """Files one by one, by path. Raises AudioError when the folder is missing or has no audio."""
     folder = resolve(name, base)
-    for path in _audio_files(folder):
+    for path in _audio_files(folder, Counter(), []):
         yield _entry(path, folder, _inspect(path), min_clip_s)
 
 
@@ -75,11 +78,14 @@ def scan(
 ) -> Scanned:
     """Read every audio file below a folder, but those that an earlier scan has read; clips by id.
 
-    Hidden files and links to folders are not followed. `progress` is called with the files known so
+    Hidden files are not looked at. Files of other endings and links to folders are counted, but not
+    those of a folder that lipstill ships. `progress` is called with the files known so
     far and all files. Raises AudioError when the folder is missing or has no audio.
     """
     folder = resolve(name, base)
-    paths = list(_audio_files(folder))
+    others: Counter[str] = Counter()
+    links: list[str] = []
+    paths = list(_audio_files(folder, others, links))
     found: list[Clip | Skipped] = []
     with open_memory() as memory:
         for start in range(0, len(paths), AT_ONCE):
@@ -89,7 +95,9 @@ def scan(
                     progress(len(found), len(paths))
     clips = sorted((f for f in found if isinstance(f, Clip)), key=lambda clip: clip.id)
     skipped = sorted((f for f in found if isinstance(f, Skipped)), key=lambda file: file.path)
-    return Scanned(tuple(clips), tuple(skipped), folder)
+    passed = PassedOver(name, dict(sorted(others.items())), tuple(sorted(links)))
+    said = passed if (others or links) and not name.startswith(PREFIX) else None
+    return Scanned(tuple(clips), tuple(skipped), folder, said)
 
 
 def _known(paths: list[Path], memory: ScanMemory) -> Generator[tuple[Path, Known], None, None]:
@@ -129,9 +137,11 @@ def _inspect(path: Path) -> Known:
         return Known(audio.measure(path), file_hash(path))
     except BadAudio as error:
         reason = error.reason
+    if irregular(path):  # to hash a pipe would wait for ever
+        return Known(0, "", reason)
     try:
         return Known(0, file_hash(path), reason)
-    except OSError:  # the disk's fault, which may pass, or no file at all
+    except OSError:  # the disk's fault, which may pass
         return Known(0, "", reason)
 
 
@@ -145,12 +155,16 @@ def _entry(path: Path, folder: Path, known: Known, min_clip_s: float) -> Clip | 
     if not reason and seconds < min_clip_s:
         reason = f"too short: {seconds:.2f} s, expected at least {min_clip_s:g} s"
     if reason:
-        return Skipped(path.relative_to(folder.parent).as_posix(), str(path), reason)
+        place = path.relative_to(folder.parent).as_posix()
+        return Skipped(printable(place), printable(path), reason)
     source = FileSource(path, known.samples)
     return Clip(name, source, 0, known.samples, known.samples, known.sha256, name)
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
+def _audio_files(folder: Path, others: Counter[str], links: list[str]) -> Iterator[Path]:
+    """Audio below a folder, by path. Adds to `others` the endings of what is passed over, and to
+    `links` the links to folders.
+    """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"
         raise AudioError(
@@ -159,10 +173,20 @@ def _audio_files(folder: Path) -> Iterator[Path]:
     count = 0
     for here, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links += [
+            printable(path.relative_to(folder).as_posix())
+            for name in folders
+            if (path := Path(here, name)).is_symlink()
+        ]
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                count += 1
-                yield Path(here, name)
+            ending = Path(name).suffix.lower()
+            if name.startswith(".") or Path(here, name) == folder / ALIGNMENTS:
+                continue
+            if ending not in SUFFIXES:
+                others[printable(ending)] += 1
+                continue
+            count += 1
+            yield Path(here, name)
     if not count:
         raise AudioError(
             f"The folder {folder} and the folders in it hold no audio; looked for files that end in "

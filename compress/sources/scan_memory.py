@@ -17,7 +17,7 @@ from compress.store import tool_versions
 from exporters.files import user_path
 
 FILE = "scans-1.sqlite3"  # another number for other columns
-RULES = 1  # raise when the same file gives other samples, or is unusable for another reason
+RULES = 2  # raise when the same file gives other samples, or is unusable for another reason
 # Within one tick of a file system's clock, two seconds on FAT, a file can change unseen.
 SETTLED_NS = 2 * 10**9
 PATIENCE_S = 2.0  # for another process that writes

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from compress import audio
 from compress.errors import AudioError
+from compress.recipe_yaml import parse
 from compress.sources import Clip, Scanned, Skipped, remote, silent
-from compress.sources.cuts import columns, completed, lines, parsed, samples_of
+from compress.sources.cuts import LONGER, columns, completed, lines, parsed, samples_of
 from compress.sources.manifest import too_short
 from compress.sources.remote import TIMEOUT_S, is_url, shown, suffixes
 from compress.sources.tars import member
+from compress.texts import decoded
 from exporters.files import user_path
 
 if TYPE_CHECKING:
@@ -34,13 +36,15 @@ CUTS = re.compile(r"cuts\.(\d+)\.jsonl(\.gz)?")
 class SharSource:
     """The audio of one cut in a tar, from its sample `first` at 16 kHz on.
 
-    `channels` are averaged, by their place in the file, none for all.
+    `channels` are averaged, by their place in the file, none for all. `whole` are its samples where
+    the audio should end with it, else 0.
     """
 
     group: str
     cut: str
     first: int
     channels: tuple[int, ...]
+    whole: int
     timeout_s: float
 
     @property
@@ -53,7 +57,8 @@ class SharSource:
 
     def read(self, start: int, stop: int) -> "NDArray[np.float32]":
         file = member(self.group, self.cut, self.timeout_s, self.name)
-        first, last = self.first + start, self.first + stop
+        first = self.first + start
+        last = self.first + stop + (LONGER if stop == self.whole else 0)
         found = audio.read_part(file, first, last, self.name, self.channels)
         return completed(found, stop - start, self.name)
 
@@ -108,7 +113,7 @@ def _cuts(cuts: str, tar: str, min_clip_s: float, timeout_s: float) -> Iterator[
         (held,) = entry.kept["sources"]
         chosen = columns(held, entry.kept.get("channels"))
         first = samples_of(entry.kept["start"])
-        source = SharSource(tar, entry.id, first, chosen, timeout_s)
+        source = SharSource(tar, entry.id, first, chosen, entry.kept["whole"], timeout_s)
         if short := too_short(entry, min_clip_s):
             title = f"{shown(cuts).rpartition('/')[2]}: {entry.id}"
             yield Skipped(title, source.name, short)
@@ -157,16 +162,14 @@ def _numbered(url: str, timeout_s: float) -> Iterator[tuple[str, str]]:
 
 
 def _listed(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:
-    import yaml
-
     place = name if is_url(name) else str(user_path(name, base).absolute())
     try:
         text = remote.fetch(name, timeout_s) if is_url(name) else Path(place).read_bytes()
-        fields = json.loads(text) if suffixes(place).endswith(".json") else yaml.safe_load(text)
+        fields = json.loads(text) if suffixes(place).endswith(".json") else parse(decoded(text))
         cuts, tars = ([_beside(place, str(path)) for path in fields[key]] for key in _KEYS)
         if len(cuts) != len(tars) or not cuts:
             raise ValueError(f"found {len(cuts)} shards of cuts and {len(tars)} of recording")
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise AudioError(
             f"{shown(place)} does not list the shards of a Lhotse Shar ({type(error).__name__}: "
             f"{error}). Expected {{cuts: […], recording: […]}}, two lists of as many paths or URLs."

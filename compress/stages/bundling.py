@@ -30,21 +30,18 @@ def run(
     inputs: "Inputs",
     tier: "TierJobs",
     parameters: int,
-    verified: Mapping[str, "Verified"] | None,
+    verified: Mapping[str, "Verified"],
 ) -> None:
-    """Write the card and SHA256SUMS of a tier; without `verified` only where there are none yet."""
+    """Write the card and SHA256SUMS of a tier, with the figures of the targets in `verified`."""
     from exporters.bundle.card import CardFacts, write_card
-    from exporters.bundle.folder import CARD, seal_bundle
-    from exporters.bundle.sums import SUMS
+    from exporters.bundle.folder import seal_bundle
 
     folder = tier.export.folder
-    if verified is None and (folder / CARD).exists() and (folder / SUMS).exists():
-        return
     facts = CardFacts(
         parameters=parameters,
         trained_on=_trained_on(recipe, inputs, tier),
         licence=recipe.export.license,
-        metrics=tuple(_rows(recipe, inputs, verified or {})),
+        metrics=tuple(_rows(recipe, inputs, verified)),
     )
     write_card(folder, facts)
     seal_bundle(folder)

@@ -5,21 +5,24 @@ own runtime through the code of ``lipstill animate``) are two results, kept apar
 file as it lies there: its hash is in the key, so a file that was changed is checked again.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.evaluation import HeldOut, Quality, speech_windows
+from compress.evaluation import LEAST_LAG_S, Quality
+from compress.held_out import HeldOut, speech_windows
 from compress.latency_proof import latency_checks
+from compress.on_demand import lengths_of
 from compress.smoothing import NONE
-from compress.stages.exporting import largest_difference, window_form
-from compress.stages.judging import animated, quality_to_text, read_quality
-from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from compress.stages.exporting import evening_of, largest_difference, window_form
+from compress.stages.judging import QUALITY, animated, quality_to_text, read_quality
+from compress.store import UNREADABLE, atomic_write, content_key, kept, stage, tool_versions
 from exporters import records
 from exporters.benchmark import Benchmark
 from exporters.checks import Check, Status, overall
-from exporters.files import describe_file
+from exporters.files import hash_of
 from exporters.measuring import measure
 from exporters.parity import ParityResult, check_parity, probe_windows
 from exporters.signature import Precision
@@ -27,17 +30,21 @@ from exporters.structure import judge_structure
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from compress.recipe import ParitySettings
     from exporters.runtime import Floats
 
-FORMAT = 4
+FORMAT = 5
+BENCHMARK_FORMAT = 4
 # Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
-# A file's quality as `lipstill animate` runs it, and, where that smooths, that of bare predictions.
-QUALITY, UNSMOOTHED = "quality.json", "unsmoothed.json"
+# Quality of bare predictions, where `lipstill animate` smooths them.
+UNSMOOTHED = "unsmoothed.json"
+BENCHMARK = "benchmark.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,11 @@ class VerifyJob:
         return content_key(
             format=FORMAT,
             export=self.export_key,
-            file=_hash(self.file),
+            file=hash_of(self.file),
             labels=self.labels_key,
             criteria=self.criteria_key,
             limits=self.limits.model_dump(mode="json"),
-            versions=_versions(self.file),
+            versions=_versions(self.file, "scipy"),
         )
 
 
@@ -103,20 +110,34 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut], source: Quality) -> V
     `source` is the quality of the student in PyTorch that it was made of. What failed is never
     taken from an earlier run.
     """
-    if not stage(job.folder, job.key).hit:
-        result = _verify(job, heldout(), source)
-        with atomic_folder(job.folder) as folder:
-            atomic_write(folder / "parity.json", records.to_json(result.parity))
-            atomic_write(folder / "checks.json", records.to_json(_Checks(checks=result.checks)))
-            atomic_write(folder / QUALITY, quality_to_text(result.quality))
-            if result.unsmoothed is not None:
-                atomic_write(folder / UNSMOOTHED, quality_to_text(result.unsmoothed))
-            seal(folder, job.key if result.sound else NOT_KEPT)
+
+    def write(folder: Path, result: Verified) -> str | None:
+        atomic_write(folder / "parity.json", records.to_json(result.parity))
+        atomic_write(folder / "checks.json", records.to_json(_Checks(checks=result.checks)))
+        atomic_write(folder / QUALITY, quality_to_text(result.quality))
+        if result.unsmoothed is not None:
+            atomic_write(folder / UNSMOOTHED, quality_to_text(result.unsmoothed))
+        return None if result.sound else NOT_KEPT
+
+    return kept(job.folder, job.key, lambda: _verify(job, heldout(), source), write, _read_verified)
+
+
+def verified_before(jobs: Mapping[str, VerifyJob]) -> dict[str, Verified]:
+    """The results of those jobs, by target, that are there already; nothing is measured."""
+    found = {}
+    for target, job in jobs.items():
+        if stage(job.folder, job.key).hit:
+            with contextlib.suppress(*UNREADABLE):  # `verify` makes it again
+                found[target] = _read_verified(job.folder)
+    return found
+
+
+def _read_verified(folder: Path) -> Verified:
     return Verified(
-        records.from_json(ParityResult, (job.folder / "parity.json").read_text()),
-        records.from_json(_Checks, (job.folder / "checks.json").read_text()).checks,
-        read_quality(job.folder / QUALITY),
-        read_quality(job.folder / UNSMOOTHED) if (job.folder / UNSMOOTHED).exists() else None,
+        records.from_json(ParityResult, (folder / "parity.json").read_text("utf-8")),
+        records.from_json(_Checks, (folder / "checks.json").read_text("utf-8")).checks,
+        read_quality(folder / QUALITY),
+        read_quality(folder / UNSMOOTHED) if (folder / UNSMOOTHED).exists() else None,
     )
 
 
@@ -131,7 +152,8 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
     }
     max_abs = largest_difference(job.limits, job.precision, card.quantization, card.scale)
     max_lsb = job.limits.int8_max_lsb
-    parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb)
+    evening = evening_of(job.limits, job.precision, card)
+    parity = check_parity(runtime, module, sets, max_abs=max_abs, max_lsb=max_lsb, evening=evening)
     weightings = [signature.smoothing, NONE] if signature.smoothing != NONE else [NONE]
     judged = animated(runtime, speech, weightings)
     structure = judge_structure(target.structure(job.file), signature)
@@ -143,20 +165,25 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
             detail=structure.detail,
         ),
         *latency_checks(runtime, job.name),
-        _lag(job, judged[0]),
+        _lag(job, judged[0], sum(lengths_of(speech.teacher)) / speech.rate_hz),
         *([_loss(job, judged[0], source)] if job.precision == "fp16" else []),
-        *_elsewhere(job, module, sets, max_abs),
+        *_elsewhere(job, module, sets, max_abs, evening),
     )
     return Verified(parity, checks, judged[0], judged[1] if len(judged) > 1 else None)
 
 
-def _lag(job: VerifyJob, judged: Quality) -> Check:
+def _lag(job: VerifyJob, judged: Quality, speech_s: float) -> Check:
     lag, limit = judged.against_teacher["lag_ms"], job.limits.max_lag_ms
     status: Status = "not run"
-    if isinstance(lag, float):
+    detail = f"not measured: nothing in it moves as the teacher does; {limit:g} ms may be"
+    if speech_s < LEAST_LAG_S:
+        detail = (
+            f"not measured: {speech_s:.1f} s of speech are held out, and of less than {LEAST_LAG_S:g} s "
+            f"chance moves a lag by more than the {limit:g} ms that may be"
+        )
+    elif isinstance(lag, float):
         status = "passed" if abs(lag) <= limit else "failed"
-    found = "not measured" if lag is None else f"{lag:.1f} ms"
-    detail = f"{found} behind the teacher, where {limit:g} ms may be"
+        detail = f"{lag:.1f} ms behind the teacher, where {limit:g} ms may be"
     return Check(file=job.name, what="lag", status=status, detail=detail)
 
 
@@ -181,7 +208,11 @@ def mse_ratio(judged: Quality, before: Quality) -> float | None:
 
 
 def _elsewhere(
-    job: VerifyJob, module: "nn.Module", sets: "dict[str, Floats]", max_abs: float
+    job: VerifyJob,
+    module: "nn.Module",
+    sets: "dict[str, Floats]",
+    max_abs: float,
+    evening: "NDArray[np.float64] | None",
 ) -> Iterator[Check]:
     """The same numeric parity in each further runtime that the target has, where it can run."""
     further = load_target(target_of(job.file)).further_runtimes(job.file)
@@ -191,7 +222,12 @@ def _elsewhere(
             yield Check(file=job.name, what=what, status="not run", detail=runtime)
             continue
         result = check_parity(
-            runtime, module, sets, max_abs=max_abs, max_lsb=job.limits.int8_max_lsb
+            runtime,
+            module,
+            sets,
+            max_abs=max_abs,
+            max_lsb=job.limits.int8_max_lsb,
+            evening=evening,
         )
         missed = [f"{item.name}: {item.reason}" for item in result.sets if item.status != "passed"]
         worst = max((item.max_abs or 0.0 for item in result.sets), default=0.0)
@@ -215,20 +251,16 @@ class BenchmarkJob:
     @property
     def key(self) -> str:
         return content_key(
-            format=FORMAT,
+            format=BENCHMARK_FORMAT,
             export=self.export_key,
-            file=_hash(self.file),
-            reference=None if self.reference is None else _hash(self.reference),
+            file=hash_of(self.file),
+            reference=None if self.reference is None else hash_of(self.reference),
             versions=_versions(self.file),
         )
 
 
-def _hash(file: Path) -> str | None:
-    return describe_file(file, target_of(file)).sha256 if file.exists() else None
-
-
-def _versions(file: Path) -> dict[str, str | None]:
-    return tool_versions("numpy", "torch", *load_target(target_of(file)).RUNTIMES)
+def _versions(file: Path, *further: str) -> dict[str, str | None]:
+    return tool_versions("numpy", "torch", *further, *load_target(target_of(file)).RUNTIMES)
 
 
 def _in_run(file: Path) -> str:
@@ -241,12 +273,17 @@ def benchmark(job: BenchmarkJob) -> Benchmark:
 
     Its `reference` takes turns with it, or where there is none a second one of itself.
     """
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> Benchmark:
         measured = measure(job.file, reference=job.reference)
         beside = _in_run(job.reference or job.file)
         paces = tuple(replace(pace, reference=beside) for pace in measured.paces)
-        result = replace(measured, file=_in_run(job.file), paces=paces)
-        with atomic_folder(job.folder) as folder:
-            atomic_write(folder / "benchmark.json", records.to_json(result))
-            seal(folder, job.key)
-    return records.from_json(Benchmark, (job.folder / "benchmark.json").read_text())
+        return replace(measured, file=_in_run(job.file), paces=paces)
+
+    def write(folder: Path, result: Benchmark) -> None:
+        atomic_write(folder / BENCHMARK, records.to_json(result))
+
+    def read(folder: Path) -> Benchmark:
+        return records.from_json(Benchmark, (folder / BENCHMARK).read_text("utf-8"))
+
+    return kept(job.folder, job.key, make, write, read)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compress.audio import SAMPLE_RATE
 from compress.errors import BadAudio
 from compress.sources import Clip
-from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from compress.store import atomic_write, content_key, kept, tool_versions
 from compress.teacher_cost import FAILED, Question, Timed, to_text
 from compress.teachers.loading import TeacherFile
 from exporters import records
 from exporters.benchmark import Memory, Size
-from exporters.files import describe_file
+from exporters.files import describe_file, hash_of
 from exporters.measuring.process import run_module
 from exporters.measuring.size import deflated_bytes
 from exporters.report.document import Cost
@@ -33,6 +33,7 @@ FORMAT = 1
 # Sealed under this instead of a key, a teacher that could not be timed is tried again.
 NOT_KEPT = "teacher-not-timed"
 TEACHER = "teacher"
+COSTS = "costs.json"
 # All of a process: three times the teacher is opened, and at most fifteen times it is run.
 SPARE_S = 900.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -61,7 +62,7 @@ class CostJob:
             teacher=self.teacher.hash,
             settings=self.settings.key_parts,
             clip=self.clip_key,
-            files={name: _hash(file) for name, file in self.files.items()},
+            files={name: hash_of(file) for name, file in self.files.items()},
             versions=tool_versions("numpy", "torch", "transformers", *self._runtimes),
         )
 
@@ -106,12 +107,15 @@ def run(job: CostJob) -> Costs:
     A teacher that cannot be timed is no error here, as its labels exist: the result says why, and
     the next run tries again.
     """
-    if not stage(job.folder, job.key).hit:
-        result = _measured(job)
-        with atomic_folder(job.folder) as folder:
-            atomic_write(folder / "costs.json", records.to_json(result))
-            seal(folder, NOT_KEPT if result.not_run else job.key)
-    return records.from_json(Costs, (job.folder / "costs.json").read_text(encoding="utf-8"))
+
+    def write(folder: Path, result: Costs) -> str | None:
+        atomic_write(folder / COSTS, records.to_json(result))
+        return NOT_KEPT if result.not_run else None
+
+    def read(folder: Path) -> Costs:
+        return records.from_json(Costs, (folder / COSTS).read_text(encoding="utf-8"))
+
+    return kept(job.folder, job.key, lambda: _measured(job), write, read)
 
 
 def _measured(job: CostJob) -> Costs:
@@ -208,7 +212,3 @@ def _size(teacher: TeacherFile) -> Size | None:
 
 def _bytes(file: Path) -> int:
     return describe_file(file, target_of(file)).bytes
-
-
-def _hash(file: Path) -> str | None:
-    return describe_file(file, target_of(file)).sha256 if file.exists() else None

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from compress.audio import HOP, SAMPLE_RATE
-from compress.evaluation import HeldOut, speech_windows
-from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from compress.held_out import HeldOut, speech_windows
+from compress.store import atomic_write, content_key, kept, tool_versions
 from compress.students.storing import StudentCard, load_student
 from exporters.errors import MissingToolError
 from exporters.mesh import MESH
@@ -18,21 +20,26 @@ from exporters.signature import Precision, Signature
 from exporters.targets import load_target
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from compress.recipe import ExportSettings, ParitySettings
     from compress.students.conv_fc import ConvFC
     from compress.students.integers import Quantization
+    from exporters.bundle.golden import Golden
 
-FORMAT = 3
+FORMAT = 4
+SIGNATURE = "signature.json"
 GOLDEN_SPEECH = 24  # windows of held-out speech that travel with the files
+LAST_DIGITS = 4  # of a rest value in float32, by which a runtime may differ from PyTorch
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """Everything that a student's files depend on; the student is stood for by its key.
+    """Everything that a student's files depend on; keys stand for the student and the labels.
 
-    `smoothing` only travels in the files: clients do it.
+    `smoothing` only travels in the files: clients do it. What else the recipe says, such as its
+    description, its gates or the files' licence, has no part in them.
     """
 
     folder: Path
@@ -42,7 +49,6 @@ class ExportJob:
     settings: "ExportSettings"
     limits: "ParitySettings"
     smoothing: tuple[float, ...]
-    recipe_hash: str
     teacher: str
     labels_key: str
 
@@ -50,15 +56,22 @@ class ExportJob:
     def key(self) -> str:
         return content_key(
             format=FORMAT,
+            made_from=self.made_from,
+            targets=list(self.files),
+            limits=[self.limits.limit(self.precision), self.limits.int8_max_lsb],
+            versions=tool_versions(*self.tools),
+        )
+
+    @property
+    def made_from(self) -> str:
+        """Hash of what makes the model files, beside the tools: it travels in their signature."""
+        return content_key(
             student=self.student_key,
-            settings=self.settings.model_dump(mode="json"),
+            options={target: self.settings.options(target) for target in self.files},
             precision=self.precision,
-            limits=self.limits.model_dump(mode="json"),
             smoothing=self.smoothing,
-            recipe=self.recipe_hash,
             teacher=self.teacher,
             labels=self.labels_key,
-            versions=tool_versions(*self.tools),
         )
 
     @property
@@ -113,15 +126,15 @@ def check_tools(targets: Iterable[str]) -> None:
 
 def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
     """The model files, exported now or found; the golden windows hold some held-out speech."""
-    files = job.files
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> "tuple[nn.Module, Signature, Golden]":
         from exporters.bundle.golden import make_golden
 
         module, student, card = window_form(job.student_folder)
         versions = tool_versions(*job.tools)
         signature = replace(
             signature_of(student, card, job.precision, job.smoothing),
-            recipe_hash=job.recipe_hash,
+            made_from=job.made_from,
             teacher=job.teacher,
             tool_versions={name: found or "not installed" for name, found in versions.items()},
         )
@@ -131,17 +144,25 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
             speech_windows(heldout(), signature.window, GOLDEN_SPEECH),
             max_abs=largest_difference(job.limits, job.precision, card.quantization, card.scale),
             max_lsb=job.limits.int8_max_lsb,
+            evening=evening_of(job.limits, job.precision, card),
         )
-        with atomic_folder(job.folder) as folder:
-            for target, path in files.items():
-                options = job.settings.options(target)
-                load_target(target).export(module, signature, folder / path.name, **options)
-            signature.write(folder / "signature.json")
-            if (mesh := heldout().mesh) is not None:
-                atomic_write(folder / MESH, mesh.to_bytes())
-            atomic_write(folder / "golden.npz", golden.to_bytes())
-            seal(folder, job.key)
-    return Exported(job.folder, job.key, files)
+        return module, signature, golden
+
+    def write(folder: Path, made: "tuple[nn.Module, Signature, Golden]") -> None:
+        module, signature, golden = made
+        for target, path in job.files.items():
+            options = job.settings.options(target)
+            load_target(target).export(module, signature, folder / path.name, **options)
+        signature.write(folder / SIGNATURE)
+        if (mesh := heldout().mesh) is not None:
+            atomic_write(folder / MESH, mesh.to_bytes())
+        atomic_write(folder / "golden.npz", golden.to_bytes())
+
+    def read(folder: Path) -> Exported:
+        Signature.read(folder / SIGNATURE)
+        return Exported(job.folder, job.key, job.files)
+
+    return kept(job.folder, job.key, make, write, read)
 
 
 def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]":
@@ -175,7 +196,7 @@ def signature_of(
         past=student.config.past,
         future=student.config.future,
         smoothing=smoothing,
-        recipe_hash="",
+        made_from="",
         teacher="",
         tool_versions={},
         quantization={} if card.quantization is None else card.quantization.in_brief(),
@@ -197,3 +218,20 @@ def largest_difference(
         return limit
     # The float32 products of neighbouring codes and their scale lie a little more than it apart.
     return max(limit, 1.001 * limits.int8_max_lsb * integers.tensors["rig"].scale)
+
+
+def evening_of(
+    limits: "ParitySettings", precision: Precision, card: StudentCard
+) -> "NDArray[np.float64] | None":
+    """By what each driven control's difference counts against `largest_difference`.
+
+    float64 `[driven]`: more for a unit smaller than the rig's scale. But no float32 near a rest
+    value is more exact than that value's last digits, so of those as many are allowed as sums of a
+    student differ by. None for a rig whose controls have one unit.
+    """
+    units = card.own_units
+    limit = largest_difference(limits, precision, card.quantization, card.scale)
+    own = limit * np.array(units.units) / units.scale
+    digits = LAST_DIGITS * np.finfo(np.float32).eps * np.abs(units.rests)
+    factors = limit / np.maximum(own, digits)
+    return None if (factors == 1).all() else factors

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from compress.animation import curves_by_smoothing, frame_times
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
+from compress.evaluation import Judge, Measures, Quality, quality
+from compress.held_out import Floats, HeldOut, silence
 from compress.metrics import Share
 from compress.progress import bar
 from compress.stages.exporting import signature_of, window_form
-from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
+from compress.store import atomic_write, content_key, kept, tool_versions
+from exporters.report.clip_sums import ClipSums
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 4
+FORMAT = 5
+QUALITY = "quality.json"
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,25 @@ class SourceJob:
             smoothing=self.smoothing,
             labels=self.labels_key,
             criteria=self.criteria_key,
-            versions=tool_versions("numpy", "torch", "torchao"),
+            versions=tool_versions("numpy", "scipy", "torch", "torchao"),
         )
 
 
 def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
     """Quality of a student in PyTorch, measured now or found."""
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> Quality:
         from compress.source_predictor import SourcePredictor
 
         module, student, card = window_form(job.student_folder)
         precision: Precision = "fp32" if card.quantization is None else "int8"
         signature = signature_of(student, card, precision, job.smoothing)
-        judged = animated(SourcePredictor(module, signature), heldout(), [job.smoothing])[0]
-        with atomic_folder(job.folder) as folder:
-            atomic_write(folder / "quality.json", quality_to_text(judged))
-            seal(folder, job.key)
-    return read_quality(job.folder / "quality.json")
+        return animated(SourcePredictor(module, signature), heldout(), [job.smoothing])[0]
+
+    def write(folder: Path, judged: Quality) -> None:
+        atomic_write(folder / QUALITY, quality_to_text(judged))
+
+    return kept(job.folder, job.key, make, write, lambda folder: read_quality(folder / QUALITY))
 
 
 def animated(
@@ -71,27 +76,15 @@ def animated(
 
     Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
     """
-    curves = predicted(predictor, heldout, weightings)
-    still = at_rest(predictor, heldout.rate_hz, weightings)
-    return [
-        quality(clips, heldout, on_silence=quiet)
-        for clips, quiet in zip(curves, still, strict=True)
-    ]
-
-
-def predicted(
-    predictor: "Predictor", heldout: HeldOut, weightings: Sequence[Sequence[float]]
-) -> list[list[Floats]]:
-    """A file's driven curves of all held-out clips, at the teacher's frame times.
-
-    For each weighting one list of clips.
-    """
-    clips = []
+    judges = [Judge(heldout) for _ in weightings]
     with bar("verify", len(heldout.clips)) as progress:
         for i, samples in enumerate(heldout.samples):
-            clips.append(curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings))
+            curves = curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings)
+            for judge, clip in zip(judges, curves, strict=True):
+                judge.add(clip)
             progress(i + 1)
-    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+    still = at_rest(predictor, heldout.rate_hz, weightings)
+    return [judge.quality(quiet) for judge, quiet in zip(judges, still, strict=True)]
 
 
 def at_rest(
@@ -121,7 +114,7 @@ class BaselineJob:
             format=FORMAT,
             labels=self.labels_key,
             criteria=self.criteria_key,
-            versions=tool_versions("numpy", "lhotse", "torch"),
+            versions=tool_versions("numpy", "scipy", "lhotse", "torch"),
         )
 
 
@@ -138,25 +131,35 @@ def baselines(
     job: BaselineJob, train: Callable[[], "Sequence[Example]"], heldout: Callable[[], HeldOut]
 ) -> tuple[Baseline, ...]:
     """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
-    from compress.baselines import fit_mean, fit_ridge
 
-    if not stage(job.folder, job.key).hit:
+    def make() -> tuple[Baseline, ...]:
+        from compress.baselines import MeanCurve, Ridge, fit_mean, fit_ridge
+
         speech, clips = heldout(), train()
-        rows = {"the teacher": (0, list(speech.teacher))}
-        for name, model in (
-            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips)),
-            ("mean curve", fit_mean(clips)),
-        ):
-            hops = [model.hops(samples) for samples in speech.samples]
-            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
-        with atomic_folder(job.folder) as folder:
-            for i, (name, (parameters, curves)) in enumerate(rows.items()):
-                judged = quality_to_json(quality(curves, speech))
-                fields = {"name": name, "parameters": parameters, **judged}
-                atomic_write(folder / f"{i}.json", _to_text(fields))
-            seal(folder, job.key)
-    found = [json.loads(path.read_text()) for path in sorted(job.folder.glob("[0-9].json"))]
-    return tuple(Baseline(row["name"], row["parameters"], quality_from_json(row)) for row in found)
+        speech, clips = heldout(), train()
+        models: dict[str, Ridge | MeanCurve] = {
+            "ridge on 40 log-mels × 512 ms": fit_ridge(clips, speech.evening),
+            "mean curve": fit_mean(clips),
+        }
+        judges = {name: Judge(speech) for name in models}
+        for i, samples in enumerate(speech.samples):
+            for name, model in models.items():
+                judges[name].add(speech.at_frames(i, model.hops(samples)))
+        return (
+            Baseline("the teacher", 0, quality(speech.teacher, speech)),
+            *(Baseline(n, models[n].parameters, judge.quality()) for n, judge in judges.items()),
+        )
+
+    def write(folder: Path, made: tuple[Baseline, ...]) -> None:
+        for i, row in enumerate(made):
+            fields = {"name": row.name, "parameters": row.parameters}
+            atomic_write(folder / f"{i}.json", _to_text(fields | quality_to_json(row.quality)))
+
+    def read(folder: Path) -> tuple[Baseline, ...]:
+        rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("[0-9].json"))]
+        return tuple(Baseline(r["name"], r["parameters"], quality_from_json(r)) for r in rows)
+
+    return kept(job.folder, job.key, make, write, read)
 
 
 def quality_to_json(result: Quality) -> dict[str, Any]:
@@ -178,7 +181,14 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
         read(fields["against_truth"]),
         fields["by_region"],
         fields["by_control"],
+        _read_sums(fields["by_clip"]),
     )
+
+
+def _read_sums(fields: dict[str, list[float]] | None) -> ClipSums | None:
+    if fields is None:
+        return None
+    return ClipSums(**{name: tuple(values) for name, values in fields.items()})
 
 
 def quality_to_text(result: Quality) -> str:

@@ -1,15 +1,17 @@
 """Stage label: speech and a teacher in, pseudo-labels out."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.errors import InputError
 from compress.labels.engines import Engine
 from compress.labels.engines.in_process import InProcess
 from compress.labels.making import keeps_audio, label, labels_key
-from compress.labels.store import Labels, read_labels
+from compress.labels.store import DESCRIBED, Labels, read_index, read_labels
 from compress.labels.work import Work
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
 from compress.rig import Rig
@@ -19,6 +21,7 @@ from compress.store import atomic_write, content_key, stage
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile, open_teacher
 from compress.teachers.pieces import cutting_of
+from exporters.errors import ModelFileError
 from exporters.mesh import MESH, Mesh, read_mesh
 
 if TYPE_CHECKING:
@@ -65,19 +68,42 @@ class LabelJob:
         )
 
     @property
+    def to_do(self) -> str:
+        """Why there is something to label, in a few words; empty where all is there."""
+        if reason := stage(self.folder, self.key).reason:
+            return reason
+        try:
+            index = read_index(self.folder)
+        except InputError:
+            return "its index is damaged"
+        if index.described != DESCRIBED:
+            return "its index is of another version of lipstill"
+        # Made when more might be missing, they are no result of this recipe: tried again.
+        if len(index.missing) > self.settings.max_missing_share * len(self.speech.spoken):
+            return f"{len(index.missing)} clips have no labels, more than labels.max_missing_share allows"
+        return ""
+
+    @property
     def lips(self) -> tuple[int, ...]:
         """What the recipe says of a mesh's lips."""
         mesh = self.teacher_settings.mesh
         return read_lips(None if mesh is None else mesh.lips, self.base)
 
 
-def run(job: LabelJob, engine: Engine | None = None) -> Labels:
-    """The labels, made now, by this process where no engine is given, or found."""
-    if stage(job.folder, job.key).hit:
-        labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
-        mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
-        # Made when more might be missing, they are no result of this recipe: tried again below.
-        if len(labels.missing) <= job.settings.max_missing_share * len(job.speech.spoken):
+def run(
+    job: LabelJob,
+    engine: Engine | None = None,
+    check: Callable[[Sequence[str], Rig], None] | None = None,
+) -> Labels:
+    """The labels, made now, by this process where no engine is given, or found.
+
+    Before they are made, `check` may refuse the controls that the teacher has, and their rig.
+    """
+    if not job.to_do:
+        # A damaged index or mesh is made again below; whole shards are kept.
+        with contextlib.suppress(InputError, ModelFileError):
+            labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
+            mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
             return replace(labels, rig=_rig(job, labels.controls, mesh))
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
     mesh = None
@@ -87,6 +113,8 @@ def run(job: LabelJob, engine: Engine | None = None) -> Labels:
         mesh = _fitted(teacher, job, job.teacher_settings.mesh)
         teacher = MeshTeacher(teacher, mesh)
     rig = _rig(job, teacher.controls, mesh)  # what is wrong with it is said before the work
+    if check is not None:
+        check(teacher.controls, rig)
     work = Work(
         job.teacher,
         job.teacher_settings,

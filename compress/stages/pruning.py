@@ -1,29 +1,38 @@
 """Stage prune: a distilled student in, the same with fewer channels out."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from compress.labels.store import Labels
-from compress.stages.shrinking import ShrinkJob, Shrunk, found, keep, lesson_of
-from compress.store import stage
+from compress.stages.shrinking import ShrinkJob, Shrunk, lesson_of, shrunk
 from compress.students.storing import load_student
+
+if TYPE_CHECKING:
+    from compress.stages.shrinking import Made
 
 
 def run(job: ShrinkJob, labels: Labels) -> Shrunk:
     """The pruned student, made now or found."""
-    if not stage(job.folder, job.key).hit:
-        _prune(job, labels)
-    return found(job)
+    return shrunk(job, lambda: _prune(job, labels))
 
 
-def _prune(job: ShrinkJob, labels: Labels) -> None:
+def _prune(job: ShrinkJob, labels: Labels) -> "Made":
     from compress.pruning_rounds import prune_in_rounds
+    from compress.students.folding import in_own_units, in_rig_units
 
     settings = job.settings.pruning
     assert settings is not None
     student, card = load_student(job.source.folder)
+    units = labels.own_units
     pruned, record = prune_in_rounds(
-        student, card, lesson_of(job, labels), settings, job.checkpoints, job.events
+        in_own_units(student, units),
+        card,
+        lesson_of(job, labels),
+        settings,
+        job.checkpoints,
+        job.events,
     )
+    pruned = in_rig_units(pruned, units, student.config.limits)
     steps = sum(row.recovery_steps for row in record.rounds)
     card = replace(
         card,
@@ -31,4 +40,4 @@ def _prune(job: ShrinkJob, labels: Labels) -> None:
         parameters=pruned.parameters_count,
         training_steps=card.training_steps + steps,
     )
-    keep(job, pruned, card, record.to_json())
+    return pruned, card, record.to_json()

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from compress.alignments import Alignment
 from compress.errors import AudioError
 from compress.labels.store import Labels
-from compress.stages.training import KnownStudent, guide_of, material
-from compress.store import atomic_folder, atomic_write, content_key, seal, stage, tool_versions
-from compress.students.storing import StudentCard, save_student
+from compress.stages.training import guide_of, material
+from compress.store import atomic_write, content_key, kept, tool_versions
+from compress.students.finding import KnownStudent
+from compress.students.storing import StudentCard, load_student, save_student
 
 if TYPE_CHECKING:
     from compress.pruning_rounds import Lesson
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC
 
+    Made = tuple[ConvFC, StudentCard, dict[str, Any]]
+
 FORMAT = 2
 Step = Literal["pruned", "int8"]
-TOOLS = ("torch", "numpy", "lightning-fabric", "torch-pruning", "torchao")
+TOOLS = ("torch", "numpy", "scipy", "lightning-fabric", "torch-pruning", "torchao")
 
 
 @dataclass(frozen=True)
@@ -100,32 +103,33 @@ def lesson_of(job: ShrinkJob, labels: Labels) -> "Lesson":
             f"There is no speech to train on, and so none to make {job.settings.name} smaller by. "
             f"Add folders to speech.train."
         )
+    taught = material(labels)
+    heard = examples(labels, aside, labels.own_units)
     return Lesson(
-        material=material(labels),
-        watched=choose(aside, examples(labels, aside), job.alignments, labels.driven, labels.rig),
+        material=taught,
+        watched=choose(aside, heard, job.alignments, labels.driven, taught.rig),
         training=job.settings.training,
         seed=job.seed,
         guide=guide_of(job.settings.name, job.guide, labels),
     )
 
 
-def keep(job: ShrinkJob, student: "ConvFC", card: StudentCard, record: dict[str, Any]) -> None:
-    """Write the result, all of it or nothing."""
-    with atomic_folder(job.folder) as folder:
+def shrunk(job: ShrinkJob, make: "Callable[[], Made]") -> Shrunk:
+    """The smaller student, made now or found; what was kept to go on from is cleared away."""
+
+    def write(folder: Path, made: "Made") -> None:
+        student, card, record = made
         save_student(folder, student, card)
         atomic_write(folder / job.record.name, json.dumps(record, indent=1) + "\n")
-        seal(folder, job.key)
 
+    def read(folder: Path) -> Shrunk:
+        record = json.loads((folder / job.record.name).read_text("utf-8"))
+        return Shrunk(folder, job.key, load_student(folder)[1].parameters, record)
 
-def found(job: ShrinkJob) -> Shrunk:
-    """The result that is there; what was kept to go on from is cleared away."""
-    from compress.students.storing import load_student
-
+    result = kept(job.folder, job.key, make, write, read)
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    assert stage(job.folder, job.key).hit
-    record = json.loads(job.record.read_text("utf-8"))
-    return Shrunk(job.folder, job.key, load_student(job.folder)[1].parameters, record)
+    return result

@@ -9,7 +9,7 @@ from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
 from compress.labels.making import Spoken
 from compress.progress import bar
-from compress.sources import FORMATS, Clip, Format, Scanned, Skipped, parts
+from compress.sources import FORMATS, Clip, Format, PassedOver, Scanned, Skipped, parts
 from compress.sources.remote import is_url, shown
 from compress.split import Side, prompt_id, split
 from exporters.files import user_path
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 class Speech:
     """Usable clips with their sides, in the order in which they are best read; what is left out.
 
-    Those that can each be had alone are sorted by id. `folders` are those of sources that have one.
+    Those that can each be had alone are sorted by id. `folders` are those of sources that have one,
+    `passed_over` says what in them is not looked at.
     """
 
     spoken: tuple[Spoken, ...]
     skipped: tuple[Skipped, ...]
     folders: tuple[Path, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -52,11 +54,13 @@ def gather(settings: "SpeechSettings", base: Path) -> Speech:
     clips: list[Spoken] = []
     skipped: list[Skipped] = []
     folders: list[Path] = []
+    passed_over: list[PassedOver] = []
     for names, side in sides:
         for name in names:
             found = _scan(name, base, settings)
             skipped += found.skipped
             folders += [found.folder] if found.folder is not None else []
+            passed_over += [found.passed_over] if found.passed_over is not None else []
             clips += [
                 Spoken(clip, side or split(prompt_id(clip.recording))) for clip in found.clips
             ]
@@ -67,7 +71,7 @@ def gather(settings: "SpeechSettings", base: Path) -> Speech:
     # What can only be read from front to back stays as it was found.
     clips.sort(key=lambda s: (1, "") if s.clip.source.group else (0, s.clip.id))
     spoken = (Spoken(part, s.side) for s in clips for part in parts(s.clip, settings.max_clip_s))
-    return Speech(tuple(spoken), tuple(skipped), tuple(folders))
+    return Speech(tuple(spoken), tuple(skipped), tuple(folders), tuple(passed_over))
 
 
 def excerpt(settings: "SpeechSettings", base: Path, seconds: float) -> "NDArray[np.float32]":

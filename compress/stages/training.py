@@ -2,70 +2,43 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress import rig
-from compress.assets import resolve
 from compress.errors import ModelError, UsageError
-from compress.labels.store import Labels
+from compress.labels.store import Labels, hops_of
 from compress.recipe_mistakes import words
+from compress.rig import ARKIT, Rig
+from compress.sources import Clip
 from compress.store import (
     atomic_folder,
     atomic_write,
     content_key,
-    file_hash,
+    kept,
     seal,
     stage,
     tool_versions,
 )
 from compress.students import ARCHITECTURES
 from compress.students.facts import StudentFacts, facts_of
+from compress.students.finding import KnownStudent, find_student
 from compress.students.storing import StudentCard, load_student, save_student
 from exporters.errors import ContractError
-from exporters.reading import reading
 
 if TYPE_CHECKING:
     from compress.distillation import Material, TrainingLog
     from compress.recipe import StudentSettings
     from compress.students.conv_fc import ConvFC, ConvFCConfig
 
-FORMAT = 4
+FORMAT = 5
+# Of a student, which is to be small: forty times as many as the largest that ships has.
+MOST_PARAMETERS = 100_000_000
 LOG = "distilled.jsonl"
 # What a student's settings say about what comes after its training, or stands in a key of its own.
 LATER = {"smoothing", "pruning", "quantization", "start"}
-
-
-@dataclass(frozen=True)
-class KnownStudent:
-    """A trained student that another one needs: its folder, and the key or hash of what lies there.
-
-    `step` is what it says of itself: distilled, pruned or int8.
-    """
-
-    folder: Path
-    key: str
-    step: str = "distilled"
-
-
-def find_student(role: str, name: str, base: Path) -> KnownStudent:
-    """A student from outside of the run: ``builtin:NAME`` or a folder, relative to `base`.
-
-    `role` says in the message what it is wanted for. Raises `ModelError` when no student lies there.
-    """
-    folder = resolve(name, base)
-    files = [folder / "student.json", folder / "weights.safetensors"]
-    if missing := [path.name for path in files if not path.is_file()]:
-        raise ModelError(
-            f"{role} is {name}, but {folder} has no {' and no '.join(missing)}. "
-            f"Expected the folder of a distilled student, such as RUN/students/small/distilled."
-        )
-    with reading(files[0], "a student", ModelError, f"{role} is {name}: distil it again."):
-        step = str(json.loads(files[0].read_text("utf-8"))["step"])
-    return KnownStudent(folder, content_key(**{path.name: file_hash(path) for path in files}), step)
 
 
 @dataclass(frozen=True)
@@ -98,7 +71,7 @@ class DistillJob:
             threads=self.threads,
             guide=self.guide.key if self.guide else None,
             closure=self.closure_key if self.settings.training.closure_weight else None,
-            versions=tool_versions("torch", "numpy", "lightning-fabric"),
+            versions=tool_versions("torch", "numpy", "scipy", "lightning-fabric"),
         )
 
     @property
@@ -125,21 +98,26 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
 
     `call` has other processes `join` the training of a key.
     """
-    if not stage(job.folder, job.key).hit:
+
+    def make() -> "tuple[ConvFC, StudentCard]":
         if job.start is not None:
-            _copy(job, job.start, labels)
-        else:
-            if call is not None:
-                call(job.key)
-            _keep(job, labels, *_train(job, labels))
+            return _copied(job, job.start, labels)
+        if call is not None:
+            call(job.key)
+        return _finished(job, labels, *_train(job, labels))
+
+    def write(folder: Path, made: "tuple[ConvFC, StudentCard]") -> None:
+        save_student(folder, *made)
+
+    _, card = kept(job.folder, job.key, make, write, load_student)
     if job.checkpoints.exists():
         shutil.rmtree(job.checkpoints)
         for folder in (job.work, job.work.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
-    lines = (job.logs / LOG).read_text().splitlines() if stage(job.logs, job.key).hit else []
+    lines = (job.logs / LOG).read_text("utf-8").splitlines() if stage(job.logs, job.key).hit else []
     rows = tuple(json.loads(line) for line in lines)
-    return Distilled(job.folder, job.key, load_student(job.folder)[1].parameters, rows)
+    return Distilled(job.folder, job.key, card.parameters, rows)
 
 
 def join(job: DistillJob, labels: Labels) -> None:
@@ -149,14 +127,18 @@ def join(job: DistillJob, labels: Labels) -> None:
 
 def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
     from compress.distillation import distill
+    from compress.students.folding import in_rig_units
 
     guide = guide_of(job.settings.name, job.guide, labels)
     settings = job.settings
-    check_students([settings], Path(), len(labels.driven))
+    alone = settings.model_copy(update={"guide": None})  # which is at hand already
+    check_students([alone], Path(), len(labels.driven))
 
     # A partial, not a function in a function: processes of a distributed run must be able to load it.
-    build = partial(_build, settings, len(labels.driven), labels.limits, labels.scale)
-    return distill(
+    units = labels.own_units
+    # Limits are of the rig's own units.
+    build = partial(_build, settings, len(labels.driven), labels.limits if units.plain else None)
+    student, log = distill(
         build,
         material(labels),
         settings.training,
@@ -165,9 +147,13 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
         guide=guide,
         events=job.events,
     )
+    return in_rig_units(student, units, labels.limits), log
 
 
-def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog") -> None:
+def _finished(
+    job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
+) -> "tuple[ConvFC, StudentCard]":
+    """The trained student with its batch norm folded out, and its card; writes its log."""
     from compress.students.folding import fold_batch_norm
 
     settings = job.settings
@@ -184,66 +170,73 @@ def _keep(job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
         training_steps=int(log.rows[-1]["step"]),
         guide=settings.guide,
         scale=labels.scale,
+        rests=labels.rests,
+        units=labels.units,
     )
     # Seconds are no result, so the log lies outside of the student's folder.
-    with atomic_folder(job.logs) as folder:
-        atomic_write(folder / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
-        seal(folder, job.key)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, folded, card)
-        seal(folder, job.key)
+    with atomic_folder(job.logs) as logs:
+        atomic_write(logs / LOG, "".join(json.dumps(row) + "\n" for row in log.rows))
+        seal(logs, job.key)
+    return folded, card
 
 
 def material(labels: Labels) -> "Material":
-    """What a student learns from: the training side, some clips of it set aside to watch."""
+    """What a student learns from: the training side, some clips of it set aside to watch.
+
+    In the units that it is trained in.
+    """
     from compress.distillation import Material
     from compress.examples import examples
     from compress.watching import set_aside
 
     learned, watched = set_aside(labels.side("train"))
+    units = labels.own_units
     return Material(
-        examples(labels, learned),
-        examples(labels, watched),
+        examples(labels, learned, units),
+        examples(labels, watched, units),
         labels.driven,
-        labels.rig,
-        labels.scale,
+        units.rig(labels.rig, labels.driven),
     )
 
 
 def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvFC | None":
     """The guide, which must have learned the same rig. Raises `ModelError` for another one."""
-    return None if guide is None else _same_rig(f"The guide of {student}", guide, labels)[0]
+    if guide is None:
+        return None
+    return _same_rig(f"The guide of {student}", guide, labels.driven)[0]
 
 
-def _copy(job: DistillJob, start: KnownStudent, labels: Labels) -> None:
-    """A trained student under the name that it has in this run."""
-    student, card = _same_rig(f"The start of {job.settings.name}", start, labels)
-    with atomic_folder(job.folder) as folder:
-        save_student(folder, student, replace(card, name=job.settings.name))
-        seal(folder, job.key)
+def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+    """A trained student under the name that it has in this run, with the units of its labels."""
+    student, card = _same_rig(f"The start of {job.settings.name}", start, labels.driven)
+    card = replace(card, scale=labels.scale, rests=labels.rests, units=labels.units)
+    return student, replace(card, name=job.settings.name)
 
 
-def _same_rig(role: str, known: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+def _same_rig(
+    role: str, known: KnownStudent, driven: tuple[str, ...], fewer: bool = False
+) -> "tuple[ConvFC, StudentCard]":
+    """A known student, which must have learned these controls, or `fewer` of them."""
     student, card = load_student(known.folder)
-    if card.driven != labels.driven:
+    if not (set(card.driven) <= set(driven) if fewer else card.driven == driven):
         raise ModelError(
             f"{role} in {known.folder} moves {len(card.driven)} "
             f"controls, {', '.join(card.driven[:3])} …; the teacher of this run moves "
-            f"{len(labels.driven)}, {', '.join(labels.driven[:3])} …. It must have learned "
+            f"{len(driven)}, {', '.join(driven[:3])} …. It must have learned "
             f"from the same rig."
         )
     return student, card
 
 
 def check_students(
-    students: Sequence["StudentSettings"], base: Path, outputs: int = len(rig.ARKIT)
+    students: Sequence["StudentSettings"], base: Path, outputs: int = len(ARKIT)
 ) -> dict[str, StudentFacts]:
     """The facts of each student, before any pruning; none is given memory for its weights.
 
     `base` is where the folder of a `start` is looked for. Raises `UsageError` with every plan that
-    cannot work, every layer of which a guide among these students has no counterpart, every layer
+    cannot work or is too large, every layer of which a guide has no counterpart, every layer
     that int8 settings name and the student lacks, and every pruning that cannot reach its budget,
-    and `ModelError` for a `start` that cannot be read.
+    and `ModelError` for a `start` or a guide that cannot be read.
     """
     from compress.guidance import align
 
@@ -253,10 +246,16 @@ def check_students(
         doing = "built"
         try:
             config = built[settings.name] = _shape(settings, base, outputs)
+            if (found := facts_of(config).parameters) > MOST_PARAMETERS:
+                raise ValueError(
+                    f"its shape has {found / 1e6:,.0f} million parameters, expected at most "
+                    f"{MOST_PARAMETERS / 1e6:.0f} million"
+                )
             doing, training = "guided", settings.training
-            if settings.guide in built and training.feature_weight:
+            guide = _guide_config(settings, base, built)
+            if guide is not None and training.feature_weight:
                 for layers in training.feature_layers.items():
-                    align(config, built[settings.guide], *layers)
+                    align(config, guide, *layers)
             doing = "made smaller"
             _check_compression(settings, config)
         except ValueError as error:
@@ -266,6 +265,75 @@ def check_students(
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return {name: facts_of(config) for name, config in built.items()}
+
+
+def _guide_config(
+    settings: "StudentSettings", base: Path, built: "Mapping[str, ConvFCConfig]"
+) -> "ConvFCConfig | None":
+    """The shape of a guide, from this recipe or from elsewhere; None where none is known."""
+    if settings.guide is None or settings.guided_within:
+        return built.get(settings.guide or "")
+    found = find_student(f"The guide of {settings.name}", settings.guide, base)
+    return load_student(found.folder)[0].config
+
+
+def check_losses(students: Sequence["StudentSettings"], driven: Sequence[str], rig: Rig) -> None:
+    """Raise `UsageError` for every student whose losses these controls cannot have."""
+    from compress.losses import require_known
+
+    mistakes = []
+    for settings in students:
+        try:
+            require_known(settings.training, driven, rig)
+        except UsageError as error:
+            mistakes.append(f"Student {settings.name} cannot be trained: {error}")
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def check_others(
+    students: Sequence["StudentSettings"], base: Path, controls: tuple[str, ...]
+) -> None:
+    """Raise `ModelError` for a start or a guide from elsewhere that knows other controls than these."""
+    for settings in students:
+        outside = None if settings.guided_within else settings.guide
+        for role, name in (("start", settings.start), ("guide", outside)):
+            if name is not None:
+                title = f"The {role} of {settings.name}"
+                _same_rig(title, find_student(title, name, base), controls, fewer=True)
+
+
+def check_speech(students: Sequence["StudentSettings"], clips: Sequence[Clip]) -> None:
+    """Raise `AudioError` where clips, not yet labelled, are too short or too few to train on.
+
+    As drawing stretches of them would, if every clip gets its labels.
+    """
+    from compress.sampling import Sampler
+    from compress.stretches import require_long_enough
+    from compress.watching import set_aside
+
+    hops = [hops_of(clip.samples) for clip in set_aside(clips)[0]]
+    for settings in students:
+        training = settings.training
+        require_long_enough(max(hops, default=0), training.frames)
+        long_enough = [length for length in hops if length >= training.frames]
+        # The seed orders clips, and has no part in how they are shared.
+        Sampler(long_enough, training.frames, training.batch, 0).slots(0, training.devices)
+
+
+def check_labels(jobs: Sequence[DistillJob], base: Path, labels: Labels) -> None:
+    """Raise what a training on these labels would, for each of them, before the first one.
+
+    What the students share with the labels is known by now: which controls move.
+    """
+    settings = [job.settings for job in jobs]
+    check_students(settings, base, len(labels.driven))
+    check_losses(settings, labels.driven, labels.rig)
+    for job in jobs:
+        if job.start is not None:
+            _same_rig(f"The start of {job.settings.name}", job.start, labels.driven)
+        if job.guide is not None and not job.settings.guided_within:
+            _same_rig(f"The guide of {job.settings.name}", job.guide, labels.driven)
 
 
 def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConfig":
@@ -282,7 +350,7 @@ def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConf
     import torch
 
     with torch.device("meta"):
-        return _build(settings, outputs, None, 1.0).config
+        return _build(settings, outputs, None).config
 
 
 def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
@@ -306,11 +374,7 @@ def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> N
 
 
 def _build(
-    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None, scale: float
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
 ) -> "ConvFC":
-    """An untrained student whose first guesses are as large as the rig's values."""
-    student = ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)
-    if scale != 1:
-        for parameter in student.last_layer():
-            parameter.data.mul_(scale)
-    return student
+    """An untrained student."""
+    return ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)

@@ -226,10 +226,6 @@ class Trainable(DenseStudent, ABC):
         Without `rig`, it may stop at the last of these layers. For training.
         """
 
-    def last_layer(self) -> list[nn.Parameter]:
-        """Weights and biases of the layer ``rig``, in whose units the rig's are."""
-        return [value for name, value in self.named_parameters() if ".rig." in f".{name}"]
-
 
 class ConvFC(Trainable):
     """The student in its dense form."""

@@ -1,12 +1,16 @@
-"""Batch norm out of a trained student, and back into one that is trained further."""
+"""What a trained student is made of beside its layers, folded into them and taken out again.
 
-from collections.abc import Sequence
+Batch norm, and the units that a rig is learned in.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from compress.students.conv_fc import ConvFC
+from compress.units import Units
 
 
 @torch.no_grad()
@@ -82,3 +86,52 @@ def unfold_batch_norm(student: ConvFC, batches: Sequence[Tensor]) -> ConvFC:
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(mean)
     return unfolded
+
+
+@torch.no_grad()
+def in_rig_units(student: ConvFC, units: Units, limits: tuple[float, float] | None) -> ConvFC:
+    """A student of own values as a new one that gives the rig's, kept within `limits`.
+
+    One whose values are the rig's already stays as it is.
+    """
+    if units.plain:
+        return student
+    unit, rest = _columns(units)
+    return _with_last_layer(
+        student, limits, lambda weight: weight * unit[:, None, None], lambda b: b * unit + rest
+    )
+
+
+@torch.no_grad()
+def in_own_units(student: ConvFC, units: Units) -> ConvFC:
+    """The other way round: one of rig values that gives own values, without the rig's limits."""
+    if units.plain:
+        return student
+    unit, rest = _columns(units)
+    return _with_last_layer(
+        student, None, lambda weight: weight / unit[:, None, None], lambda b: (b - rest) / unit
+    )
+
+
+def _columns(units: Units) -> tuple[Tensor, Tensor]:
+    return (
+        torch.tensor(units.units, dtype=torch.float64),
+        torch.tensor(units.rests, dtype=torch.float64),
+    )
+
+
+def _with_last_layer(
+    student: ConvFC,
+    limits: tuple[float, float] | None,
+    change_weight: Callable[[Tensor], Tensor],
+    change_bias: Callable[[Tensor], Tensor],
+) -> ConvFC:
+    """A copy whose last layer is changed, in float64: a rest far from 0 leaves few digits."""
+    changed = ConvFC(replace(student.config, limits=limits)).train(student.training)
+    changed.load_state_dict(student.state_dict())
+    last = changed.steps.rig
+    assert isinstance(last, nn.Conv1d)
+    assert last.bias is not None
+    last.weight.copy_(change_weight(last.weight.double()))
+    last.bias.copy_(change_bias(last.bias.double()))
+    return changed

@@ -4,7 +4,7 @@ An int8 student's quantized layers are int8 codes there; their scales are in ``s
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +12,8 @@ from compress.errors import ModelError
 from compress.store import atomic_write
 from compress.students import ARCHITECTURES
 from compress.students.integers import Quantization, from_codes, to_codes
+from compress.texts import read_text
+from compress.units import Units, units_of
 from exporters import records
 from exporters.reading import reading
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFC
 
 FORMAT, VERSION = "lipstill-student", 2
+# Left out where they say nothing.
+RARE = ("rests", "units")
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,16 @@ class StudentCard:
     guide: str | None = None
     # Of an int8 student.
     quantization: Quantization | None = None
-    # Of the rig: the power of ten nearest to how far its controls move.
+    # Of the rig: the power of ten nearest to how far its controls move, rest values far from 0, and
+    # the units of controls that have another one; see `compress.units`.
     scale: float = 1.0
+    rests: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def own_units(self) -> Units:
+        """In what units the driven controls were learned."""
+        return units_of(self.driven, self.scale, self.rests, self.units)
 
 
 def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
@@ -55,7 +67,7 @@ def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
     fields = {
         "format": FORMAT,
         "version": VERSION,
-        **vars(card),
+        **{name: value for name, value in vars(card).items() if value or name not in RARE},
         "quantization": card.quantization and card.quantization.to_json(),
         "config": student.config.to_json(),
     }
@@ -73,7 +85,7 @@ def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
         "Expected student.json and weights.safetensors as lipstill writes them; distil it again."
     )
     with reading(folder, "a student", ModelError, advice):
-        fields: dict[str, Any] = json.loads((folder / "student.json").read_text("utf-8"))
+        fields: dict[str, Any] = json.loads(read_text(folder / "student.json"))
         found = (fields.pop("format"), fields.pop("version"))
         if found != (FORMAT, VERSION):
             raise ModelError(

@@ -102,7 +102,8 @@ class Description:
 
     `interface` is true for a program that needs a recipe's `teacher.interface`, None where only
     running it would tell; `facts` has what else there is to say, by name; what is not `complete`
-    is no teacher yet, such as weights alone.
+    is no teacher yet, such as weights alone. `controls` are its own, and `driven` those
+    that it can move; None where it does not say so.
     """
 
     kind: str
@@ -113,6 +114,8 @@ class Description:
     outputs: Sequence[Port] = ()
     facts: dict[str, str] = field(default_factory=dict)
     complete: bool = True
+    controls: tuple[str, ...] | None = None
+    driven: tuple[str, ...] | None = None
 
 
 class Format(Protocol):

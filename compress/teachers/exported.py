@@ -41,7 +41,7 @@ def find(name: str, base: Path) -> Found | None:
         return None
     if not zipfile.is_zipfile(path):
         # A broken one is recognised by its ending alone.
-        return Found(path, (path,)) if path.suffix == ".pt2" else None
+        return Found(path, (path,)) if path.suffix.lower() == ".pt2" else None
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     exported = any(n == _OLD_MODEL or n.partition("/")[2] == "archive_format" for n in names)

@@ -15,6 +15,7 @@ from compress.teachers.placed import AUTO, CPU
 from compress.teachers.weights import TRUNCATED
 from exporters.files import user_path
 from exporters.reading import reading
+from exporters.regular import check_regular
 
 if TYPE_CHECKING:
     from compress.recipe_teacher import TeacherSettings
@@ -43,6 +44,7 @@ def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) ->
     """
     if checkpoint.startswith(PREFIX):
         resolve(checkpoint, base)  # says which there are
+    _existing(checkpoint, resolve(checkpoint, base), must=False)
     for module in _formats():
         if found := _found(module, checkpoint, base):
             more = [_existing(checkpoint, user_path(name, base)) for name in depends_on]
@@ -63,6 +65,7 @@ _TRY = (
 
 def knows(checkpoint: str, base: Path) -> bool:
     """Whether some format of teachers recognises it. Raises `TeacherError` as `find_teacher` does."""
+    _existing(checkpoint, resolve(checkpoint, base), must=False)
     return any(_found(module, checkpoint, base) for module in _formats())
 
 
@@ -129,8 +132,14 @@ def _format(name: str) -> Format:
     return FORMATS.load(name)
 
 
-def _existing(checkpoint: str, path: Path) -> Path:
-    if not path.exists():
+def _existing(checkpoint: str, path: Path, must: bool = True) -> Path:
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise TeacherError(
+            f"Teacher checkpoint {checkpoint}: {path} cannot be read ({error.strerror})."
+        ) from error
+    if must and not path.exists():
         raise TeacherError(
             f"Teacher checkpoint {checkpoint}: nothing is at {path}. {_TRY} Look at "
             f"teacher.checkpoint and teacher.depends_on in the recipe."

@@ -65,7 +65,7 @@ def describe(path: Path) -> Description:
 def _is_pickle(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
-            return path.suffix in _ENDINGS or stream.read(1) == b"\x80"
+            return path.suffix.lower() in _ENDINGS or stream.read(1) == b"\x80"
     # What torch.save writes. TorchScript has pickles too, with code, and .pt2 has others deeper.
     with zipfile.ZipFile(path) as archive:
         entries = [PurePosixPath(name).parts for name in archive.namelist()]

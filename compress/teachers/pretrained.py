@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from compress.errors import MissingError, TeacherError
 from compress.teachers.hub import cached_folder, fetch_folder, parse_reference
 from compress.teachers.weights import read_weights
+from compress.texts import read_text
 from exporters.files import user_path
 from exporters.reading import reading
 
@@ -83,7 +84,7 @@ def read_pretrained(folder: Path) -> "dict[str, Tensor]":
     """All weights of a Hugging Face folder, as its files name them."""
     state: dict[str, Tensor] = {}
     for path in _weights(folder):
-        if path.suffix != ".json":
+        if path.suffix.lower() != ".json":
             state |= read_weights(path)
     return state
 
@@ -124,7 +125,7 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 def _read_json(path: Path) -> Mapping[str, object]:
     with reading(path, "JSON", TeacherError, "Copy it again."):
-        fields = json.loads(path.read_text("utf-8"))
+        fields = json.loads(read_text(path))
     if not isinstance(fields, dict):
         raise TeacherError(f"{path} holds a {type(fields).__name__}, expected fields by name.")
     return fields

@@ -21,6 +21,7 @@ from compress.teachers.pretrained import (
     read_settings,
 )
 from compress.teachers.weights import fit_weights, read_weights
+from compress.texts import read_text
 
 if TYPE_CHECKING:
     from compress.teachers.voice2face import Voice2Face
@@ -40,7 +41,7 @@ def find(name: str, base: Path) -> Found | None:
         return None
     weights = _weights_of(path)
     try:
-        fields = json.loads(config.read_text("utf-8"))
+        fields = json.loads(read_text(config))
     except ValueError:
         # Damaged, as opening it says, if it is one at all.
         return Found(path, (weights, config)) if weights else None
@@ -110,6 +111,8 @@ def describe(path: Path) -> Description:
             "curves": f"{len(teacher.controls)} controls at {teacher.rate_hz:g} frames a second",
             **({} if elsewhere is None else {"encoder weights": elsewhere}),
         },
+        controls=teacher.controls,
+        driven=teacher.config.driven,
     )
 
 
@@ -120,7 +123,7 @@ def _config_of(path: Path) -> Path:
 def _weights_of(path: Path) -> Path | None:
     """The file of weights that a name means: itself, or the one that a folder has."""
     if not path.is_dir():
-        return path if path.suffix in _ENDINGS and path.is_file() else None
+        return path if path.suffix.lower() in _ENDINGS and path.is_file() else None
     named = [path / name for name in _NAMES if (path / name).is_file()]
     others = sorted(path.glob("*.ckpt"))
     return named[0] if named else others[0] if len(others) == 1 else None
@@ -129,7 +132,7 @@ def _weights_of(path: Path) -> Path | None:
 def _read_fields(source: Path) -> dict[str, Any]:
     """The fields of a config.json of this format and version."""
     try:
-        fields: dict[str, Any] = json.loads(source.read_text("utf-8"))
+        fields: dict[str, Any] = json.loads(read_text(source))
         if "format" not in fields and fields.get("model_type") in encoder_names():
             kind = fields["model_type"]
             raise TeacherError(

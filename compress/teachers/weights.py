@@ -35,7 +35,7 @@ def read_weights(path: Path) -> "dict[str, Tensor]":
 
     Raises `TeacherError` for a file that is damaged, and as `read_pickle` does.
     """
-    return _read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_pickle(path)
 
 
 def read_pickle(path: Path) -> "dict[str, Tensor]":

@@ -14,10 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from exporters.atomic import write_atomically
 from exporters.bundle.folder import CARD, GOLDEN, SIGNATURE, STAMP, model_files
 from exporters.bundle.golden import read as read_golden
 from exporters.bundle.sums import SUMS
-from exporters.files import describe_file, write_atomically
+from exporters.files import describe_file
 from exporters.mesh import MESH, read_mesh
 from exporters.requirements import require
 from exporters.signature import Signature, latency_in_words

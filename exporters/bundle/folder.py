@@ -73,7 +73,9 @@ def model_files(folder: Path, targets: Collection[str] | None = None) -> dict[Pa
     for name in targets or ():
         load_target(name)
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    found = {path: suffixes[path.suffix] for path in paths if path.suffix in suffixes}
+    found = {
+        path: suffixes[path.suffix.lower()] for path in paths if path.suffix.lower() in suffixes
+    }
     known = ", ".join(sorted(suffixes))
     if unknown := [path.name for path in paths if path.stem == MODEL and path not in found]:
         raise ModelFileError(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.checks import Outcome
+from exporters.codes import compare_codes
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
 from exporters.parity import probe_windows
 from exporters.reading import reading
@@ -30,6 +31,7 @@ SPEECH = "speech"
 # From a quiet room to speech close by, as the root mean square below full scale.
 _NOISE_DB = (-70, -60, -50, -40, -30, -20, -10)
 _ARRAYS, _ARRAYS_OF_CODES = {"audio", "rig", "kinds", "max_abs"}, {"codes", "max_lsb"}
+_EVENING = "evening"  # of a rig that mixes units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +50,9 @@ class Golden:
     """int8 [n, channels, steps]: the last quantized tensor; None if the source has none."""
     max_lsb: int | None
     """No code may differ by more than this; None without codes."""
+    evening: NDArray[np.float64] | None = None
+    """float64 [driven]: by what to multiply each control's difference before it is compared with
+    max_abs; None for a rig that does not mix units."""
 
     def __post_init__(self) -> None:
         if mistakes := list(_mistakes(self)):
@@ -63,6 +68,8 @@ class Golden:
         }
         if self.codes is not None:
             arrays |= {"codes": self.codes, "max_lsb": np.int64(self.max_lsb or 0)}
+        if self.evening is not None:
+            arrays[_EVENING] = self.evening
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -75,6 +82,7 @@ def make_golden(
     *,
     max_abs: float,
     max_lsb: int = 1,
+    evening: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Golden:
     """Run the source of a file, [batch, 1, window] -> [batch, driven], on windows of every kind.
@@ -110,6 +118,7 @@ def make_golden(
         max_abs=max_abs,
         codes=None if codes is None else codes.numpy(),
         max_lsb=None if codes is None else max_lsb,
+        evening=evening,
     )
 
 
@@ -129,8 +138,9 @@ def read(path: Path) -> Golden:
     with reading(path, "golden windows", advice=advice):
         with zipfile.ZipFile(path) as archive:  # NumPy would take a lone array too
             names = {name.removesuffix(".npy") for name in archive.namelist()}
-        integers = names == _ARRAYS | _ARRAYS_OF_CODES
-        if not integers and names != _ARRAYS:
+        integers, evened = names >= _ARRAYS_OF_CODES, _EVENING in names
+        known = _ARRAYS | (_ARRAYS_OF_CODES if integers else set())
+        if names - {_EVENING} != known:
             raise ValueError(f"it holds {', '.join(sorted(names)) or 'nothing'}")
         with np.load(path, allow_pickle=False) as stored:
             return Golden(
@@ -140,6 +150,7 @@ def read(path: Path) -> Golden:
                 max_abs=float(stored["max_abs"]),
                 codes=stored["codes"] if integers else None,
                 max_lsb=int(stored["max_lsb"]) if integers else None,
+                evening=stored[_EVENING] if evened else None,
             )
 
 
@@ -182,6 +193,8 @@ def _compare_values(rig: Floats, golden: Golden, driven: tuple[str, ...]) -> Out
         )
     # float64, so that the difference itself is not rounded.
     difference = np.abs(rig.astype(np.float64) - golden.rig)
+    if golden.evening is not None:
+        difference *= golden.evening
     difference[~np.isfinite(rig)] = np.inf
     window, control = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     largest, where = difference[window, control], f"{driven[control]} on {golden.kinds[window]}"
@@ -207,17 +220,18 @@ def _compare_codes(codes: Codes | None, golden: Golden) -> Outcome:
             for some in (codes, golden.codes)
         )
         return Outcome("passed" if found == expected else "failed", _unless_same(found, expected))
-    # In int8 the difference of 127 and -128 would be -1.
+    limit = golden.max_lsb or 0
+    apart = compare_codes(codes, golden.codes, limit)
+    if not apart.fault:
+        seldom = f", {apart.beyond} of {codes.size} by more" if apart.beyond else ""
+        said = f"codes at most {apart.largest} LSB apart where {limit} may be{seldom}"
+        return Outcome("passed", said)
     difference = np.abs(codes.astype(np.int32) - golden.codes)
-    largest, limit = int(difference.max(initial=0)), golden.max_lsb or 0
-    if largest <= limit:
-        return Outcome("passed", f"codes at most {largest} LSB apart where {limit} may be")
     window, channel, step = (int(i) for i in np.unravel_index(difference.argmax(), codes.shape))
     return Outcome(
         "failed",
-        f"{np.count_nonzero(difference > limit)} of {codes.size} codes differ by more than {limit} "
-        f"LSB; worst: channel {channel}, step {step} on {golden.kinds[window]} (window {window}) is "
-        f"{codes[window, channel, step]}, expected {golden.codes[window, channel, step]}",
+        f"{apart.fault}; worst: channel {channel}, step {step} on {golden.kinds[window]} (window "
+        f"{window}) is {codes[window, channel, step]}, expected {golden.codes[window, channel, step]}",
     )
 
 
@@ -245,5 +259,15 @@ def _mistakes(golden: Golden) -> Iterator[str]:
         yield f"windows have {windows.shape[1]} channels, expected 1"
     if not (math.isfinite(golden.max_abs) and golden.max_abs >= 0):
         yield f"max_abs is {golden.max_abs}, expected a finite limit of at least 0"
+    even = golden.evening
+    if even is not None and not (
+        even.dtype == np.float64
+        and even.shape == rig.shape[1:]
+        and np.isfinite(even).all()
+        and (even > 0).all()
+    ):
+        yield (
+            f"evening is {even.dtype} {list(even.shape)}, expected a float64 above 0 for each control"
+        )
     if (golden.max_lsb is None) != (codes is None) or (golden.max_lsb or 0) < 0:
         yield f"max_lsb is {golden.max_lsb}, expected a limit of at least 0 with codes, else None"

@@ -36,7 +36,7 @@ def arena_of(path: Path) -> Arena | None:
     """
     from exporters.measuring.process import run_module
 
-    if path.suffix != SUFFIX:
+    if path.suffix.lower() != SUFFIX:
         return None
     _, facts = read(path)
     if Signature.from_json(facts[SIGNATURE_KEY], source=str(path)).precision != "int8":

@@ -47,7 +47,13 @@ def run_module(
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, **(environment or {}), "PYTHONPATH": paths},
+        # What it writes is read as UTF-8, whatever this machine's own encoding is.
+        env={
+            **os.environ,
+            **(environment or {}),
+            "PYTHONPATH": paths,
+            "PYTHONIOENCODING": "utf-8",
+        },
         input=given,
         capture_output=True,
         encoding="utf-8",

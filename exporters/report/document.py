@@ -17,7 +17,9 @@ from exporters.checks import Check, Status
 from exporters.errors import ModelFileError
 from exporters.mesh import MeshFacts
 from exporters.parity import ParityResult
+from exporters.regular import check_regular
 from exporters.report.chain import Hop, Measurements
+from exporters.report.clip_sums import ClipSums
 from exporters.report.compression import Pruning, Quantization
 from exporters.signature import Precision
 
@@ -48,6 +50,9 @@ class RigFacts:
     """The power of ten nearest to how far its controls move."""
     labels: dict[str, str]
     """What people call a control, where it is not its name."""
+    notes: tuple[str, ...] = ()
+    """Which controls are not predicted and why, which have a rest value far from 0, and which a unit
+    of their own: errors of these are counted in it, so that MSE, R² and jitter are of all controls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +197,9 @@ class Tier:
     """Region of the face to mse and correlation against the teacher; empty if not measured."""
     by_control: Parts
     """Control to the same."""
+    by_clip: ClipSums | None = None
+    """What its figures are summed of, clip by clip, by which two reports of the same speech are paired;
+    null where nothing was judged, and in reports from before it was kept."""
 
     @property
     def latency(self) -> Latency | None:
@@ -354,6 +362,7 @@ class ReportDocument:
 def read_report(path: Path) -> ReportDocument:
     """Read a ``report.json``. Raises ModelFileError that lists every mistake in it."""
     try:
+        check_regular(path)
         return records.from_json(ReportDocument, path.read_bytes())
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read as a report: {error}.") from error

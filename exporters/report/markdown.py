@@ -273,7 +273,9 @@ def _parity_line(result: ParityResult) -> str:
             f"in {_cell(worst.name)}; limit {number(result.max_abs_limit)})"
         )
     if codes := [item.max_lsb for item in ran if item.max_lsb is not None]:
-        parts.append(f"codes at most {max(codes)} apart (limit {result.max_lsb_limit})")
+        beyond = sum(item.beyond_lsb or 0 for item in ran)
+        seldom = f", {beyond} beyond it" if beyond else ""
+        parts.append(f"codes at most {max(codes)} apart (limit {result.max_lsb_limit}{seldom})")
     parts += [
         f"{_cell(item.name)} {_loud(item.status)}: {_cell(item.reason)}"
         for item in result.sets

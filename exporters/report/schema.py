@@ -28,4 +28,5 @@ def json_schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    sys.stdout.buffer.write(text.encode())  # UTF-8, whatever a redirected stdout is

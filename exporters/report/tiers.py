@@ -67,23 +67,26 @@ def teacher_of(document: ReportDocument) -> Tier:
     raise ValueError(f"the report {document.name!r} has no row for its teacher")
 
 
-def figure_of(row: Tier, metric: str) -> float | None:
-    """A metric as a number, a share without its interval; None where it was not measured.
+def against_teacher(row: Tier, metric: str) -> float | None:
+    """A metric of the row against the teacher's curves; None where it was not measured.
 
-    Of the teacher's curves where it has that, else of known truth.
+    Never one against known truth, which has the same name for some: they are two questions.
     """
-    for measured in (row.against_teacher, row.against_truth):
-        value = measured.get(metric)
-        if isinstance(value, Proportion):
-            return value.value
-        if value is not None:
-            return value
-    return None
+    return _plain(row.against_teacher.get(metric))
+
+
+def against_truth(row: Tier, metric: str) -> float | None:
+    """A metric of the row against known truth, a share without its interval; or None."""
+    return _plain(row.against_truth.get(metric))
+
+
+def _plain(measured: Proportion | float | None) -> float | None:
+    return measured.value if isinstance(measured, Proportion) else measured
 
 
 def closures_kept(row: Tier, teacher: Tier) -> float | None:
     """Lips closed on /p b m/ by the share in which the teacher's are; None where not measured."""
-    own, best = figure_of(row, "pbm"), figure_of(teacher, "pbm")
+    own, best = against_truth(row, "pbm"), against_truth(teacher, "pbm")
     return None if own is None or not best else own / best
 
 
@@ -113,7 +116,7 @@ class Point:
 def point_of(view: TierView) -> Point | None:
     """None where one of the three is not known."""
     row = view.lead
-    mse = figure_of(row, "mse") if row.against_teacher.get("mse") is not None else None
+    mse = against_teacher(row, "mse")
     if row.bytes is None or row.algorithmic_latency_ms is None or mse is None:
         return None
     return Point(row.bytes, row.algorithmic_latency_ms, mse)
@@ -134,5 +137,5 @@ def pareto(views: Iterable[TierView]) -> frozenset[str]:
 
 
 def _distance(view: TierView) -> tuple[bool, float]:
-    mse = figure_of(view.lead, "mse")
+    mse = against_teacher(view.lead, "mse")
     return mse is None, mse or 0.0

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from exporters import records
+from exporters.atomic import write_atomically
 from exporters.errors import ModelFileError
-from exporters.files import write_atomically
 from exporters.report.clips import Clip, Clips, read_clips
 from exporters.report.document import ReportDocument, read_report
 from exporters.requirements import require

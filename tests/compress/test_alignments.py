@@ -35,6 +35,30 @@ def test_folders_with_and_without(tmp_path: Path) -> None:
     }
 
 
+SILENT = ["sil", "sp", "spn", "SPN", "", " ", None, "<eps>", "<unk>", "<p:>", "pau", "h#", "nsn"]
+SILENT += ["noise", "+NOISE+", "[noise]", "{LG}", "(null)", "SIL", "brth", "lau", "#", "...", "_"]
+
+
+@pytest.mark.parametrize("label", SILENT)
+def test_what_aligners_write_for_no_phone_is_silence(tmp_path: Path, label: str | None) -> None:
+    times = [label, 0.0, 0.1]
+    content = {
+        "a": {"text": "user", "phones": [times, ["P", 0.1, 0.2]]},
+        "b": {"text": "user", "visemes": [times, ["PP", 0.1, 0.2]]},
+    }
+    found = read_alignments([write(tmp_path / "a", content)])
+    for clip in ("a", "b"):
+        silence, closed = found[clip].segments
+        assert (silence.viseme, closed.viseme) == ("sil", "PP")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    content = {"né": {"text": "né", "phones": [["P", 0, 0.1]]}}
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "alignments.json").write_text(json.dumps(content, ensure_ascii=False), encoding)
+        assert read_alignments([tmp_path])["né"].phones == (("P", 0.0, 0.1),)
+
+
 def test_what_ships_can_be_read() -> None:
     found = read_alignments([resolve("builtin:speech", Path())])
     assert len(found) > 20

@@ -38,7 +38,7 @@ def signature(
         "past": past,
         "future": future,
         "smoothing": smoothing,
-        "recipe_hash": "0" * 64,
+        "made_from": "0" * 64,
         "teacher": "fake",
         "tool_versions": {},
         "quantization": {},

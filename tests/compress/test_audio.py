@@ -1,5 +1,7 @@
 """Reading speech: round trips through real codecs, resampling against a sine, and bad files."""
 
+import os
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from compress import audio
+from compress import audio, decoder
 from compress.audio import HOP, HOP_RATE, SAMPLE_RATE, measure, read, read_part
 from compress.errors import BadAudio
 from tests.compress.sources.made import chirps, sine, write
@@ -115,6 +117,20 @@ def test_samples_that_are_no_speech(tmp_path: Path, samples: np.ndarray, reason:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"fianc\xe9.wav")
+    path.write_bytes(write(tmp_path / "a.wav", sine(440)).read_bytes())
+    np.testing.assert_array_equal(read(path), read(tmp_path / "a.wav"))
+
+
+def test_silence_is_heard_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.zeros(1600, np.float32))
+    assert not read(path, silence=True).any()
+    with pytest.raises(BadAudio, match="no samples"):
+        read(write(tmp_path / "a.wav", np.zeros(0, np.float32)), silence=True)
+
+
 def test_files_that_are_no_audio(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("this is a text\n" * 100)
     (tmp_path / "empty.wav").write_bytes(b"")
@@ -128,7 +144,7 @@ def test_files_that_are_no_audio(tmp_path: Path) -> None:
         "empty.wav": "not readable as audio",
         "link.wav": "broken link",
         "rate.wav": "sample rate is 1073741824 Hz",
-        "absent.wav": "no file",
+        "absent.wav": "no file of audio: not there",
     }.items():
         with pytest.raises(BadAudio, match=reason):
             read(tmp_path / name)
@@ -236,13 +252,13 @@ def test_parts_in_order_are_decoded_once_whoever_asks(
     path = write(tmp_path / "a.mp3", chirps(6, 44_100), 44_100)
     whole = at_once(path)
     opens: list[Path] = []
-    opened = audio._Decoder._open
+    opened = decoder.Decoder._open
 
-    def counted(decoder: audio._Decoder) -> None:
+    def counted(opening: decoder.Decoder) -> None:
         opens.append(path)
-        opened(decoder)
+        opened(opening)
 
-    monkeypatch.setattr(audio._Decoder, "_open", counted)
+    monkeypatch.setattr(decoder.Decoder, "_open", counted)
     starts = range(0, len(whole), SAMPLE_RATE)
     for start in starts:
         with ThreadPoolExecutor(1) as thread:

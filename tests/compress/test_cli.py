@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -342,6 +344,55 @@ def test_animate_writes_json(workshop: Path, finished: Path, tmp_path: Path, cli
     assert cli("animate", model, clip, "--out", out).code == 0
     curves = json.loads(out.read_text())
     assert (curves["rate_hz"], len(curves["controls"]), len(curves["frames"])) == (60, 52, 36)
+
+
+def test_animate_rests_where_a_line_is_silent(finished: Path, tmp_path: Path, cli: Cli) -> None:
+    """What comes of zeros is the pose that the model rests in, at every frame."""
+    import soundfile
+
+    model = finished / "models" / "small-fp32" / "model.onnx"
+    soundfile.write(tmp_path / "silent.wav", [0.0] * 16_000, 16_000)
+    ended = cli("animate", model, tmp_path / "silent.wav", "--out", tmp_path / "rest.json")
+    assert ended.code == 0, ended.err
+    frames = json.loads((tmp_path / "rest.json").read_text())["frames"]
+    assert len(frames) == 60
+    assert all(frame == frames[0] for frame in frames)
+    soundfile.write(tmp_path / "empty.wav", [], 16_000)
+    ended = cli("animate", model, tmp_path / "empty.wav", "--out", tmp_path / "rest.json")
+    assert ended.failed(3, "holds no samples")
+
+
+def test_endings_in_capitals(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:
+    clip = tmp_path / "100.WAV"
+    shutil.copy(workshop / "speech" / "heldout" / "100.wav", clip)
+    model = tmp_path / "HERO.ONNX"
+    shutil.copy(finished / "models" / "small-fp32" / "model.onnx", model)
+    for name in ("X.CSV", "X.Json"):
+        ended = cli("animate", model, clip, "--out", tmp_path / name)
+        assert ended.code == 0, ended.err
+        assert (tmp_path / name).read_text()[:1] in "T{"
+    assert cli("inspect", model).code == 0
+    assert cli("benchmark", model, "--runs", "1").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+def test_nobody_waits_for_a_pipe(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:
+    clip = workshop / "speech" / "heldout" / "100.wav"
+    model, out = finished / "models" / "small-fp32" / "model.onnx", tmp_path / "curves.csv"
+    for name in ("pipe.wav", "pipe.onnx", "pipe.tflite"):
+        os.mkfifo(tmp_path / name)
+    assert cli("animate", model, tmp_path / "pipe.wav", "--out", out).failed(3, "a pipe")
+    for name in ("pipe.onnx", "pipe.tflite"):
+        assert cli("animate", tmp_path / name, clip, "--out", out).failed(3, "a pipe")
+        assert cli("inspect", tmp_path / name).failed(3, "a pipe")
+        assert cli("benchmark", tmp_path / name).failed(3, "a pipe")
+    for name in ("t.safetensors", "t.pt", "t.pt2", "labels.parquet", "report.json"):
+        os.mkfifo(tmp_path / name)
+    for name in ("t.safetensors", "t.pt", "t.pt2"):
+        assert cli("inspect", tmp_path / name).failed(3, name, "a pipe")
+    table, report = tmp_path / "labels.parquet", tmp_path / "report.json"
+    assert cli("labels", "import", table, "--out", tmp_path / "own").failed(3, "a pipe")
+    assert cli("compare", report, report).failed(3, "a pipe")
 
 
 def test_animate_refuses(workshop: Path, finished: Path, tmp_path: Path, cli: Cli) -> None:

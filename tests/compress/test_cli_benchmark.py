@@ -151,6 +151,7 @@ def test_files_and_folders_of_models_by_their_names(run: Path) -> None:
         (["RUN", "--target", "abacus"], 2, "no target abacus"),
         (["RUN", "--target", "tflite"], 2, "no file for tflite"),
         (["RUN", "--threads", "1,0"], 2, "expected numbers from 1"),
+        (["RUN", "--threads", "10000"], 2, "expected numbers from 1 to 256"),
         (["RUN", "--threads", "all"], 2, "expected numbers from 1"),
         (["RUN", "--against", "none.onnx"], 3, "none.onnx does not exist"),
         (["RUN", "--against", "a.mlpackage"], 2, "only evaluates it"),

@@ -11,7 +11,7 @@ from scipy import ndimage, sparse, stats
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from compress import closures
-from compress.closures import ClosureScores
+from compress.closures import BOOTSTRAP_DRAWS, ClosureScores
 from compress.rig import ClosureRule
 
 LIPS = ("jawOpen", "mouthClose")
@@ -262,3 +262,33 @@ def test_pbm_cases_are_those_that_its_share_counts() -> None:
     cases = closures.pbm_cases(clips, intervals, LIPS, 100.0)
     assert [clip.tolist() for clip in cases] == [[True, False], []]
     assert closures.share(cases) == closures.pbm_accuracy(clips, intervals, LIPS, 100.0)
+
+
+@pytest.mark.parametrize("clips", [1, 66, 1001])
+def test_the_bootstrap_in_pieces_gives_the_same_digits(
+    clips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all draws at once give them, with the random numbers in one piece."""
+    counts = np.random.default_rng(1).integers(1, 9, clips).astype(float)
+    hits = np.floor(counts * np.random.default_rng(2).random(clips))
+    drawn = np.random.default_rng(0).integers(0, clips, (BOOTSTRAP_DRAWS, clips))
+    expected = np.percentile(hits[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    for at_a_time in (1, 7 * clips, 10**9):
+        monkeypatch.setattr(closures, "DRAWN_AT_A_TIME", at_a_time)
+        assert closures.ratio_of_sums(hits, counts)[1:] == tuple(expected)
+
+
+def test_the_bootstrap_of_many_clips_holds_few_of_its_numbers() -> None:
+    """Of 20,000 clips all draws at once are 320 MB, three times over."""
+    import tracemalloc
+
+    counts = np.full(20_000, 3.0)
+    hits = np.random.default_rng(0).integers(0, 4, len(counts)).astype(float)
+    tracemalloc.start()
+    try:
+        value, low, high = closures.ratio_of_sums(hits, counts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert low < value < high
+    assert peak < 64e6

@@ -47,7 +47,7 @@ def signature() -> Signature:
         past=PAST,
         future=FUTURE,
         smoothing=(1.0,),
-        recipe_hash="",
+        made_from="",
         teacher="",
         tool_versions={},
         quantization={},

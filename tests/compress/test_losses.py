@@ -1,5 +1,8 @@
 """Losses by hand."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from compress.errors import UsageError
 from compress.losses import Criterion
 from compress.recipe import TrainingSettings
 from compress.rig import ARKIT_CLOSURE, ClosureRule, Rig
+from compress.units import Units
 
 DRIVEN = ("mouthClose", "jawOpen", "tongueOut")
 
@@ -86,17 +90,33 @@ def test_another_rig_says_itself_when_its_lips_are_closed() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 100.0])
-def test_a_rig_of_other_units_is_judged_alike(scale: float) -> None:
+@pytest.mark.parametrize("rest", [0.0, 90.0])
+def test_a_rig_of_other_units_is_judged_alike(scale: float, rest: float) -> None:
+    """Rest values cancel in no aperture but one whose limit has them too."""
     settings = TrainingSettings(closure_weight=1.0)
     generator = torch.Generator().manual_seed(0)
     predicted, label = torch.rand(2, 3, len(DRIVEN), 7, generator=generator) * 0.2
     expected = Criterion(settings, DRIVEN)(predicted, label)
-    rule = ClosureRule(
-        ARKIT_CLOSURE.weights, ARKIT_CLOSURE.closed_below * scale, ARKIT_CLOSURE.optional
-    )
-    found = Criterion(settings, DRIVEN, Rig("scaled", closure=rule), scale)(
-        predicted * scale, label * scale
-    )
+    weights = ARKIT_CLOSURE.weights
+    at_rest = rest * sum(weights[name] for name in DRIVEN if name in weights)
+    closed_below = ARKIT_CLOSURE.closed_below * scale + at_rest
+    in_rig_units = Rig("scaled", closure=replace(ARKIT_CLOSURE, closed_below=closed_below))
+    units = Units((rest,) * len(DRIVEN), (scale,) * len(DRIVEN), scale)
+    found = Criterion(settings, DRIVEN, units.rig(in_rig_units, DRIVEN))(predicted, label)
     assert expected["closure"] > 0
     for name, value in expected.items():
         assert found[name].item() == pytest.approx(value.item(), rel=1e-4)
+
+
+def test_controls_of_units_of_their_own_close_the_same_lips() -> None:
+    """An aperture of a jaw in degrees and lips in metres, by hand, in rig values and own ones."""
+    driven = ("jaw", "lip")
+    rig = Rig("mixed", closure=ClosureRule({"jaw": 0.01, "lip": -20.0}, 0.3))
+    units = Units((40.0, 0.0), (10.0, 1e-3), 10.0)
+    values = np.array([[41.0, 2e-3], [35.0, 0.01]])
+    found = units.rig(rig, driven).closure_of(driven)
+    assert found is not None
+    own = units.own(values.astype(np.float32))
+    assert own.tolist() == pytest.approx(np.array([[0.1, 2.0], [-0.5, 10.0]]), rel=1e-5)
+    above = found.aperture(own, driven) - found.closed_below
+    assert above * 10 == pytest.approx([0.41 - 0.04 - 0.3, 0.35 - 0.2 - 0.3], rel=1e-4)

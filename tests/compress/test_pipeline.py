@@ -67,7 +67,7 @@ def test_a_finished_run(finished: Path, workshop: Path) -> None:
     text = (finished / "run.json").read_text()
     fields = json.loads(text)
     assert len(fields["speech"]) == 11
-    assert [len(key) for key in fields["keys"].values()] == [16] * 9
+    assert [len(key) for key in fields["keys"].values()] == [16] * 10
     assert (
         fields["keys"]["verify small-fp32 onnx"]
         in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
@@ -96,7 +96,7 @@ def test_a_second_run_does_nothing_again(workshop: Path, run: Path, cli: Cli) ->
     before = hashes(run, ".")
     ended = cli("compress", workshop / "recipe.yaml", "--out", run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 9
+    assert ended.out.count("done before") == 10
     assert hashes(run, ".") == before
 
 
@@ -107,6 +107,62 @@ def test_a_lost_log_is_no_reason_to_train_again(workshop: Path, run: Path, cli: 
     assert cli("compress", workshop / "recipe.yaml", "--out", run).code == 0
     assert written(run, *before) == before
     assert json.loads((run / "report" / "report.json").read_text())["training"] == []
+
+
+def test_only_the_report_is_made_again_for_another_gate(
+    workshop: Path, run: Path, cli: Cli
+) -> None:
+    before = hashes(run, "labels", "students", "models", "checks")
+    recipe = workshop / "recipe.yaml"
+    sets = ("--set", "gates.min_r2=1.0", "--set", "description=another")
+    ended = cli("compress", recipe, "--out", run, *sets)
+    assert ended.code == 1, ended.err
+    assert "R² against the teacher" in ended.err
+    assert ended.out.count("to do") == 1
+    assert hashes(run, "labels", "students", "models", "checks") == before
+    # The limit is gone again, and so is what it said.
+    assert cli("compress", recipe, "--out", run).code == 0
+
+
+RESULTS = (
+    "labels/index.json",
+    "labels/clips.jsonl",
+    "students/small/distilled/student.json",
+    "students/small/distilled/weights.safetensors",
+    "models/small-fp32/signature.json",
+    "checks/small-fp32/onnx-verify/parity.json",
+    "checks/small-fp32/onnx-verify/checks.json",
+    "checks/small-fp32/onnx-verify/quality.json",
+    "checks/small-fp32/onnx-benchmark/benchmark.json",
+    "checks/small-distilled/quality.json",
+    "checks/baselines/0.json",
+    "checks/teacher-cost/costs.json",
+    "checks/clips/clips.json",
+    "report/report.json",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["garbage", "another version"])
+def test_results_that_cannot_be_read_are_made_again(
+    workshop: Path, run: Path, cli: Cli, how: str
+) -> None:
+    """They have the right key and size, as after a bit that flipped or a change of their schema."""
+    before = hashes(run, "labels", "students", "models")
+    for name in RESULTS:
+        path = run / name
+        content = path.read_bytes()
+        if how == "garbage":
+            path.write_bytes(b"\xff" * len(content))
+        elif path.suffix == ".json" and name != "labels/index.json":
+            path.write_bytes(b'{"of": "another version"}'.ljust(len(content)))
+    (run / "report" / "report.html").write_bytes(
+        b""
+    )  # what cannot be read is not what is looked at
+    ended = cli("compress", workshop / "recipe.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    assert hashes(run, "labels", "students", "models") == before
+    assert b'"name"' in (run / "report" / "report.json").read_bytes()
 
 
 # ------------------------------------------------------------- a student made smaller, and int8
@@ -169,7 +225,7 @@ def test_a_second_run_makes_nothing_smaller_again(
     before = hashes(shrunk_run, ".")
     ended = cli("compress", workshop / "shrinking.yaml", "--out", shrunk_run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 16
+    assert ended.out.count("done before") == 17
     assert hashes(shrunk_run, ".") == before
 
 
@@ -279,6 +335,22 @@ def test_a_little_bad_speech_is_listed(own: Path, run: Path, cli: Cli) -> None:
     report = json.loads((run / "report" / "report.json").read_text())
     assert [clip["clip"] for clip in report["speech"]["skipped"]] == [s["file"] for s in skipped]
     assert "train/nan.wav" in (run / "report" / "report.md").read_text()
+
+
+def test_what_is_passed_over_is_said(own: Path, tmp_path: Path, cli: Cli) -> None:
+    train = own / "speech" / "train"
+    for name in ("a.m4a", "b.m4a", "c.AIFF"):
+        (train / name).write_text("")
+    (train / "more").symlink_to(own / "speech" / "heldout", target_is_directory=True)
+    ended = cli("label", own / "recipe.yaml", "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert (
+        "passed over in speech/train: 2 .m4a, 1 .aiff, the link to folders more. "
+        "Audio ends in .wav, .flac, .ogg, .opus, .mp3." in ended.out
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["passed_over"] == [
+        {"source": "speech/train", "endings": {".aiff": 1, ".m4a": 2}, "links": ["more"]}
+    ]
 
 
 # --------------------------------------------------------------------------------------- storage
@@ -419,7 +491,7 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     before = hashes(run, ".")
     again = cli(*asked)
     assert again.failed(1, "expected >= 0.99")
-    assert again.out.count("done before") == 9
+    assert again.out.count("done before") == 10
     assert json.loads(cli(*asked, "--json").out)["report"] == str(run / "report" / "report.json")
     assert hashes(run, ".") == before
 

@@ -1,5 +1,6 @@
 """What a run will do: keys that follow what they should, and nothing else."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from compress.jobs import STAGES, Inputs, Plan
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
 from compress.rig_file import read_rig
+from compress.store import seal
 from compress.visemes import segments_of
 
 Keys = dict[str, str]
@@ -57,8 +59,17 @@ JUDGED = [*EXPORTED[:-1], "verify small distilled", "report"]
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("description=other", EXPORTED),  # the recipe's hash is inside the files
-        ("gates.min_r2=0.5", EXPORTED),
+        ("description=other", ["report"]),
+        ("gates.min_r2=0.5", ["report"]),
+        ("gates.targets={onnx: {max_bytes: 9000000}}", ["report"]),
+        ("export.license=CC0-1.0", ["report"]),
+        ("report.clips=2", ["report clips", "report"]),
+        ("labels.max_missing_share=0.5", ["report"]),
+        ("speech.timeout_s=9", []),
+        ("parity.max_lag_ms=9", ["verify small-fp32 onnx", "report"]),
+        ("parity.fp16_max_abs=0.01", ["verify small-fp32 onnx", "report"]),
+        ("parity.max_abs=2e-5", EXPORTED),  # the golden windows hold it
+        ("export.onnx.opset=19", EXPORTED),
         ("students.0.smoothing=[1, 1, 1]", JUDGED),  # the client does it: nothing is trained
         ("students.0.training.steps=7", ["distill small", *JUDGED]),
         ("seed=8", ["distill small", *JUDGED]),
@@ -82,6 +93,13 @@ FILES = [
     for precision in ("fp32", "int8")
     for stage, target in (("export", ""), ("verify", " onnx"), ("benchmark", " onnx"))
 ]
+
+
+def files_of(made: list[str]) -> list[str]:
+    """Steps about files of what was made again; of all where nothing was but the client's part."""
+    return [row for row in FILES if made != ["quantize"] or "int8" in row]
+
+
 STEPS = ("small distilled", "small pruned", "small int8")
 
 
@@ -99,14 +117,14 @@ STEPS = ("small distilled", "small pruned", "small int8")
 def test_what_makes_a_student_smaller_redoes_what_follows_from_it(
     keys_of_shrinking: Callable[..., Keys], setting: str, expected: list[str]
 ) -> None:
-    """All files, since the hash of the recipe is inside of them."""
+    """All files, where the weights are others or the client does something else with them."""
     after = keys_of_shrinking(f"students.0.{setting}")
     steps = {"distill": "distilled", "prune": "pruned", "quantize": "int8"}
     made, judged = (
         [f"{stage} small" for stage in expected],
         [f"verify small {steps[stage]}" for stage in expected or steps],
     )
-    assert changed(keys_of_shrinking(), after) == [*made, *FILES, *judged, "report"]
+    assert changed(keys_of_shrinking(), after) == [*made, *files_of(expected), *judged, "report"]
 
 
 def test_an_alignment_changes_what_choices_are_made_by(
@@ -117,7 +135,7 @@ def test_an_alignment_changes_what_choices_are_made_by(
     known = {"0": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
     judged = [f"verify {what}" for what in (*STEPS, "baselines")]
-    expected = ["prune small", "quantize small", *FILES, *judged, "report"]
+    expected = ["prune small", "quantize small", *FILES, *judged, "report clips", "report"]
     assert changed(keys_of_shrinking(), keys_of_shrinking(inputs=aligned)) == expected
 
 
@@ -148,7 +166,10 @@ def test_an_alignment_changes_what_is_judged(keys_of: Callable[..., Keys], works
     phones = (("P", 0.1, 0.2),)
     known = {"100": Alignment("pub", phones, tuple(segments_of(phones)))}
     aligned = Inputs(found.teacher, found.speech, known)
-    expected = ["verify small-fp32 onnx", "verify small distilled", "verify baselines", "report"]
+    expected = [
+        *("verify small-fp32 onnx", "verify small distilled", "verify baselines"),
+        *("report clips", "report"),
+    ]
     assert changed(keys_of(), keys_of(inputs=aligned)) == expected
 
 
@@ -162,12 +183,84 @@ def test_a_changed_file_changes_its_checks(workshop: Path, run: Path) -> None:
         "verify small-fp32 onnx",
         "benchmark small-fp32 onnx",
         "benchmark teacher",
+        "report clips",
         "report",
     ]
     assert changed(before, keys(planned)) == expected
-    assert [row[0] for row in planned.outlook("report") if row[2]] == [
-        *("verify", "benchmark", "benchmark", "report")
+    assert to_do(planned) == expected
+
+
+def to_do(planned: Plan) -> list[str]:
+    return [
+        f"{stage} {what}".strip() for stage, what, reason in planned.outlook("report") if reason
     ]
+
+
+def test_what_goes_by_files_is_to_do_when_they_are_exported_again(
+    workshop: Path, run: Path
+) -> None:
+    """The files of today are there still, and their hashes alone would call these done."""
+    recipe = load_recipe(workshop / "recipe.yaml", ["students.0.training.steps=7"])
+    assert {"benchmark teacher", "report clips"} < set(
+        to_do(plan(recipe, find_inputs(recipe), run))
+    )
+
+
+def test_labels_with_more_missing_than_allowed_are_to_do(workshop: Path, run: Path) -> None:
+    index = run / "labels" / "index.json"
+    fields = json.loads(index.read_text())
+    fields["missing"] = [{"id": "gone", "reason": "it was not there"}]
+    index.write_text(json.dumps(fields))
+    recipe = load_recipe(workshop / "recipe.yaml", ["labels.max_missing_share=0.5"])
+    planned = plan(recipe, find_inputs(recipe), run)
+    seal(run / "labels", planned.label.key)
+    assert to_do(planned) == ["report"]  # an edited recipe
+    strict = load_recipe(workshop / "recipe.yaml", ["labels.max_missing_share=0.01"])
+    rows = plan(strict, find_inputs(strict), run).outlook("label")
+    assert rows == [
+        ("label", "", "1 clips have no labels, more than labels.max_missing_share allows")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "number", "expected"),
+    [
+        ("compress.labels.making", "FORMAT", {"label"}),
+        ("compress.stages.training", "FORMAT", {"distill small"}),
+        ("compress.stages.shrinking", "FORMAT", {"prune small", "quantize small"}),
+        ("compress.stages.exporting", "FORMAT", {row for row in FILES if "export" in row}),
+        ("compress.stages.checking", "FORMAT", {row for row in FILES if "export" not in row}),
+        (
+            "compress.stages.judging",
+            "FORMAT",
+            {f"verify {what}" for what in (*STEPS, "baselines")},
+        ),
+        ("compress.stages.costing", "FORMAT", {"benchmark teacher"}),
+        ("compress.report_clips", "FORMAT", {"report clips"}),
+        ("compress.jobs", "REPORT_FORMAT", {"report"}),
+    ],
+)
+def test_every_key_has_a_format_number(
+    keys_of_shrinking: Callable[..., Keys],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    number: str,
+    expected: set[str],
+) -> None:
+    """The results of another version of lipstill are made again and not read."""
+    before = keys_of_shrinking()
+    monkeypatch.setattr(f"{module}.{number}", 1_000_000)
+    assert expected <= set(changed(before, keys_of_shrinking()))
+
+
+def test_every_step_is_among_those_whose_format_is_tested(
+    keys_of_shrinking: Callable[..., Keys],
+) -> None:
+    (parameters,) = [
+        mark.args[1]
+        for mark in test_every_key_has_a_format_number.pytestmark  # type: ignore[attr-defined]
+    ]
+    assert set().union(*(row[2] for row in parameters)) == keys_of_shrinking().keys()
 
 
 def test_keys_do_not_depend_on_where_things_lie(
@@ -245,7 +338,7 @@ def test_a_rig_file_changes_what_goes_by_what_it_says(
         inputs = Inputs(found.teacher, found.speech, {}, read_rig(path))
         return keys_of_shrinking(*sets, inputs=inputs)
 
-    judged = [*(f"verify {what}" for what in (*STEPS, "baselines")), "report"]
+    judged = [*(f"verify {what}" for what in (*STEPS, "baselines")), "report clips", "report"]
     assert changed(keys_with(0.1, "Jaw"), keys_with(0.1, "Mouth")) == [
         *[row for row in FILES if row.startswith("verify")],
         *judged,

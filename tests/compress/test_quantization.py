@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, fx, nn
@@ -230,12 +230,7 @@ def test_the_oracle_in_float_is_the_student() -> None:
     np.testing.assert_allclose(oracle(student, nothing, audio)[0], expected, atol=1e-5)
 
 
-@settings(
-    max_examples=3,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=3)
 @given(st.data())
 def test_whole_numbers_agree_for_any_plan_and_choices(
     plans: st.SearchStrategy[ConvFCConfig], data: st.DataObject

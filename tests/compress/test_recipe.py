@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 import tomllib
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -92,7 +94,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
     expected = [
         ("--set students.7.name=x", "list of 2 entries", '"7"'),
         ("--set name", "KEY=VALUE"),
-        ("name", '"Tiny One"', "pattern"),
+        ("name", '"Tiny One"', "expected lower case letters, digits, and . _ -"),
         ("sede", "unknown key", 'did you mean "seed"?', "accepted here: name, description"),
         ("threads", '"2"', "integer", "CPU threads"),
         ("teacher.checkpoint", "missing", "builtin:NAME"),
@@ -104,7 +106,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students.0.past_ms", "267.2 samples", "16.6875, 16.75"),
         ("students.0.layers.0.kernel", "found 0", "greater than or equal to 1"),
         ("students.0.training.augmentation.gain_db", "[6.0, -30.0]", "the lower one first"),
-        ("students.0.training.augmentation.speed", "[0.0, 1.0]", "above 0"),
+        ("students.0.training.augmentation.speed", "[0.0, 1.0]", "from 0.25 to 4"),
         ("students.0.training.augmentation.room_share", "2", "less than or equal to 1"),
         ("students.0.training.augmentation.decay_s.1", "missing"),
         ("students.0.training.control_weights.jawOpen", "-1", "greater than or equal to 0"),
@@ -144,7 +146,7 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students=[]", "students", "at least 1"),
         ("seed=true", "seed", "integer"),
         ("seed=7.0", "seed", "found 7.0"),
-        ("name=no good/", "name", "pattern"),
+        ("name=no good/", "name", "expected lower case letters, digits, and . _ -"),
         ("students.0.training.steps.x=1", "students.0.training.steps", "integer"),
     ],
 )
@@ -170,6 +172,152 @@ def test_one_mistake_is_one_message(tmp_path: Path, override: str, path: str, pi
 def test_text_that_is_no_recipe(tmp_path: Path, text: str, piece: str) -> None:
     (only,) = mistakes(write(tmp_path, text))
     assert piece in only
+
+
+def laughs(levels: int, use: str) -> str:
+    """Mappings, each of which has nine times what the one before it has."""
+    lines = ["a0: &a0 {x: 1, y: 2}"]
+    lines += [f"a{i}: &a{i} {use}".replace("?", f"*a{i - 1}") for i in range(1, levels + 1)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "use", ["[?, ?, ?, ?, ?, ?, ?, ?, ?]", "{a: ?, b: ?, c: ?, d: ?, e: ?, f: ?, g: ?, h: ?, i: ?}"]
+)
+def test_anchors_of_anchors_end_before_they_fill_the_memory(tmp_path: Path, use: str) -> None:
+    tracemalloc.start()
+    found = mistakes(write(tmp_path, laughs(60, use)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    (only,) = found
+    assert "anchors (&name) are used so often" in only
+    assert most < 20e6
+    with pytest.raises(ValueError, match=r"1,[0-9]{3},[0-9]{3} values, expected at most 100,000"):
+        recipe_yaml.parse(laughs(6, use))
+
+
+def test_merges_of_merges_are_small(tmp_path: Path) -> None:
+    """Nine copies of the same keys are these keys, however deep."""
+    bomb = laughs(60, "{<<: [?, ?, ?, ?, ?, ?, ?, ?, ?], y: 3}")
+    assert recipe_yaml.parse(bomb)["a60"] == {"x": 1, "y": 3}
+    later = "{<<: [{x: 1, y: 1}, {y: 2, z: 2}], w: 0}"
+    assert recipe_yaml.parse(later) == {"x": 1, "y": 1, "z": 2, "w": 0}, (
+        "the first of a list counts"
+    )
+
+
+def test_a_long_text_behind_an_anchor_counts_as_often_as_it_is_there() -> None:
+    text = f"a: &a {'x' * 1000}\nb: [{', '.join(['*a'] * 10_000)}]"
+    with pytest.raises(ValueError, match="anchors"):
+        recipe_yaml.parse(text)
+
+
+def test_nesting_has_an_end(tmp_path: Path) -> None:
+    (only,) = mistakes(write(tmp_path, "name: " + "[" * 5000))
+    assert "nested too deeply" in only
+
+
+# Numbers that no memory, thread or file depends on: tolerances, weights of a loss, rates of
+# learning, limits of a gate, values of a rig.
+UNBOUNDED = {
+    *(("ParitySettings", name) for name in ("max_abs", "fp16_max_abs", "int8_max_abs")),
+    *(("ParitySettings", name) for name in ("fp16_max_mse_ratio", "max_lag_ms")),
+    *(("QualityGate", name) for name in ("mse", "quiet_mse", "jitter")),
+    *(("TrainingSettings", name) for name in ("learning_rate", "weight_decay", "grad_clip")),
+    *(("TrainingSettings", f"{loss}_weight") for loss in ("velocity", "closure", "feature")),
+    ("TrainingSettings", "control_weights"),
+    ("PruningSettings", "learning_rate"),
+    ("QuantizationSettings", "qat_learning_rate"),
+    ("StudentSettings", "smoothing"),  # shares of a sum
+    ("InterfaceSettings", "limits"),
+    ("InterfaceSettings", "inputs"),
+    ("MeshClosureSettings", "below"),
+    ("WindowSettings", "stride"),  # with the sample rate it makes a rate that has a limit
+    # Each has limits of its own, as the next test shows.
+    *(("AugmentationSettings", name) for name in ("gain_db", "snr_db", "speed", "decay_s")),
+}
+
+
+def numbers(node: object) -> Iterator[dict[str, object]]:
+    """Every number that a field of a schema may be or hold."""
+    if isinstance(node, list):
+        for part in node:
+            yield from numbers(part)
+    elif isinstance(node, dict):
+        if node.get("type") in ("integer", "number"):
+            yield node
+        for key in ("anyOf", "items", "prefixItems", "additionalProperties"):
+            yield from numbers(node.get(key))
+
+
+def test_every_number_has_an_upper_limit() -> None:
+    schema = recipe_schema()
+    free, bounded = set(), set()
+    for section, fields in {**schema["$defs"], "Recipe": schema}.items():
+        for name, field in fields.get("properties", {}).items():
+            for number in numbers(field):
+                limited = "maximum" in number or "exclusiveMaximum" in number
+                # Limits of gates are compared with what is measured, and with nothing else.
+                if not limited and section not in ("GateSettings", "Override"):
+                    free.add((section, name))
+                if number["type"] == "integer":
+                    assert limited, f"{section}.{name}: no file or loop takes any whole number"
+                bounded |= {(section, name)} if limited else set()
+    assert free == UNBOUNDED
+    assert len(bounded) > 70
+
+
+@pytest.mark.parametrize(
+    ("override", "accepted"),
+    [
+        ("threads=10000", "256"),
+        ("students.0.width=1e9", "64"),
+        ("students.0.head_channels=1000000000000000", "8192"),
+        ("students.0.filters=2000000000", "8192"),
+        ("students.0.past_ms=1e9", "10000"),
+        ("students.0.future_ms=10001", "10000"),
+        ("students.0.layers.0.channels=100000", "8192"),
+        ("students.0.training.steps=1000000000", "100000000"),
+        ("students.0.training.batch=1000000000000", "65536"),
+        ("students.0.training.batch=6000", "6000 × 96 = 576000, expected at most 250000 frames"),
+        ("students.0.training.devices=1000", "256"),
+        ("students.0.training.augmentation.decay_s=[0.1, 1e9]", "from 0.001 to 10"),
+        ("students.0.training.augmentation.speed=[1e-9, 1]", "from 0.25 to 4"),
+        ("students.0.training.augmentation.gain_db=[-36, 1e9]", "from -120 to 60"),
+        ("students.0.training.augmentation.snr_db=[-1e9, 8]", "from -60 to 120"),
+        ("students.0.quantization={calibration_batches: 100000}", "1024"),
+        ("students.0.pruning={remove: 0.5, rounds: 1000}", "100"),
+        ("report.clips=1000000", "100"),
+        ("labels.batch_s=1e9", "36000"),
+        ("teacher.interface={rate_hz: 1e9}", "10000"),
+        ("teacher.interface={window: {samples: 9, moment: 1, stride: 1e-6}}", "at most 10000"),
+        ("export.onnx.opset=26", "25"),
+        (f"gates.max_bytes=1{'0' * 400}", "1000000000000000"),
+        (f"students.0.training.learning_rate=1{'0' * 400}", "should be a valid number"),
+    ],
+)
+def test_a_number_that_would_take_the_machine_down_is_a_mistake(
+    tmp_path: Path, override: str, accepted: str
+) -> None:
+    (only,) = mistakes(write(tmp_path), override)
+    assert only.startswith(override.split("=")[0].partition(".augmentation")[0][:10])
+    assert accepted in only
+
+
+def test_layers_have_an_end(tmp_path: Path) -> None:
+    many = ", ".join(["{kernel: 1, channels: 8}"] * 20_000)
+    (only,) = mistakes(write(tmp_path), f"students.0.layers=[{many}]")
+    assert "students.0.layers" in only
+    assert "64" in only
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_is_no_part_of_a_recipe(tmp_path: Path, encoding: str) -> None:
+    text = SMALLEST.replace("name: tiny", 'name: tiny\ndescription: "größer"')
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    path = tmp_path / "marked.yaml"
+    path.write_bytes((mark + text.replace("\n", "\r\n")).encode(encoding))
+    assert load_recipe(path).description == "größer"
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -375,9 +523,7 @@ def test_the_hash_follows_facts_not_places_or_layout(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 def test_any_description_survives_yaml(tmp_path: Path, text: str) -> None:
     recipe = load_recipe(write(tmp_path)).model_copy(update={"description": text})
     again = Recipe.model_validate(recipe_yaml.frozen(recipe_yaml.parse(dump_yaml(recipe))))

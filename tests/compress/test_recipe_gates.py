@@ -101,9 +101,9 @@ def test_mistakes_say_what_is_accepted(
 
 def test_all_unknown_names_are_said_together(tmp_path: Path) -> None:
     sets = ("gates.targets.onx.max_bytes=1", "gates.tiers.huge-fp32.max_bytes=1")
-    (found,) = mistakes(write(tmp_path), *sets)
-    assert 'targets.onx: found "onx"' in found
-    assert 'tiers.huge-fp32: found "huge-fp32"' in found
+    target, tier = mistakes(write(tmp_path), *sets)
+    assert target.startswith('gates.targets.onx: found "onx"')
+    assert tier.startswith('gates.tiers.huge-fp32: found "huge-fp32"')
 
 
 def test_names_are_not_judged_by_students_that_are_mistakes_themselves(tmp_path: Path) -> None:

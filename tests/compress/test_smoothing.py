@@ -44,7 +44,7 @@ class Clock:
             past=1024,
             future=1024,
             smoothing=smoothing,
-            recipe_hash="0",
+            made_from="0",
             teacher="clock",
             tool_versions={},
             quantization={},

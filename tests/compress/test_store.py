@@ -26,6 +26,7 @@ from compress.store import (
     storage_errors,
     tool_versions,
 )
+from exporters.atomic import temporary_of
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
@@ -132,7 +133,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     rename = os.rename
 
     def refuse(source: Path, target: Path) -> None:
-        if source.name == ".labels.tmp":
+        if temporary_of(Path(source).name) == "labels":
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         rename(source, target)
 
@@ -204,7 +205,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_the_old_result(tmp_path: Path
             sys.exit(error.exit_code)
     """
     with python(code, tmp_path / "labels", how) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 4, err
     assert str(tmp_path / "labels") in out
     assert "ulimit" in out
@@ -272,14 +273,14 @@ def test_a_second_run_is_told_who_holds_the_folder(
     assert caught.value.exit_code == 2
     with run_lock(tmp_path / "another"):
         pass
-    holder.communicate("", timeout=30)
+    holder.communicate("", timeout=600)
     with run_lock(tmp_path / "run"):
         assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_killed_run_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
-    holder.wait(timeout=30)
+    holder.wait(timeout=600)
     with run_lock(tmp_path / "run"):
         pass
 
@@ -304,6 +305,42 @@ def test_the_lock_also_excludes_threads_and_is_free_after_an_error(tmp_path: Pat
         pass
 
 
+@posix
+@pytest.mark.parametrize(
+    "name", [".lock", ".run.json.tmp", "labels", "models/tiny-fp32/model.onnx"]
+)
+@pytest.mark.parametrize("kind", ["file", "folder", "nowhere"])
+def test_a_run_folder_with_a_link_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    """A run that wrote through it would replace what lies elsewhere."""
+    precious = tmp_path / "precious"
+    if kind == "file":
+        precious.write_text("mine")
+    elif kind == "folder":
+        precious.mkdir()
+        (precious / "a").write_text("mine")
+    run = tmp_path / "run"
+    (run / name).parent.mkdir(parents=True)
+    (run / name).symlink_to(precious)
+    before = tree(tmp_path)
+    with pytest.raises(StorageError, match="link") as caught, run_lock(run):
+        pass
+    assert str(run / name) in str(caught.value)
+    after = tree(tmp_path)
+    after.pop("run/.lock", None)
+    before.pop("run/.lock", None)
+    assert after == before
+
+
+def test_a_lock_clears_what_a_killed_run_left(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / ".tiny-fp32.0123abcd.tmp" / "deep").mkdir(parents=True)
+    (models / ".tiny-fp32.0123abcd.tmp" / "deep" / "model.onnx").write_bytes(b"half")
+    (models / ".hidden").write_bytes(b"not ours")
+    (tmp_path / ".run.json.89abcdef.tmp").write_bytes(b"half")
+    with run_lock(tmp_path):
+        assert tree(tmp_path).keys() == {".lock", "models/.hidden"}
+
+
 # -------------------------------------------------------------------------------------- stages
 
 
@@ -313,7 +350,7 @@ def test_a_sealed_folder_is_a_hit_for_its_key_only(tmp_path: Path) -> None:
     with atomic_folder(folder) as work:
         (work / "sub").mkdir()
         (work / "sub" / "a").write_bytes(b"abc")
-        (work / ".b.tmp").write_bytes(b"left by a killed write")
+        (work / ".b.0123abcd.tmp").write_bytes(b"left by a killed write")
         seal(work, "k1")
     found = stage(folder, "k1")
     assert found.hit

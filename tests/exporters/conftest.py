@@ -155,7 +155,7 @@ def fields() -> dict[str, object]:
         "past": 48,
         "future": 16,
         "smoothing": (0.25, 0.5, 0.25),
-        "recipe_hash": "c0ffee",
+        "made_from": "c0ffee",
         "teacher": "demo teacher, 0123abcd",
         "tool_versions": {"torch": "2.13.0"},
         "quantization": {},

@@ -1,36 +1,13 @@
-"""Files appear whole, and are measured whether they are one file or a folder."""
+"""Files are measured whether they are one file or a folder."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
 
 from exporters.errors import MissingToolError
-from exporters.files import describe_file, write_atomically
+from exporters.files import describe_file
 from exporters.requirements import require
-
-
-def test_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "model.bin"
-    write_atomically(path, b"old")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.bin"
-    path.write_bytes(b"old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_file_is_hashed_as_sha256sum_does(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_channels_may_come_last_and_layers_may_be_missing(window: np.ndarray) ->
         past=48,
         future=16,
         smoothing=(1.0,),
-        recipe_hash="",
+        made_from="",
         teacher="",
         tool_versions={},
         quantization={"layers": {}, "tensors": {"features": {"scale": 0.1, "zero_point": 0}}},

@@ -16,6 +16,7 @@ import exporters
 from exporters import onnx as onnx_target
 from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import ExportedFile, describe_file
+from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.signature import Signature
 
 
@@ -253,6 +254,38 @@ def test_module_that_cannot_be_converted(signature: Signature, tmp_path: Path) -
     with pytest.raises(ExportFailed, match="tiny cannot be converted to ONNX opset 18") as error:
         onnx_target.export(Moody(), signature, tmp_path / "model.onnx")
     assert "\n" not in str(error.value), "one paragraph"
+
+
+@pytest.mark.parametrize("opset", [OLDEST_OPSET, NEWEST_OPSET])
+def test_the_file_has_the_opset_that_was_asked(
+    opset: int, signature: Signature, tmp_path: Path
+) -> None:
+    path = onnx_target.export(Mean(3), signature, tmp_path / "model.onnx", opset=opset).path
+    (entry,) = onnx.load(path).opset_import
+    assert (entry.domain, entry.version) == ("", opset)
+    ones = np.ones((1, 1, 64), np.float32)
+    assert onnx_target.open_runtime(path).run(ones).tolist() == [[1.0, 1.0, 1.0]]
+
+
+@pytest.mark.parametrize("opset", [OLDEST_OPSET - 1, NEWEST_OPSET + 1, 99])
+def test_an_opset_that_cannot_be_written_is_refused_at_once(
+    opset: int, signature: Signature, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"opset is {opset}, expected 18 to {NEWEST_OPSET}"):
+        onnx_target.export(Mean(3), signature, tmp_path / "model.onnx", opset=opset)
+
+
+def test_a_converter_that_leaves_another_opset_gives_no_file(
+    signature: Signature,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(onnx_target, "NEWEST_OPSET", 99)
+    with pytest.raises(ExportFailed, match=r"became a graph of opset ai\.onnx 18, expected .* 99"):
+        onnx_target.export(Mean(3), signature, tmp_path / "model.onnx", opset=99)
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_module_whose_shape_is_not_fixed(signature: Signature, tmp_path: Path) -> None:

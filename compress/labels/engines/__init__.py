@@ -11,6 +11,9 @@ from compress.errors import UsageError
 from compress.labels.work import Task, Work
 from exporters.contracts import Kind
 
+# Of a cluster; an engine of one machine takes fewer.
+MOST_WORKERS = 10_000
+
 
 class Engine(Protocol):
     """What makes shards, on this machine or others."""
@@ -48,8 +51,8 @@ def engine_of(name: str, workers: int) -> Engine | None:
     """
     if fault := ENGINES.fault(name):
         raise UsageError(f"--engine: {fault}")
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}, expected 1 or more.")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers is {workers}, expected 1 to {MOST_WORKERS}.")
     if (name, workers) == ("local", 1):
         return None
     return ENGINES.load(name).build(workers)

@@ -5,6 +5,7 @@ teacher is then done alone, and a clip on which a worker ends twice is given up.
 """
 
 import multiprocessing
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +15,27 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from compress.errors import LipstillError, NoAnswer, TeacherError
+from compress.errors import LipstillError, NoAnswer, TeacherError, UsageError
 from compress.labels.work import Heard, Member, Task, Work, hear, make_shard, members_of
 
 # A clip on which so many workers ended is given up; a shard whose workers end with nothing in the
 # teacher is tried as often.
 DEATHS = 2
 STOP_S = 5.0
+# Any machine may have so many workers; one with many cores four for each.
+LEAST_LIMIT = 16
 
 
 def build(workers: int) -> "Local":
-    """The engine with so many worker processes."""
+    """The engine with so many worker processes.
+
+    Raises `UsageError` for more than can be of use here: each holds a teacher in memory.
+    """
+    if workers > (most := max(LEAST_LIMIT, 4 * (os.cpu_count() or 1))):
+        raise UsageError(
+            f"--workers is {workers}, expected at most {most} processes on this machine, which has "
+            f"{os.cpu_count()} cores. --engine ray takes more, on several machines."
+        )
     return Local(workers)
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.page.advice import advise
-from exporters.report.tiers import TierView, closures_kept, figure_of, pareto, teacher_of
+from exporters.report.tiers import (
+    TierView,
+    against_teacher,
+    against_truth,
+    closures_kept,
+    pareto,
+    teacher_of,
+)
 from exporters.report.wording import NOT_RUN, human_size, number
 from exporters.signature import Precision
 
@@ -120,11 +127,11 @@ def _lips(row: Tier, teacher: Tier | None) -> Meter:
     if kept is not None:
         shown = f"{100 * kept:.0f} %"
         return Meter("lips close", shown, "as often as the teacher's", min(kept, 1.0))
-    if (own := figure_of(row, "pbm")) is not None:
+    if (own := against_truth(row, "pbm")) is not None:
         return Meter("lips close on", f"{100 * own:.0f} %", "of p, b and m", own)
-    if (off := figure_of(row, "lip_vertex_error")) is not None:
+    if (off := against_teacher(row, "lip_vertex_error")) is not None:
         return Meter("farthest lip vertex", number(off), "mesh units off", None)
-    if (off := figure_of(row, "vertex_error")) is not None:
+    if (off := against_teacher(row, "vertex_error")) is not None:
         return Meter("vertices", number(off), "mesh units off", None)
     return Meter("lip closures:", NOT_RUN, "", None)
 

@@ -23,6 +23,7 @@ def provenance_section(document: ReportDocument) -> Section:
     if teacher.rig is not None:
         closed = teacher.rig.closed_lips or "not known, so that closures and /p b m/ are not run"
         facts.append(("Lips are closed where", closed))
+        facts += [("Rig", note) for note in teacher.rig.notes]
     if teacher.mesh is not None:
         facts.append(("Mesh", _mesh(document)))
     facts += [

@@ -7,7 +7,7 @@ from exporters.report.clips import Clips
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.page.advice import advise
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
-from exporters.report.tiers import TierView, figure_of
+from exporters.report.tiers import TierView, against_teacher, against_truth
 from exporters.report.wording import human_size, number
 
 # Metric, what people call it, in short, and whether lower is better; in the order of the choice.
@@ -98,10 +98,8 @@ def _figures(row: Tier) -> dict[str, dict[str, Any]]:
 
 
 def _known(row: Tier, key: str) -> float | None:
-    """A metric as it is drawn; R² and closures of the teacher's curves, never of the truth."""
-    if key in ("r2", "closure_f1") and row.against_teacher.get(key) is None:
-        return None
-    value = figure_of(row, key)
+    """A metric as it is drawn; /p b m/ by the truth, all others by the teacher's curves."""
+    value = against_truth(row, key) if key == "pbm" else against_teacher(row, key)
     return None if value is None else 100 * value if key in _SHARES else value
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.audio import SAMPLE_RATE
@@ -209,9 +209,7 @@ def everything(path: Path) -> list[Any]:
 
 
 @given(st.data())
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200)
 def test_a_flipped_bit_is_damage_or_another_value_and_no_crash(
     tmp_path: Path, data: st.DataObject
 ) -> None:

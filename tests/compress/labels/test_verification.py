@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.errors import InputError, LockedError
@@ -95,9 +95,7 @@ def test_a_flipped_byte_is_found_and_the_clip_is_named(labels: Labels, damaged: 
 
 
 @given(st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 def test_no_flipped_bit_goes_unseen(labels: Labels, data: st.DataObject) -> None:
     """In whatever file, and no file beside it is blamed."""
     name = data.draw(st.sampled_from(sorted(content(labels.folder))))

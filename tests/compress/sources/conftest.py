@@ -16,6 +16,9 @@ import pytest
 from compress.sources import remote
 
 END = threading.Event()
+COUNTING = threading.Lock()
+# For what comes, however busy the machine is.
+PATIENT_S = 100
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -26,16 +29,18 @@ class Handler(SimpleHTTPRequestHandler):
     """
 
     asked: Counter[str]
+    timeout = PATIENT_S  # for a request that never comes on a connection that did
 
     def __init__(self, *args: Any, asked: Counter[str], **options: Any) -> None:
         self.asked = asked
         super().__init__(*args, **options)
 
     def do_GET(self) -> None:
-        self.asked[self.path] += 1
+        with COUNTING:
+            self.asked[self.path] += 1
         _, mood, rest = self.path.split("/", 2) if self.path.count("/") > 1 else ("", "", "")
         if mood == "hangs":
-            END.wait(60)
+            END.wait()
         elif mood == "trickles":
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
@@ -75,6 +80,22 @@ def asked() -> Counter[str]:
 
 
 @pytest.fixture
+def asked_for(asked: Counter[str]) -> Callable[[str, int], int]:
+    """How often a path was asked for in the end.
+
+    Who is left behind asks a little later than it is given up, and the server hears of it later still.
+    """
+
+    def count(path: str, at_least: int) -> int:
+        until = time.monotonic() + PATIENT_S
+        while asked[path] < at_least and time.monotonic() < until:
+            time.sleep(0.01)
+        return asked[path]
+
+    return count
+
+
+@pytest.fixture
 def served(asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
     """Serves a folder; gives its URL, without a / at its end."""
     monkeypatch.setattr(remote, "PAUSE_S", 0.01)
@@ -85,7 +106,7 @@ def served(asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     def serve(folder: Path) -> str:
         handler = partial(Handler, directory=str(folder), asked=asked)
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        servers[-1].daemon_threads = True
+        servers[-1].daemon_threads = False  # `server_close` waits for them
         threading.Thread(target=servers[-1].serve_forever, args=(0.05,), daemon=True).start()
         return f"http://127.0.0.1:{servers[-1].server_port}"
 
@@ -94,7 +115,6 @@ def served(asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     for server in servers:
         server.shutdown()
         server.server_close()
-    time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

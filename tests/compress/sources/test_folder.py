@@ -2,7 +2,11 @@
 
 import os
 import pickle
+import socket
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +40,52 @@ def test_a_scan_lists_clips_by_id_and_bad_files_with_reasons(tmp_path: Path) -> 
     assert found.skipped[0].reason == "too short: 0.40 s, expected at least 0.5 s"
     assert found.folder == tmp_path
     assert seen == [(n, 4) for n in range(1, 5)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names and pipes")
+def test_pipes_devices_sockets_and_names_of_other_codes_are_skipped(tmp_path: Path) -> None:
+    """None is waited for, and what is said of them can be written down."""
+    speech = tmp_path / "speech"
+    write(speech / "a.wav", sine(440))
+    os.mkfifo(speech / "pipe.wav")
+    (speech / "device.wav").symlink_to("/dev/zero")
+    (speech / "gone.wav").symlink_to(speech / "nowhere.wav")
+    (speech / "folder.wav").mkdir()
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind(str(speech / "socket.wav"))
+    latin = os.fsdecode("fianc\xe9.wav".encode("latin-1"))
+    (speech / latin).write_bytes((speech / "a.wav").read_bytes())
+    found = scan(str(speech))
+    assert [clip.id for clip in found.clips] == ["a"]
+    assert {file.name: file.reason for file in found.skipped} == {
+        "speech/device.wav": "no file of audio: a device",
+        "speech/fianc\\xe9.wav": "its name is not valid UTF-8",
+        "speech/gone.wav": "no file of audio: a broken link",
+        "speech/pipe.wav": "no file of audio: a pipe",
+        "speech/socket.wav": "no file of audio: a socket",
+    }
+    for file in found.skipped:
+        (file.name + file.path + file.reason).encode()
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+    speech = tmp_path / "speech"
+    write(speech / "a.wav", sine(440))
+    write(tmp_path / "elsewhere" / "b.wav", sine(440))
+    for name in ("1.aiff", "2.AIFF", "sub/3.m4a", "LICENSE", "alignments.json", ".hidden.m4a"):
+        (speech / name).parent.mkdir(exist_ok=True)
+        (speech / name).write_text("")
+    (speech / "sub" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    passed = scan("speech", tmp_path).passed_over
+    assert passed is not None
+    assert passed.endings == {".aiff": 2, ".m4a": 1, "": 1}
+    assert passed.links == ("sub/more",)
+    assert str(passed) == (
+        "speech: 2 .aiff, 1 without an ending, 1 .m4a, the link to folders sub/more"
+    )
+    write(tmp_path / "all" / "a.wav", sine(440))
+    assert scan("all", tmp_path).passed_over is None
+    assert scan("builtin:speech").passed_over is None, "nobody can mend what ships"
 
 
 def test_clips_read_as_their_files_and_travel(tmp_path: Path) -> None:
@@ -160,20 +210,29 @@ def test_an_interrupted_scan_does_not_read_on_and_keeps_what_it_read(
     for number in range(60):
         write(tmp_path / "speech" / f"{number:02}.wav", sine(440, 0.6))
     reads: list[Path] = []
-    inspect = folder._inspect
+    inspect, ended = folder._inspect, threading.Event()
 
     def counted(path: Path) -> Known:
         reads.append(path)
+        if path.name >= "05.wav":
+            ended.wait()
         return inspect(path)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(False, cancel_futures=cancel_futures)
+            ended.set()
+            super().shutdown(wait)
 
     def stop(done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(folder, "_inspect", counted)
+    monkeypatch.setattr(folder, "ThreadPoolExecutor", Pool)
     with pytest.raises(KeyboardInterrupt):
         scan(str(tmp_path / "speech"), progress=stop)
-    assert 5 <= len(reads) < 60
+    assert 5 <= len(reads) <= 5 + 8, "what each thread was at is all that may still be read"
     reads.clear()
     assert len(scan(str(tmp_path / "speech")).clips) == 60
     assert len(reads) == 55

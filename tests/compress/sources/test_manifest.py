@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import pickle
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import (
+    AudioSource,
+    CutSet,
+    MonoCut,
+    Recording,
+    RecordingSet,
+    SupervisionSegment,
+    SupervisionSet,
+)
 from lhotse.utils import compute_num_samples
 
 from compress.audio import SAMPLE_RATE, read, resampled
@@ -21,6 +31,8 @@ from compress.errors import AudioError, BadAudio
 from compress.sources import Clip, Scanned, parts
 from compress.sources.cuts import samples_of
 from compress.sources.manifest import find, look, scan
+from tests.compress.containers.made import encoded, resized, voices
+from tests.compress.sources.conftest import PATIENT_S
 from tests.compress.sources.made import chirps, sine, write
 
 # Lhotse cuts before we resample, so that the filter hears an edge where it hears the recording here.
@@ -308,7 +320,7 @@ def test_a_corpus_on_a_web_server(
     text = unpacked(name).replace(f"{tmp_path}/corpus/", "")
     text = text.replace("audio/1", "flaky/audio/1")
     (tmp_path / "corpus" / "there.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    found = scan(f"{url}/there.jsonl.gz", timeout_s=5)
+    found = scan(f"{url}/there.jsonl.gz", timeout_s=PATIENT_S)
     assert not asked.keys() & {f"/audio/{i}.flac" for i in range(3)}, "no audio at scan"
     for clip in found.clips:
         assert not clip.source.local
@@ -343,6 +355,104 @@ def test_a_corpus_in_an_object_store(
     text = unpacked(manifest(at / "cuts.jsonl.gz", cuts))
     (at / "cuts.jsonl.gz").write_bytes(gzip.compress(text.replace(str(at), "s3://speech").encode()))
     there = bucket(at)
-    clip = scan(f"{there}/cuts.jsonl.gz", timeout_s=20).clips[1]
+    clip = scan(f"{there}/cuts.jsonl.gz", timeout_s=PATIENT_S).clips[1]
     assert clip.path == "s3://speech/audio/1.flac (1-1)"
     np.testing.assert_allclose(clip.read(), read(at / "audio" / "1.flac"), rtol=0, atol=1e-6)
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    f"{key} {text[:9]}": (
+        lambda entry, key=key, text=text: entry.update({key: json.loads(text)}),
+        f"its {key} is .*, expected ",
+    )
+    for key, texts in {
+        "duration": (str(2**64), "1e308", "1" + "0" * 400, "NaN", "Infinity", "-1.0", "0", '"1"'),
+        "num_samples": (str(2**64), "1" + "0" * 400, "-5", "NaN", "0"),
+        "sampling_rate": (str(2**64), "1e308", "0", "-16000", "NaN", "3000"),
+        "channel_ids": (f"[{2**64}]", "[-1]", "[NaN]"),
+    }.items()
+    for text in texts
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_recording_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    change, reason = IMPOSSIBLE[name]
+    write(tmp_path / "a.wav", sine(440))
+    recordings = RecordingSet.from_recordings([Recording.from_file(tmp_path / "a.wav")])
+    manifest(tmp_path / "recordings.jsonl.gz", recordings)
+    with pytest.raises(AudioError, match=reason) as caught:
+        scan(altered(tmp_path / "recordings.jsonl.gz", change))
+    assert "altered.jsonl, line 1" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("start", 1e308), ("start", -1), ("start", 10**400), ("duration", 2**64), ("channel", 2**64)],
+)
+def test_a_cut_that_cannot_be_is_refused(tmp_path: Path, key: str, value: float) -> None:
+    write(tmp_path / "a.wav", sine(440))
+    cut = MonoCut("c", 0, 0.5, 0, recording=Recording.from_file(tmp_path / "a.wav"))
+    manifest(tmp_path / "cuts.jsonl.gz", CutSet.from_cuts([cut]))
+    name = altered(tmp_path / "cuts.jsonl.gz", lambda entry: entry.update({key: value}))
+    with pytest.raises(AudioError, match=f"its {key} is"):
+        scan(name)
+
+
+def test_a_manifest_that_knows_less_than_the_file_holds(tmp_path: Path) -> None:
+    """Such as Lhotse writes it of a file whose header is wrong: what is behind would be lost."""
+    path = write(tmp_path / "a.wav", sine(440, 3.0))
+    recording = Recording.from_file(path)
+    short = Recording("r", recording.sources, 16_000, 2 * 16_000, 2.0)
+    cuts = [short.to_cut().with_id("whole"), MonoCut("part", 0.5, 1.0, 0, recording=short)]
+    clips = of(scan(manifest(tmp_path / "cuts.jsonl.gz", CutSet.from_cuts(cuts))))
+    with pytest.raises(BadAudio, match=r"longer than its manifest says: more than 0\.25 s follow"):
+        clips["whole"].read()
+    np.testing.assert_allclose(clips["part"].read(), read(path)[8000:24_000], atol=1e-6)
+    whole = Recording("r", recording.sources, 16_000, 3 * 16_000 - 3000, 3 - 3000 / 16_000)
+    name = manifest(tmp_path / "b.jsonl.gz", RecordingSet.from_recordings([whole]))
+    assert len(scan(name).clips[0].read()) == 45_000, "what encoders put at the end is no sound"
+    name = altered(tmp_path / "b.jsonl.gz", lambda entry: entry.update(duration=1.0))
+    with pytest.raises(
+        AudioError, match=r"duration is 1 s, but 45000 samples at 16000 Hz are 2\.8"
+    ):
+        scan(name)
+
+
+def test_recordings_whose_headers_lie_are_read_to_their_end(tmp_path: Path) -> None:
+    """Also those that Lhotse loads, to change them."""
+    crashed = resized(encoded("WAV PCM_16", voices(2, 16_000)), 0, 0)
+    (tmp_path / "a.wav").write_bytes(crashed)
+    joined = encoded("FLAC PCM_16", voices(1, 16_000)) + encoded("FLAC PCM_16", voices(1, 16_000))
+    (tmp_path / "b.flac").write_bytes(joined)
+    twice = np.concatenate([voices(1, 16_000), voices(1, 16_000)])
+    for name, expected in (("a.wav", voices(2, 16_000)), ("b.flac", twice)):
+        source = [AudioSource("file", [0], name)]
+        recording = Recording("r", source, 16_000, 32_000, 2.0)
+        cuts = [
+            recording.to_cut().with_id("as is"),
+            recording.perturb_volume(0.5).to_cut().with_id("quiet"),
+        ]
+        found = of(scan(manifest(tmp_path / "r.jsonl.gz", CutSet.from_cuts(cuts))))
+        np.testing.assert_allclose(found["as is"].read(), expected[:, 0], atol=1e-4)
+        np.testing.assert_allclose(found["quiet"].read(), 0.5 * expected[:, 0], atol=1e-4)
+        short = Recording("r", source, 16_000, 16_000, 1.0).perturb_volume(0.5)
+        name = manifest(tmp_path / "s.jsonl.gz", RecordingSet.from_recordings([short]))
+        with pytest.raises(BadAudio, match="Lhotse cannot load it"):
+            scan(name).clips[0].read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    os.mkfifo(tmp_path / "m.jsonl")
+    recording = Recording("r", [AudioSource("file", [0], "a.wav")], 16_000, 16_000, 1.0)
+    changed = recording.perturb_speed(1.1)
+    name = manifest(tmp_path / "r.jsonl.gz", RecordingSet.from_recordings([recording, changed]))
+    for clip in scan(name).clips:
+        with pytest.raises(BadAudio, match="no file of audio: a pipe"):
+            clip.read()
+    assert not find("m.jsonl", tmp_path)
+    with pytest.raises(AudioError, match="is a pipe, expected a file"):
+        next(look("m.jsonl", tmp_path))

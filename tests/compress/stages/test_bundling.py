@@ -33,6 +33,13 @@ def test_a_finished_tier_is_a_bundle_that_holds(finished: Path) -> None:
     assert "| Licence | not stated |" in card
 
 
+def tier_parameters(folder: Path) -> int:
+    (row,) = [
+        line for line in (folder / "README.md").read_text().splitlines() if "| Parameters |" in line
+    ]
+    return int(row.split("|")[2].replace(",", ""))
+
+
 def test_an_export_alone_has_a_card_without_figures(
     planned: tuple[Recipe, Inputs, Plan],
 ) -> None:
@@ -40,10 +47,14 @@ def test_an_export_alone_has_a_card_without_figures(
     tier = plan.students[0].tiers[0]
     folder = tier.export.folder
     whole = (folder / "README.md").read_bytes()
-    bundling.run(recipe, inputs, tier, 123, None)
+    found = checking.verified_before(tier.verify)
+    bundling.run(recipe, inputs, tier, tier_parameters(folder), found)
     assert (folder / "README.md").read_bytes() == whole, "figures that are there stay"
-    (folder / "README.md").unlink()
-    bundling.run(recipe, inputs, tier, 123, None)
+    licensed = recipe.export.model_copy(update={"license": "CC0-1.0"})
+    other = recipe.model_copy(update={"export": licensed})
+    bundling.run(other, inputs, tier, tier_parameters(folder), found)
+    assert b"CC0-1.0" in (folder / "README.md").read_bytes(), "of the recipe as it is now"
+    bundling.run(recipe, inputs, tier, 123, {})
     assert b"MSE" not in (folder / "README.md").read_bytes()
     check_bundle(folder)
     source = judging.source(tier.source, nothing)  # type: ignore[arg-type]
@@ -61,7 +72,7 @@ def test_a_card_says_nothing_secret_of_a_url(planned: tuple[Recipe, Inputs, Plan
     speech = recipe.speech.model_copy(update={"train": secret})
     tier = plan.students[0].tiers[0]
     (tier.export.folder / "README.md").unlink()
-    bundling.run(recipe.model_copy(update={"speech": speech}), inputs, tier, 123, None)
+    bundling.run(recipe.model_copy(update={"speech": speech}), inputs, tier, 123, {})
     card = (tier.export.folder / "README.md").read_text("utf-8")
     assert "of speech (https://there/shar/), on curves" in card
     assert "hush" not in card

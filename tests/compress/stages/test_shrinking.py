@@ -22,7 +22,7 @@ from compress.rig import ARKIT_RIG
 from compress.split import watched
 from compress.stages import labelling, pruning, quantizing
 from compress.stages.shrinking import lesson_of
-from compress.stages.training import KnownStudent
+from compress.students.finding import KnownStudent
 from compress.students.storing import load_student
 
 Cli = Callable[..., Any]

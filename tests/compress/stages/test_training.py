@@ -19,7 +19,7 @@ from compress.planning import find_inputs, plan
 from compress.recipe import StudentSettings, load_recipe
 from compress.split import watched
 from compress.stages import labelling, training
-from compress.stages.training import find_student
+from compress.students.finding import find_student
 from compress.students.storing import load_student
 
 

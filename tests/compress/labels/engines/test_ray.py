@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -48,37 +49,34 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Killing(Ray):
-    """Kills one of Ray's workers when the first shard has come."""
+    """Kills one of Ray's workers while its teacher waits for that, as `MODULE` has it wait."""
 
-    killed = 0
+    def __init__(self, workers: int, folder: Path) -> None:
+        super().__init__(workers)
+        self.folder = folder
 
     def run(
         self, work: Work, tasks: Sequence[Task], advance: Callable[[float], None]
     ) -> Iterator[tuple[Task, bytes]]:
-        for made in super().run(work, tasks, advance):
-            if not self.killed:
-                self.killed = next(pid for pid in labellers())
-                os.kill(self.killed, signal.SIGKILL)
+        for number, made in enumerate(super().run(work, tasks, advance)):
+            if number == 0:
+                while not os.path.lexists(self.folder / "waits"):
+                    time.sleep(0.01)
+                teacher = os.readlink(self.folder / "waits")
+                parent = Path("/proc", teacher, "stat").read_text().rpartition(")")[2].split()[1]
+                os.kill(int(parent), signal.SIGKILL)
+                (self.folder / "struck").touch()
             yield made
 
 
-def labellers() -> Iterator[int]:
-    """Ray's workers of this machine, by what they call themselves."""
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                name = (path / "cmdline").read_bytes()
-            except OSError:  # ended since
-                continue
-            if name.startswith(b"ray::") and b"_Labeller" in name:
-                yield int(path.name)
-
-
-def test_a_killed_worker_costs_only_time(work: MakeWork, run: Run) -> None:
+def test_a_killed_worker_costs_only_time(
+    work: MakeWork, run: Run, single_out: Callable[[int], str], tmp_path: Path
+) -> None:
+    single_out(11)
     alone = run(work())
-    engine = Killing(2)
-    together = run(work("time.sleep(0.2)"), engine, "together")
-    assert engine.killed
+    waits = work(f"if {LOUD} and first('waits'): wait_for('struck')")
+    together = run(waits, Killing(2, tmp_path), "together")
+    assert (tmp_path / "struck").exists()
     assert together.missing == ()
     assert content(together.folder) == content(alone.folder)
 
