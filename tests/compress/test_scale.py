@@ -19,7 +19,7 @@ from compress.errors import TeacherError
 from compress.evaluation import load_heldout, quality
 from compress.labels.making import Spoken
 from compress.labels.rig_notes import rig_notes
-from compress.labels.store import Labels, curves_of
+from compress.labels.store import SHARDS, Labels, curves_of, read_seal
 from compress.recipe import (
     ExportSettings,
     LabelSettings,
@@ -33,6 +33,7 @@ from compress.stages import checking, exporting, judging, quantizing, training
 from compress.stages.exporting import evening_of, largest_difference
 from compress.stages.shrinking import ShrinkJob
 from compress.stages.training import DistillJob, KnownStudent
+from compress.store import atomic_write, seal
 from compress.students.storing import StudentCard, load_student
 from exporters.bundle import golden
 from exporters.checks import Outcome
@@ -287,7 +288,8 @@ def test_every_control_lives_through_float_files(
     labels = face_labels(name, Face(RIGS[name]))
     job = trained(labels, learner)
     before = followed(labels, animated(labels, job.folder))
-    for precision in ("fp32", "fp16"):
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    for precision in precisions:
         file = as_file(labels, job.folder, job.key, precision)
         for control, (r2, _) in followed(labels, heard_in(labels, file)).items():
             assert r2 == pytest.approx(before[control][0], abs=0.01), control
@@ -324,6 +326,26 @@ def test_a_rig_in_which_nothing_moves_is_refused(face_labels: Callable[..., Labe
         TeacherError, match=r"moves none of its 2 controls.*, a, goes from 90 to 90"
     ):
         face_labels("still", still)
+
+
+def test_an_older_index_is_described_anew_from_its_shards(
+    own: Path, cli: Callable[..., Any]
+) -> None:
+    run = own / "run"
+    assert cli("label", own / "recipe.yaml", "--out", run).code == 0
+    index = run / "labels" / "index.json"
+    shards = {path: path.stat().st_mtime_ns for path in index.parent.glob(SHARDS)}
+    text = index.read_text()
+    fields = json.loads(text)
+    for name in ("slight", "rests", "units", "described"):
+        del fields[name]
+    atomic_write(index, json.dumps(fields | {"scale": 7.0}))
+    seal(index.parent, read_seal(index.parent).key)
+    ended = cli("label", own / "recipe.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    assert index.read_text() == text
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards, "no teacher ran"
+    assert json.loads((run / "run.json").read_text())["rig"]["driven"] == fields["driven"]
 
 
 def test_figures_of_mixed_units_are_of_all_controls(face_labels: Callable[..., Labels]) -> None:
