@@ -32,6 +32,8 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
 
     Raises `Damaged` where frames are missing at the end.
     """
+    if not _is_info(data, start):
+        return ()
     starts = [start, *(at for at in data.find(MAGIC, start + 4) if _is_info(data, at))]
     found, right = [], starts == [0]
     for first, stop in pairwise([*starts, data.size]):
@@ -55,7 +57,7 @@ def _is_info(data: Bytes, at: int) -> bool:
 def _end(data: Bytes, first: int, stop: int) -> int | None:
     """The samples at which the last whole frame ends; None where none is found."""
     info = data.at(first, INFO)
-    if data.at(stop - 128, 3) == b"TAG":
+    if stop - first > 128 and data.at(stop - 128, 3) == b"TAG":
         stop -= 128
     begin = max(first + INFO, stop - LONGEST_FRAME)
     # Copied, since each frame is looked at from its header to where the next begins, or to the end.

@@ -135,7 +135,7 @@ def _counted(frame: bytes, header: _Header) -> int | None:
     if header.kind[1] != 3:
         return None
     note = frame[4 + header.side :]
-    if note[:4] in (b"Xing", b"Info"):
+    if note[:4] in (b"Xing", b"Info") and len(note) >= 12:
         return int.from_bytes(note[8:12], "big") if note[7] & 1 else 0
     return 0 if frame[36:40] == b"VBRI" else None  # mpg123 does not know what that one says
 

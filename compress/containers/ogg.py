@@ -48,7 +48,7 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
     for link in links:
         if len(link.serials) == 1 and link.open_end:
             raise Damaged("its last Ogg page does not say where the sound ends")
-    if len(links) == 1 and start == 0:
+    if not links or (len(links) == 1 and start == 0):
         return ()
     stops = [link.start for link in links[1:]] + [data.size]
     return tuple(Stream((range(k.start, stop),)) for k, stop in zip(links, stops, strict=True))
