@@ -280,7 +280,9 @@ def test_damage_ends_in_samples_or_in_bad_audio(seed: int) -> None:
     assert outcomes == {"read", "refused"}
 
 
-@pytest.mark.parametrize("file", [FLAC[:79], FLAC[:30], b"".join(pages(VORBIS)[1:]), RF64[:40], MP3[:30]])
+@pytest.mark.parametrize(
+    "file", [FLAC[:79], FLAC[:30], b"".join(pages(VORBIS)[1:]), RF64[:40], MP3[:30]]
+)
 def test_what_is_left_of_a_header_is_refused(file: bytes) -> None:
     with pytest.raises(BadAudio, match="not readable as audio"):
         read_part(file, 0, ALL)
