@@ -32,7 +32,7 @@ def check_recipe(recipe: "Recipe") -> dict[str, StudentFacts]:
     for student in recipe.students:
         steps = steps_of(student, start_step(student, recipe.folder))
         require_tier(student.name, recipe.export.precisions, steps)
-    names = list(tier_names(recipe))
+    names = tier_names(recipe)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(
             f"Two students would write the folder models/{twice[0]}. Rename one of them: files lie in "
@@ -74,13 +74,9 @@ def check_run(recipe: "Recipe", inputs: Inputs, plan: Plan, until: str) -> None:
     learning = _learning(plan, last)
     for job in learning:
         require_accelerator(job.settings.name, job.settings.training)
-    if not learning:
-        return
-    from compress.stretches import require_long_enough
-
-    longest = max((s.clip.samples for s in inputs.speech.spoken if s.side == "train"), default=0)
-    for job in learning:
-        require_long_enough(longest, job.settings.training.frames)
+    if learning:
+        clips = [spoken.clip for spoken in inputs.speech.spoken if spoken.side == "train"]
+        training.check_speech([job.settings for job in learning], clips)
 
 
 def _learning(plan: Plan, last: int) -> list[training.DistillJob]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli_options import AsJson
+from compress.cli_options import AsJson, write_beside
 from compress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,13 +128,12 @@ def verify(
 ) -> None:
     """Check model files again from the files alone: checksums, graph, golden windows, latency."""
     from compress import verification
-    from compress.store import atomic_write
 
     found = verification.verify(folder, target or (), hidden=as_json)
-    if junit is not None:
-        atomic_write(junit, found.to_junit())
     typer.echo(found.to_json() if as_json else "\n".join(found.lines))
+    code = 0 if junit is None else write_beside(junit, found.to_junit(), "--junit")
     found.conclude()
+    raise typer.Exit(code)
 
 
 @files_app.command()

@@ -66,3 +66,24 @@ def trusting(trust: bool) -> list[str]:
 def asked(overrides: list[str] | None, trust: bool, devices: int | None = None) -> list[str]:
     """All that options say of a recipe, as overrides of it."""
     return [*(overrides or ()), *trusting(trust), *sharing(devices)]
+
+
+def write_beside(path: Path, content: bytes | str, option: str) -> int:
+    """Write a file beside an answer that is on the screen already; `option` chose its place.
+
+    An answer is not lost for a file: where that cannot be written, this says so on stderr and gives
+    the exit code for a command that has nothing worse to say. 0 where it is written.
+    """
+    from compress.errors import StorageError
+    from compress.store import atomic_write
+
+    try:
+        atomic_write(path, content)
+    except StorageError as error:
+        said = getattr(error.__cause__, "strerror", None) or error
+        typer.echo(
+            f"Could not write {path}: {said}. Free some space, or choose another place with {option}.",
+            err=True,
+        )
+        return error.exit_code
+    return 0

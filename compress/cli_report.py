@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compress.cli_options import AsJson
+from compress.cli_options import AsJson, write_beside
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
@@ -99,16 +99,15 @@ def compare(
         across=across,
         allow_gone=allow_gone,
     )
-    if out is not None:
-        from compress.store import atomic_write
-
-        atomic_write(out, comparison_text.to_markdown(found))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=1, allow_nan=False))
     elif markdown and out is None:
         typer.echo(comparison_text.to_markdown(found), nl=False)
     else:
         typer.echo("\n".join(comparison_text.to_lines(found)))
+    code = 0
+    if out is not None:
+        code = write_beside(out, comparison_text.to_markdown(found), "--out")
     if found.regressions:
         raise GateBroken(f"{new} against {old}: {comparison_text.verdict(found)}.")
     if found.incomparable:
@@ -117,6 +116,7 @@ def compare(
             f"{found.incomparable} figures are shown but not compared. Run both recipes on the same, "
             f"or say --across-speech or --across-teachers to compare them all the same."
         )
+    raise typer.Exit(code)
 
 
 @report_app.command()

@@ -160,9 +160,6 @@ def _run(
     def carry_out(call: Callable[[str], None] | None = None) -> None:
         recipe, inputs, planned = _prepared(source, out, given, students)
         if dry:
-            from compress.beforehand import check_students
-
-            check_students(recipe)
             _print_outlook(planned, until, as_json)
             return
         from compress import pipeline

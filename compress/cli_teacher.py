@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from compress.cli_options import AsJson, RecipeName, Set, Trust, trusting
+from compress.cli_options import AsJson, RecipeName, Set, Trust, trusting, write_beside
 
 teacher_app = typer.Typer(help="Look at a recipe's teacher.", no_args_is_help=True)
 
@@ -36,18 +36,18 @@ def teacher_check(
     loaded = load_recipe(recipe, [*(overrides or ()), *trusting(trust)])
     import torch
 
-    from compress.store import atomic_write
     from compress.teacher_check import check, conclude
     from compress.teacher_plot import plot_liveliest
 
     torch.set_num_threads(loaded.threads)
     found, excerpt = check(loaded, hidden=as_json)
     path = plot or Path("artifacts") / f"{loaded.name}-teacher.png"
-    atomic_write(path, plot_liveliest(found, excerpt))
     if as_json:
         typer.echo(found.to_json())
     else:
         facts = found.facts() | {"picture": str(path)}
         width = max(map(len, facts))
         typer.echo("\n".join(f"{name:<{width}}  {said}" for name, said in facts.items()))
+    code = write_beside(path, plot_liveliest(found, excerpt), "--plot")
     conclude(found)
+    raise typer.Exit(code)

@@ -116,12 +116,24 @@ def false_closures(
     Give vowels with no bilabial beside them. What keeps PBM accuracy honest: a mouth that never
     opens closes on every /p b m/.
     """
+    return share(vowel_cases(clips, vowels, controls, rate_hz, offset_s, rule))
+
+
+def vowel_cases(
+    clips: Clips,
+    vowels: Sequence[Sequence[Interval]],
+    controls: Sequence[str],
+    rate_hz: float,
+    offset_s: float = 0.0,
+    rule: ClosureRule = ARKIT_CLOSURE,
+) -> list[NDArray[np.bool_]]:
+    """The cases of `false_closures`: of each clip, bool `[vowel frames]`, whether it is sealed."""
     cases = []
     for clip, intervals in zip(clips, vowels, strict=True):
         closed = lips_closed(clip, controls, rule)
         spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
         cases.append(np.concatenate([np.zeros(0, bool), *spans]))
-    return share(cases)
+    return cases
 
 
 def _frames_in(
@@ -234,7 +246,11 @@ def _matched(
 
 def share(cases: Cases) -> Share:
     """Pooled share of true cases with its interval over clips."""
-    hits, counts = _hits(cases), _counts(cases)
+    return share_of(_hits(cases), _counts(cases))
+
+
+def share_of(hits: NDArray[np.float64], counts: NDArray[np.float64]) -> Share:
+    """The same of each clip's true cases and all its cases, `[clips]`."""
     value, low, high = ratio_of_sums(hits, counts)
     return Share(value, int(counts.sum()), low, high)
 

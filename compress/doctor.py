@@ -20,6 +20,7 @@ from compress.store import tool_versions
 from exporters.contracts import Kind
 from exporters.errors import ExporterError
 from exporters.machine import machine_facts
+from exporters.scratch import scratch
 from exporters.targets import Target, available_targets, load_target
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def examine(*, hidden: bool = False) -> Examination:
             for name, fault in faults.items()
             if fault
         ]
-    with bar("doctor", len(names), hidden) as progress, TemporaryDirectory() as folder:
+    with bar("doctor", len(names), hidden) as progress, scratch(), TemporaryDirectory() as folder:
         for done, name in enumerate(names):
             progress(done, name)
             target = load_target(name)
@@ -148,7 +149,9 @@ def _tried(name: str, target: Target, precision: str, folder: Path) -> Iterator[
     """Export in a precision, look into the file, and run it wherever it runs."""
     what = f"{name} {precision}"
     try:
-        yield from _compared(name, target, precision, folder / f"{precision}{target.SUFFIX}")
+        with scratch():
+            found = list(_compared(name, target, precision, folder / f"{precision}{target.SUFFIX}"))
+        yield from found
     except ExporterError as error:
         yield Finding(what, "does not work", str(error))
     except ModuleNotFoundError as error:

@@ -1,82 +1,37 @@
 """How well curves follow the teacher and the truth on held-out speech, at the teacher's frames."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress import closures, metrics, visemes
-from compress.alignments import Alignment
-from compress.audio import HOP, SAMPLE_RATE
+from compress.audio import SAMPLE_RATE
 from compress.closures import Share
-from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
-from compress.mesh_metrics import lip_vertex_error, vertex_error
-from compress.rig import ARKIT, ARKIT_CLOSURE, ARKIT_RIG, Rig
-from exporters.mesh import Mesh, read_mesh
+from compress.held_out import Floats, HeldOut
+from compress.mesh_metrics import MeshErrors
+from compress.rig import ARKIT, ARKIT_CLOSURE
+from exporters.report.clip_sums import MOST_PARTS, ClipSums
 
-Floats = NDArray[np.float32]
 Measures = dict[str, float | Share | None]
 # Of each region of the face, or each control: metrics by name, None as in `Measures`.
 Breakdown = dict[str, dict[str, float | None]]
+
+# Of some cases in a clip, how many are true, and how many there are.
+_Cases = tuple[int, int]
+_NONE: _Cases = (0, 0)
 
 COPIES = (
     *("mse", "r2", "correlation", "velocity_mse", "jitter_ratio", "lag_ms"),
     *("closure_precision", "closure_recall", "closure_f1"),
 )
+# Of less speech chance alone moves a lag by some milliseconds: the error of a delay that is read
+# from curves of 5 Hz which agree by 0.65 of their variance (Knapp & Carter, 1976) is 7 ms after a
+# second, and 2 ms after ten. So of less it is not measured.
+LEAST_LAG_S = 10.0
 TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", "pbm", "false_closures", "stillness")
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Held-out clips with the teacher's driven curves `[frames, driven]`.
-
-    `alignments` has None where a clip's is not known; `mesh` is what the curves are coefficients of.
-    `evening`, float64 `[driven]`, is by what errors of each control are multiplied, of a rig that
-    mixes units.
-    """
-
-    clips: tuple[LabelledClip, ...]
-    samples: tuple[Floats, ...]
-    teacher: tuple[Floats, ...]
-    alignments: tuple[Alignment | None, ...]
-    driven: tuple[str, ...]
-    rate_hz: float
-    offset_s: float
-    rig: Rig = ARKIT_RIG
-    scale: float = 1.0
-    mesh: Mesh | None = None
-    evening: NDArray[np.float64] | None = None
-
-    def times_s(self, clip: int) -> NDArray[np.float64]:
-        """The time that each of a clip's frames stands for."""
-        return self.offset_s + np.arange(len(self.teacher[clip])) / self.rate_hz
-
-    def at_frames(self, clip: int, hops: Floats) -> Floats:
-        """Curves on the hop grid, interpolated at a clip's frame times."""
-        grid = np.arange(len(hops)) * HOP / SAMPLE_RATE
-        columns = [np.interp(self.times_s(clip), grid, hops[:, i]) for i in range(hops.shape[1])]
-        return np.stack(columns, 1).astype(np.float32)
-
-    def only(self, wanted: Callable[[LabelledClip], bool]) -> "HeldOut":
-        """The clips that are wanted, which may be none: one speaker's, or the synthetic voices."""
-        kept = [i for i, clip in enumerate(self.clips) if wanted(clip)]
-        return replace(
-            self,
-            clips=tuple(self.clips[i] for i in kept),
-            samples=tuple(self.samples[i] for i in kept),
-            teacher=tuple(self.teacher[i] for i in kept),
-            alignments=tuple(self.alignments[i] for i in kept),
-        )
-
-    def at_gain(self, gain_db: float) -> "HeldOut":
-        """The same clips as loud as another microphone or speaker would have them.
-
-        Clipped to −1..1. The teacher's curves stay: what is said quietly moves the lips as well.
-        """
-        factor = 10 ** (gain_db / 20)
-        return replace(self, samples=tuple(np.clip(s * factor, -1, 1) for s in self.samples))
 
 
 @dataclass(frozen=True)
@@ -91,50 +46,216 @@ class Quality:
     # MSE and correlation against the teacher, taken apart.
     by_region: Breakdown = field(default_factory=dict)
     by_control: Breakdown = field(default_factory=dict)
-
-
-def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
-    """The held-out side of the labels, with its audio read."""
-    clips = labels.side("heldout")
-    return HeldOut(
-        clips,
-        tuple(audio_of(labels, clip) for clip in clips),
-        tuple(curves_of(labels, clips, "frames")),
-        tuple(alignments.get(clip.id) for clip in clips),
-        labels.driven,
-        labels.rate_hz,
-        labels.offset_s,
-        labels.rig,
-        labels.scale,
-        None if labels.mesh_file is None else read_mesh(labels.mesh_file),
-        labels.own_units.evening,
-    )
-
-
-def silence() -> tuple[Floats, Floats]:
-    """Two seconds of digital silence, and two of white noise at −70 dBFS: a face should rest."""
-    noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE, dtype=np.float32)
-    return np.zeros(2 * SAMPLE_RATE, np.float32), noise * np.float32(10 ** (-70 / 20))
+    # What they are summed of; None where nothing was measured, or came out as no number.
+    by_clip: ClipSums | None = None
 
 
 def quality(
-    curves: Sequence[Floats],
+    curves: Iterable[Floats],
     heldout: HeldOut,
     on_silence: Sequence[Floats] = (),
 ) -> Quality:
     """Judge the curves of all held-out clips, each `[frames, driven]` at the teacher's frames.
 
     `on_silence` are what the same model makes of `silence`, at the same rate. Closures are None for a
-    rig of which it is not known when its lips are sealed.
+    rig of which it is not known when its lips are sealed. Raises ValueError where there are more or
+    fewer curves than clips.
     """
-    if not heldout.clips:
-        return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
-    against_teacher = _measured(_against_teacher(curves, heldout))
-    still = metrics.stillness(evened(on_silence, heldout), heldout.rate_hz)
-    against_truth = _measured(_against_truth(curves, heldout) | {"stillness": still})
-    return Quality(
-        against_teacher, against_truth, _by_region(curves, heldout), _by_control(curves, heldout)
-    )
+    judge = Judge(heldout)
+    for clip in curves:
+        judge.add(clip)
+    return judge.quality(on_silence)
+
+
+class Judge:
+    """Judges curves clip by clip, in the order of the held-out clips; none is kept."""
+
+    def __init__(self, heldout: HeldOut) -> None:
+        self._heldout, self._judged = heldout, 0
+        self._rule = heldout.rig.closure_of(heldout.driven)
+        # Against the teacher: errors in rig units, those of a rig that mixes units evened, and
+        # what does not depend on these relative to the scale.
+        self._errors, self._scaled = metrics.Moments(), metrics.Moments()
+        self._velocity, self._lag = metrics.Mean(), metrics.Lag(heldout.rate_hz)
+        self._shaking, self._of_teacher = metrics.Mean(), metrics.Mean()
+        self._mesh = None if heldout.mesh is None else MeshErrors(heldout.mesh, heldout.driven)
+        # Against the truth.
+        self._rules, self._finite = metrics.Moments(), True
+        self._shaking_beside, self._of_rules = metrics.Mean(), metrics.Mean()
+        self._clips: list[_Clip] = []
+
+    def add(self, curves: Floats) -> None:
+        """The next clip's, `[frames, driven]`."""
+        heldout, i = self._heldout, self._judged
+        if i == len(heldout.clips):
+            raise ValueError(f"there are curves of more than the {i} held-out clips")
+        self._judged += 1
+        teacher = heldout.teacher[i]
+        even = heldout.evened(curves), heldout.evened(teacher)
+        moments = metrics.Moments.of(*even)
+        self._errors.join(moments)
+        self._velocity.add(metrics.velocity_errors(*even))
+        if self._mesh is not None:
+            self._mesh.add(curves, teacher)
+        pair = _scaled(curves, heldout), _scaled(teacher, heldout)
+        self._scaled.join(metrics.Moments.of(*pair))
+        self._lag.add(*pair)
+        self._clips.append(
+            _Clip(
+                moments,
+                self._shaking.add(metrics.shaking(pair[0])),
+                self._of_teacher.add(metrics.shaking(pair[1])),
+                self._closures(curves, teacher),
+                *self._beside_phones(i, curves),
+            )
+        )
+
+    def _closures(self, curves: Floats, teacher: Floats) -> closures.ClosureCounts:
+        if self._rule is None:
+            return closures.ClosureCounts()
+        driven, rate_hz = self._heldout.driven, self._heldout.rate_hz
+        return closures.closure_counts(curves, teacher, driven, rate_hz, self._rule)
+
+    def _beside_phones(self, i: int, curves: Floats) -> tuple[_Cases, _Cases]:
+        """Cases of /p b m/ and of vowels in a clip; rule-based curves are judged by the way."""
+        heldout = self._heldout
+        alignment = heldout.alignments[i]
+        if alignment is None:
+            return _NONE, _NONE
+        # A NaN is not below the limit: such lips would pass for open ones on every vowel.
+        self._finite &= bool(np.isfinite(curves).all())
+        if _known_rules(heldout):
+            predicted, rules = _beside_rules(i, curves, alignment.segments, heldout)
+            self._rules.join(metrics.Moments.of(predicted, rules))
+            self._shaking_beside.add(metrics.shaking(predicted))
+            self._of_rules.add(metrics.shaking(rules))
+        if self._rule is None:
+            return _NONE, _NONE
+        facts = heldout.driven, heldout.rate_hz, heldout.offset_s, self._rule
+        vowels = visemes.clear_vowels(alignment.segments)
+        pbm = closures.pbm_cases([curves], [visemes.bilabials(alignment.segments)], *facts)[0]
+        false = closures.vowel_cases([curves], [vowels], *facts)[0]
+        return (int(pbm.sum()), len(pbm)), (int(false.sum()), len(false))
+
+    def quality(self, on_silence: Sequence[Floats] = ()) -> Quality:
+        """Of all clips, once all are judged."""
+        heldout = self._heldout
+        if self._judged != len(heldout.clips):
+            raise ValueError(
+                f"there are curves of {self._judged} of {len(heldout.clips)} held-out clips"
+            )
+        if not heldout.clips:
+            return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
+        quiet = [heldout.evened(curves) for curves in on_silence]
+        still = metrics.stillness(quiet, heldout.rate_hz)
+        teacher = _measured(self._against_teacher())
+        return Quality(
+            teacher,
+            _measured(self._against_truth() | {"stillness": still}),
+            self._by_region(),
+            self._by_control(),
+            None if teacher["mse"] is None else self._by_clip(),
+        )
+
+    def _against_teacher(self) -> Measures:
+        rate_hz, lag = self._heldout.rate_hz, None
+        if self._errors.frames / rate_hz >= LEAST_LAG_S:
+            lag = self._lag.value(self._scaled.moving)
+        measures: Measures = {
+            "mse": self._errors.mse(),
+            "r2": self._errors.r2(),
+            "correlation": self._scaled.correlation(),
+            "velocity_mse": self._velocity.value * rate_hz**2,
+            "jitter_ratio": _ratio(self._shaking, self._of_teacher),
+            "lag_ms": lag,
+        }
+        if self._rule is not None:
+            counts = sum((clip.closures for clip in self._clips), closures.ClosureCounts())
+            scores = asdict(counts.scores)
+            measures |= {f"closure_{name}": value for name, value in scores.items()}
+        if self._mesh is not None:
+            measures |= {"vertex_error": self._mesh.vertices, "lip_vertex_error": self._mesh.lips}
+        return dict.fromkeys(COPIES) | measures
+
+    def _against_truth(self) -> Measures:
+        """Against the phones of the aligned clips and, for ARKit's controls, rule-based curves.
+
+        None for a rig or for speech of which no truth is known.
+        """
+        measures: Measures = dict.fromkeys(TRUTHS)
+        aligned = [c for c, a in zip(self._clips, self._heldout.alignments, strict=True) if a]
+        if not aligned or not self._finite:
+            return measures
+        if self._rule is not None:
+            pbm, false = (
+                np.array(cases, np.float64).T
+                for cases in zip(*((clip.pbm, clip.vowels) for clip in aligned), strict=True)
+            )
+            measures |= {
+                "pbm": closures.share_of(*pbm),
+                "false_closures": closures.share_of(*false),
+            }
+        if _known_rules(self._heldout):
+            measures |= {
+                "mse": self._rules.mse(),
+                "r2": self._rules.r2(),
+                "correlation": self._rules.correlation(),
+                "jitter_ratio": _ratio(self._shaking_beside, self._of_rules),
+            }
+        return measures
+
+    def _by_region(self) -> Breakdown:
+        return {
+            region: {
+                "mse": _finite(self._errors.mse(columns)),
+                "correlation": _finite(self._scaled.correlation(columns)),
+            }
+            for region, columns in self._heldout.rig.regions(self._heldout.driven).items()
+        }
+
+    def _by_control(self) -> Breakdown:
+        errors, correlations = self._errors.mse_by_control(), self._scaled.correlation_by_control()
+        if self._heldout.evening is not None:  # a control by itself has its own unit
+            errors = errors / self._heldout.evening**2
+        rows = zip(self._heldout.driven, errors, correlations, strict=True)
+        return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
+
+    def _by_clip(self) -> ClipSums:
+        mean, controls = self._errors.reference_mean, len(self._heldout.driven)
+        columns: dict[str, list[float]] = {
+            "values": [clip.moments.frames * controls for clip in self._clips],
+            "squared_error": [clip.moments.squared_error for clip in self._clips],
+            "spread": [clip.moments.spread_around(mean) for clip in self._clips],
+            "shaking": [clip.shaking for clip in self._clips],
+            "teacher_shaking": [clip.of_teacher for clip in self._clips],
+        }
+        if self._rule is not None:
+            for name in ("guesses", "right", "events", "recalled"):
+                columns[name] = [getattr(clip.closures, name) for clip in self._clips]
+            if any(self._heldout.alignments):
+                columns["sounds"] = [clip.pbm[1] for clip in self._clips]
+                columns["sealed"] = [clip.pbm[0] for clip in self._clips]
+        return ClipSums(**{name: _parts(values) for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What is kept of a judged clip: a few numbers, and some for each control."""
+
+    moments: metrics.Moments
+    shaking: float
+    of_teacher: float
+    closures: closures.ClosureCounts
+    pbm: _Cases
+    vowels: _Cases
+
+
+def _parts(values: Sequence[float]) -> tuple[float, ...]:
+    """Sums of at most `MOST_PARTS` neighbours, with the six digits that a comparison needs."""
+    parts = min(len(values), MOST_PARTS)
+    which = np.arange(len(values)) * parts // len(values)
+    sums = np.bincount(which, weights=np.asarray(values, np.float64), minlength=parts)
+    return tuple(float(f"{value:.6g}") for value in sums)
 
 
 def pbm_cases(curves: Sequence[Floats], heldout: HeldOut) -> list[NDArray[np.bool_]]:
@@ -157,124 +278,40 @@ def pbm_cases(curves: Sequence[Floats], heldout: HeldOut) -> list[NDArray[np.boo
     )
 
 
-def speech_windows(heldout: HeldOut, window: int, count: int) -> Floats:
-    """Windows spread evenly over all held-out speech, float32 `[count, 1, window]`."""
-    speech = np.concatenate([*heldout.samples, np.zeros(window, np.float32)])
-    starts = np.linspace(0, len(speech) - window, count).astype(int)
-    return np.stack([speech[start : start + window] for start in starts])[:, None]
-
-
 def _aligned(heldout: HeldOut) -> list[tuple[int, Sequence[visemes.Segment]]]:
     """Number and visemes of each clip with a known alignment."""
     return [(i, a.segments) for i, a in enumerate(heldout.alignments) if a is not None]
 
 
-def _against_teacher(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
-    teacher, driven, rate_hz = heldout.teacher, heldout.driven, heldout.rate_hz
-    even = evened(curves, heldout), evened(teacher, heldout)
-    measures: Measures = {
-        "mse": metrics.mse(*even),
-        "r2": metrics.r2(*even),
-        "correlation": metrics.correlation(*_scaled(curves, heldout)),
-        "velocity_mse": metrics.velocity_mse(*even, rate_hz),
-        "jitter_ratio": metrics.jitter_ratio(*_scaled(curves, heldout)),
-        "lag_ms": metrics.lag_ms(*_scaled(curves, heldout), rate_hz),
-    }
-    if (rule := heldout.rig.closure_of(driven)) is not None:
-        scores = closures.closure_scores(curves, teacher, driven, rate_hz, rule)
-        measures |= {f"closure_{name}": value for name, value in asdict(scores).items()}
-    if (mesh := heldout.mesh) is not None:
-        lips = lip_vertex_error(curves, teacher, mesh, driven) if mesh.lips.size else None
-        measures |= {"vertex_error": vertex_error(curves, teacher, mesh), "lip_vertex_error": lips}
-    return dict.fromkeys(COPIES) | measures
+def _known_rules(heldout: HeldOut) -> bool:
+    """Whether there are rule-based curves of all driven controls: of ARKit's alone."""
+    return set(heldout.driven) <= set(ARKIT) and ARKIT_CLOSURE.applies_to(heldout.driven)
 
 
-def _against_truth(curves: Sequence[Floats], heldout: HeldOut) -> Measures:
-    """Against the phones of the aligned clips and, for ARKit's controls, rule-based curves of them.
-
-    None for a rig or for speech of which no truth is known.
-    """
-    measures: Measures = dict.fromkeys(TRUTHS)
-    aligned = _aligned(heldout)
-    clips = [curves[i] for i, _ in aligned]
-    # A NaN is not below the limit: such lips would pass for open ones on every vowel.
-    if not clips or not all(np.isfinite(clip).all() for clip in clips):
-        return measures
-    driven, rate_hz, offset_s = heldout.driven, heldout.rate_hz, heldout.offset_s
-    if (rule := heldout.rig.closure_of(driven)) is not None:
-        vowels = [visemes.clear_vowels(segments) for _, segments in aligned]
-        false = closures.false_closures(clips, vowels, driven, rate_hz, offset_s, rule)
-        pbm = closures.share(pbm_cases(curves, heldout))
-        measures |= {"pbm": pbm, "false_closures": false}
-    if set(driven) <= set(ARKIT) and ARKIT_CLOSURE.applies_to(driven):
-        predicted, truth = _beside_rules(curves, heldout)
-        measures |= {
-            "mse": metrics.mse(predicted, truth),
-            "r2": metrics.r2(predicted, truth),
-            "correlation": metrics.correlation(predicted, truth),
-            "jitter_ratio": metrics.jitter_ratio(predicted, truth),
-        }
-    return measures
-
-
-def _beside_rules(curves: Sequence[Floats], heldout: HeldOut) -> tuple[list[Floats], list[Floats]]:
-    """Curves of the aligned clips, and rule-based ones of the same frames and ARKit controls."""
+def _beside_rules(
+    i: int, curves: Floats, segments: Sequence[visemes.Segment], heldout: HeldOut
+) -> tuple[Floats, Floats]:
+    """A clip's curves, and rule-based ones of the same frames and ARKit controls."""
     columns = [ARKIT.index(name) for name in heldout.driven]
-    predicted, truth = [], []
-    for i, segments in _aligned(heldout):
-        samples = heldout.samples[i]
-        seconds = len(samples) / SAMPLE_RATE
-        rules = visemes.curves(segments, seconds, heldout.rate_hz, samples, heldout.offset_s)
-        frames = min(len(rules), len(curves[i]))
-        predicted.append(curves[i][:frames])
-        truth.append(rules[:frames, columns])
-    return predicted, truth
+    samples = heldout.samples[i]
+    seconds = len(samples) / SAMPLE_RATE
+    rules = visemes.curves(segments, seconds, heldout.rate_hz, samples, heldout.offset_s)
+    frames = min(len(rules), len(curves))
+    return curves[:frames], rules[:frames, columns]
 
 
-def _by_region(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
-    found: Breakdown = {}
-    regions = heldout.rig.regions(heldout.driven)
-    for name, measure, pair in (
-        ("mse", metrics.mse, (evened(curves, heldout), evened(heldout.teacher, heldout))),
-        ("correlation", metrics.correlation, _scaled(curves, heldout)),
-    ):
-        values = metrics.by_region(measure, *pair, regions)
-        for region, value in values.items():
-            found.setdefault(region, {})[name] = _finite(value)
-    return found
-
-
-def _by_control(curves: Sequence[Floats], heldout: HeldOut) -> Breakdown:
-    errors = metrics.mse_by_control(curves, heldout.teacher)
-    correlations = metrics.correlation_by_control(*_scaled(curves, heldout))
-    rows = zip(heldout.driven, errors, correlations, strict=True)
-    return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
-
-
-def evened(curves: Sequence[Floats], heldout: HeldOut) -> Sequence[NDArray[np.floating]]:
-    """Curves with all controls in the unit of the liveliest, where a rig mixes units.
-
-    A mean over controls in units of their own would be that of the largest numbers alone.
-    """
-    if heldout.evening is None:
-        return curves
-    # In float64: a rest value far from 0 leaves few digits.
-    return [clip * heldout.evening for clip in curves]
-
-
-def _scaled(
-    curves: Sequence[Floats], heldout: HeldOut
-) -> tuple[Sequence[NDArray[np.floating]], Sequence[NDArray[np.floating]]]:
-    """Curves and the teacher's by the rig's scale, evened.
+def _scaled(curves: Floats, heldout: HeldOut) -> NDArray[np.floating]:
+    """Curves relative to the rig's scale, evened.
 
     For measures that do not depend on it, but hold what moves by less than a ten-thousandth to
     stand still.
     """
-    even = evened(curves, heldout), evened(heldout.teacher, heldout)
-    if heldout.scale == 1:
-        return even
-    scale = np.float32(heldout.scale)
-    return [clip / scale for clip in even[0]], [clip / scale for clip in even[1]]
+    even = heldout.evened(curves)
+    return even if heldout.scale == 1 else even / np.float32(heldout.scale)
+
+
+def _ratio(upper: metrics.Mean, lower: metrics.Mean) -> float:
+    return upper.value / lower.value if lower.value else math.nan
 
 
 def _finite(value: float) -> float | None:

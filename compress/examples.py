@@ -1,15 +1,14 @@
 """Clips with the teacher's curves: read when they are asked for, and kept as far as memory allows."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
+from compress.on_demand import Recent
 from compress.units import PLAIN, Units
 
 Floats = NDArray[np.float32]
@@ -48,9 +47,7 @@ class LazyExamples(Sequence[Example]):
         self._units = units
         self._labels = replace(labels, clips=self.clips)
         self._budget = budget_bytes
-        self._kept: OrderedDict[int, Example] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
+        self._recent: Recent[Example] = Recent(budget_bytes)
 
     @property
     def hops(self) -> list[int]:
@@ -68,26 +65,13 @@ class LazyExamples(Sequence[Example]):
         """One clip, read if it is not kept, or some of them, none read. Raises `BadAudio`."""
         if isinstance(which, slice):
             return LazyExamples(self._labels, self.clips[which], self._budget, self._units)
-        number = range(len(self.clips))[which]
-        with self._lock:
-            if (kept := self._kept.get(number)) is not None:
-                self._kept.move_to_end(number)
-                return kept
-        return self._keep(number, self._read(self.clips[number]))
+        return self._recent.get(range(len(self.clips))[which], self._read)
 
-    def _read(self, clip: LabelledClip) -> Example:
+    def _read(self, number: int) -> Example:
+        clip = self.clips[number]
         (curves,) = curves_of(self._labels, [clip], "hops")
         # A copy, since a part of a long recording would keep the whole of it in memory.
         return Example(np.array(audio_of(self._labels, clip)), self._units.own(curves))
-
-    def _keep(self, number: int, example: Example) -> Example:
-        with self._lock:
-            if number not in self._kept:
-                self._kept[number] = example
-                self._bytes += example.nbytes
-            while self._bytes > self._budget:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return example
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LazyExamples, (self._labels, self.clips, self._budget, self._units)

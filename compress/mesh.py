@@ -15,6 +15,7 @@ from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
 from compress.texts import read_text
 from exporters.errors import ModelFileError
+from exporters.files import user_path
 from exporters.mesh import Mesh, read_mesh
 from exporters.reading import reading
 
@@ -137,7 +138,7 @@ def read_lips(lips: "str | Sequence[int] | None", base: Path) -> tuple[int, ...]
         return ()
     if not isinstance(lips, str):
         return tuple(lips)
-    path = (base / Path(lips).expanduser()).absolute()
+    path = user_path(lips, base).absolute()
     with reading(path, "vertices of the lips", TeacherError, _LIPS):
         if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)

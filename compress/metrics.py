@@ -8,6 +8,7 @@ so those of the last two are ours. Measures of lip closures are in `closures`, a
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ LAG_REACH_S = 0.200
 def _pairs(predicted: Clips, reference: Clips) -> "Moments":
     found = Moments()
     for p, r in zip(predicted, reference, strict=True):
-        found.add(p, r)
+        found.join(Moments.of(p, r))
     return found
 
 
@@ -76,28 +77,50 @@ class Moments:
         self._p = self._r = self._pp = self._rr = self._pr = self._error = np.zeros(0)
         self._largest = 0.0
 
-    def add(self, predicted: np.ndarray, reference: np.ndarray) -> None:
-        """One more clip, both `[frames, controls]`."""
+    @classmethod
+    def of(cls, predicted: np.ndarray, reference: np.ndarray) -> Self:
+        """Those of one clip, both `[frames, controls]`."""
         p, r = np.asarray(predicted, np.float64), np.asarray(reference, np.float64)
         if p.shape != r.shape:
             raise ValueError(f"a clip is {list(p.shape)} and its reference {list(r.shape)}")
-        n = len(p)
-        if not n:
+        found = cls()
+        if not len(p):
+            return found
+        found.frames, found._largest = len(p), float(np.abs(r).max(initial=0))
+        found._p, found._r = p.mean(0), r.mean(0)
+        centred_p, centred_r = p - found._p, r - found._r
+        found._pp, found._rr = (centred_p**2).sum(0), (centred_r**2).sum(0)
+        found._pr = (centred_p * centred_r).sum(0)
+        found._error = ((p - r) ** 2).sum(0)
+        return found
+
+    def join(self, other: Self) -> None:
+        """Those of further clips of the same controls."""
+        if not other.frames:
             return
         if not self.frames:
-            self._p = self._r = self._pp = self._rr = self._pr = self._error = np.zeros(p.shape[1])
-        mean_p, mean_r = p.mean(0), r.mean(0)
-        centred_p, centred_r = p - mean_p, r - mean_r
-        step_p, step_r = mean_p - self._p, mean_r - self._r
-        total = self.frames + n
-        between = self.frames * n / total
-        self._pp = self._pp + (centred_p**2).sum(0) + step_p**2 * between
-        self._rr = self._rr + (centred_r**2).sum(0) + step_r**2 * between
-        self._pr = self._pr + (centred_p * centred_r).sum(0) + step_p * step_r * between
-        self._error = self._error + ((p - r) ** 2).sum(0)
-        self._p, self._r = self._p + step_p * n / total, self._r + step_r * n / total
-        self._largest = max(self._largest, float(np.abs(r).max()))
+            self.__dict__.update(other.__dict__)
+            return
+        total = self.frames + other.frames
+        step_p, step_r = other._p - self._p, other._r - self._r
+        between = self.frames * other.frames / total
+        self._pp = self._pp + other._pp + step_p**2 * between
+        self._rr = self._rr + other._rr + step_r**2 * between
+        self._pr = self._pr + other._pr + step_p * step_r * between
+        self._error = self._error + other._error
+        share = other.frames / total
+        self._p, self._r = self._p + step_p * share, self._r + step_r * share
+        self._largest = max(self._largest, other._largest)
         self.frames = total
+
+    @property
+    def squared_error(self) -> float:
+        """Sum over all frames and controls."""
+        return float(self._error.sum())
+
+    def spread_around(self, mean: Floats) -> float:
+        """Sum of squared distances of the reference from a mean `[controls]`."""
+        return float((self._rr + self.frames * (self._r - mean) ** 2).sum())
 
     @property
     def moving(self) -> NDArray[np.bool_]:

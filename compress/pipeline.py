@@ -6,8 +6,8 @@ from functools import cache, partial
 from compress import reporting
 from compress.beforehand import check_run
 from compress.errors import GateBroken
-from compress.evaluation import HeldOut, load_heldout
 from compress.examples import examples
+from compress.held_out import HeldOut, load_heldout
 from compress.jobs import Inputs, Plan
 from compress.labels.engines import Engine
 from compress.labels.rig_notes import rig_notes
@@ -109,7 +109,7 @@ def _stages(
     if until == "quantize":
         return None
 
-    @cache  # read once, and only when something has to be measured
+    @cache  # one for all stages, and only when something has to be measured
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments)
 

@@ -47,6 +47,7 @@ from compress.recipe_yaml import dump, frozen, override, parse
 from compress.store import canonical_json
 from compress.texts import read_text
 from compress.tiers import gate_mistakes
+from exporters.files import user_path
 from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.signature import Precision
 
@@ -351,7 +352,7 @@ def _locate(source: str | Path) -> Path:
     shipped = shipped_recipes()
     if str(source) in shipped:
         return shipped[str(source)]
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         return path
     found = "a folder, expected a YAML file or" if path.is_dir() else "neither a file nor"

@@ -6,6 +6,11 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from compress.recipe_section import NotNegative, Positive, Section, Share, Text
 
+# Limits that are asked of some files only: of which precisions, and of which targets if not all.
+ASKED_OF: dict[str, tuple[frozenset[str], frozenset[str] | None]] = {
+    "max_latency_ratio": (frozenset({"fp16", "int8"}), None),
+    "max_arena_bytes": (frozenset({"int8"}), frozenset({"tflite"})),
+}
 Bytes = Annotated[int, Field(ge=1, le=10**15)]
 
 

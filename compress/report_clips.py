@@ -10,7 +10,8 @@ import numpy as np
 from compress import visemes
 from compress.animation import driven_curves
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, evened
+from compress.held_out import Floats, HeldOut
+from compress.metrics import Moments
 from compress.store import atomic_write, content_key, kept, tool_versions
 from exporters import records
 from exporters.files import hash_of
@@ -150,7 +151,7 @@ def _by_tier(
 ) -> Iterator[TierCurves]:
     for tier, curves in predicted.items():
         if np.isfinite(curves).all():
-            (found,), (wanted,) = evened([curves], heldout), evened([teacher], heldout)
+            found, wanted = heldout.evened(curves), heldout.evened(teacher)
             worst = farthest(found, wanted, heldout.driven, heldout.rate_hz, heldout.offset_s)
             yield TierCurves(tier=tier, values=_curves(curves, heldout), worst=worst)
 
@@ -170,8 +171,10 @@ def _shown(heldout: HeldOut) -> list[str]:
     """Those that the rig says, or the three that move most."""
     if shown := [name for name in heldout.rig.shown if name in heldout.driven]:
         return shown
-    spread = np.concatenate(evened(heldout.teacher, heldout)).std(0)
-    return [heldout.driven[c] for c in sorted(np.argsort(-spread)[:3])]
+    moments = Moments()
+    for curves in heldout.teacher:
+        moments.join(Moments.of(heldout.evened(curves), heldout.evened(curves)))
+    return [heldout.driven[c] for c in sorted(np.argsort(-moments.reference_deviation)[:3])]
 
 
 def _curves(values: Floats, heldout: HeldOut) -> Curves:

@@ -39,6 +39,7 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         against_truth=measurements(facts.baselines[0].quality.against_truth),
         by_region={},
         by_control={},
+        by_clip=facts.baselines[0].quality.by_clip,
     )
 
 
@@ -106,6 +107,7 @@ def _file_rows(
             against_truth=measurements(judged.against_truth),
             by_region=judged.by_region,
             by_control=judged.by_control,
+            by_clip=judged.by_clip,
         )
 
     if verified.unsmoothed is None:
@@ -135,4 +137,5 @@ def baseline_row(baseline: "Baseline") -> doc.Tier:
         against_truth=measurements(baseline.quality.against_truth),
         by_region=baseline.quality.by_region,
         by_control=baseline.quality.by_control,
+        by_clip=baseline.quality.by_clip,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from compress import report_clips
 from compress.chain_report import hops, unsupported
 from compress.compression_report import pruning_of, quantization_of
-from compress.evaluation import HeldOut
+from compress.held_out import HeldOut
 from compress.labels.rig_notes import rig_notes
 from compress.labels.store import Labels
 from compress.report_clips import ShownClips

@@ -15,6 +15,7 @@ from compress.recipe_yaml import frozen, parse
 from compress.rig import ARKIT, ARKIT_RIG, ClosureRule, Rig
 from compress.store import content_key
 from compress.texts import read_text
+from exporters.files import user_path
 
 
 class LipsClosedSettings(Section):
@@ -144,7 +145,7 @@ class RigFile:
 
 def find_rig(name: str | None, base: Path) -> "RigFile | None":
     """The rig file that a recipe names, read; None where it names none."""
-    return None if name is None else read_rig((base / Path(name).expanduser()).absolute())
+    return None if name is None else read_rig(user_path(name, base).absolute())
 
 
 def rig_of(file: RigFile | None, controls: Sequence[str]) -> Rig:

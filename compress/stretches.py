@@ -48,7 +48,7 @@ class Stretches:
         hops = hops_of(clips)
         self._clips, self._settings = clips, settings
         self._numbers = [i for i, length in enumerate(hops) if length >= settings.frames]
-        require_long_enough(max(hops, default=0) * HOP, settings.frames)
+        require_long_enough(max(hops, default=0), settings.frames)
         long_enough = [hops[i] for i in self._numbers]
         self._sampler = Sampler(long_enough, settings.frames, settings.batch, seed)
         self._slots = self._sampler.slots(rank, world)
@@ -105,15 +105,14 @@ class Stretches:
 
 
 def require_long_enough(longest: int, frames: int) -> None:
-    """Raise `AudioError` where no training clip, of which the `longest` has so many samples, is as
-    long as a stretch of so many frames.
+    """Raise `AudioError` where no training clip, of which the `longest` has so many hops, is as long
+    as a stretch.
     """
-    if -(-longest // HOP) < frames:
-        needed = frames * HOP / audio.SAMPLE_RATE
+    if longest < frames:
+        needed, found = (hops * HOP / audio.SAMPLE_RATE for hops in (frames, longest))
         raise AudioError(
             f"No training clip is as long as one stretch: training.frames = {frames} needs "
-            f"{needed:.2f} s, the longest clip has {longest / audio.SAMPLE_RATE:.2f} s. Add speech or "
-            f"lower training.frames."
+            f"{needed:.2f} s, the longest clip has {found:.2f} s. Add speech or lower training.frames."
         )
 
 

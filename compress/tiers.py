@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from compress.errors import InputError, UsageError
+from compress.recipe_gates import ASKED_OF
 from compress.recipe_mistakes import nearest, show, words
 from compress.students.finding import find_student
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from compress.recipe import Recipe
+    from compress.recipe_gates import Override
     from compress.recipe_students import StudentSettings
     from exporters.signature import Precision
 
@@ -55,22 +57,47 @@ def start_step(student: "StudentSettings", base: "Path") -> str | None:
 
 
 def gate_mistakes(recipe: "Recipe") -> list[str]:
-    """A sentence for each limit under a name of no file that the recipe makes: none would be asked."""
-    tiers = list(tier_names(recipe))
-    return [
+    """A sentence for each limit, by target or tier, that no file of the recipe would be asked."""
+    gates, targets = recipe.gates, recipe.export.targets
+    tiers = dict(_tiers(recipe))
+    mistakes = [
         f"gates.{kind}.{name}: found {show(name)}{nearest(name, made)}, which this recipe does not "
         f"make; accepted: {words(made)}"
         for kind, named, made in (
-            ("targets", recipe.gates.targets, recipe.export.targets),
-            ("tiers", recipe.gates.tiers, tiers),
+            ("targets", gates.targets, targets),
+            ("tiers", gates.tiers, list(tiers)),
         )
         for name in named
         if name not in made
     ]
+    for target, limits in gates.targets.items():
+        if target in targets:
+            found = _unasked(limits, set(tiers.values()), {target})
+            mistakes += [f"gates.targets.{target}.{text}" for text in found]
+    for tier, limits in gates.tiers.items():
+        if tier in tiers:
+            found = _unasked(limits, {tiers[tier]}, set(targets))
+            mistakes += [f"gates.tiers.{tier}.{text}" for text in found]
+    return mistakes
 
 
-def tier_names(recipe: "Recipe") -> Iterator[str]:
-    """Names of the tiers that a recipe makes, in its order."""
+def _unasked(limits: "Override", precisions: "set[Precision]", targets: set[str]) -> Iterator[str]:
+    """What is wrong with limits that are asked of none of these files; null lifts a limit."""
+    for name, (fitting, formats) in ASKED_OF.items():
+        if getattr(limits, name) is not None and not (
+            fitting & precisions and (formats is None or formats & targets)
+        ):
+            of = words([*sorted(fitting), *sorted(formats or ())])
+            yield f"{name}: no file here is asked this limit, which is for {of} files"
+
+
+def tier_names(recipe: "Recipe") -> list[str]:
+    """Names of the tiers that a recipe makes, in its order, each as often as it is made."""
+    return [name for name, _ in _tiers(recipe)]
+
+
+def _tiers(recipe: "Recipe") -> "Iterator[tuple[str, Precision]]":
+    """Each tier's name and precision."""
     for student in recipe.students:
         try:
             possible = set(steps_of(student, start_step(student, recipe.folder)))
@@ -78,4 +105,4 @@ def tier_names(recipe: "Recipe") -> Iterator[str]:
             possible = set(recipe.export.precisions)
         for precision in recipe.export.precisions:
             if precision in possible:
-                yield tier_name(student.name, precision)
+                yield tier_name(student.name, precision), precision

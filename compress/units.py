@@ -26,6 +26,9 @@ STILL_BELOW_IN_UNITS = 1e-6
 ROUNDING, ROUNDING_SHARE = 1e-6, 1e-5
 # A scale of 1 is that of controls that go up to this.
 REACH = 3.0
+# A range that ends so many times its own width from 0 has a rest value; more in what looks like a
+# face of blendshapes, whose values stay what they are.
+OFF, OFF_IN_A_FACE = 0.1, 1.0
 # A control whose power of ten lies so many below that of the liveliest has a unit of its own. The
 # blendshapes of one face differ by more than controls do that somebody gave one unit.
 APART, APART_IN_A_FACE = 2, 3
@@ -112,26 +115,27 @@ def measure(
     """Scale, rests and units of a rig from each control's range, `[controls]`.
 
     A rig is known to have one unit when its teacher has limits for all controls, when its names are
-    ARKit's, and when its controls are the coefficients of a `mesh`. Blendshapes, which are within
-    ± `REACH` and rest at 0, keep their values as they are.
+    ARKit's, and when its controls are the coefficients of a `mesh`. A face of blendshapes, which go
+    up to about 1 and rest at 0, keeps its values as they are.
     """
     low, high = np.asarray(lowest, np.float64), np.asarray(highest, np.float64)
     span, size = high - low, np.maximum(np.abs(low), np.abs(high))
     lively = span > np.maximum(ROUNDING, ROUNDING_SHARE * size)
-    small = bool((size[lively] <= REACH).all())
+    face = 0.1 * REACH < size[lively].max(initial=1.0) <= REACH
     one_unit = mesh or limits is not None or set(controls) <= set(ARKIT)
     around_0 = limits is None or limits[0] <= 0 <= limits[1]
-    # How far a control's range is from 0, of one that is never nearer to it than it moves.
     off = np.maximum(np.maximum(low, -high), 0)
-    resting = lively & (off > span) & (not (mesh or (one_unit and small and around_0)))
+    resting = lively & (off > (OFF_IN_A_FACE if face else OFF) * span)
+    if mesh or (face and one_unit and around_0):
+        resting[:] = False
     extent = np.where(resting, span, np.maximum(high, 0) - np.minimum(low, 0))
     powers = _powers(extent, lively)
     top = int(powers[lively].max()) if lively.any() else 0
     scale = float(10.0**top)
-    moving = lively & (span > (STILL_BELOW if one_unit or small else STILL_BELOW_IN_UNITS) * scale)
+    moving = lively & (span > (STILL_BELOW if one_unit or face else STILL_BELOW_IN_UNITS) * scale)
     own = np.full(len(span), top)
     if not one_unit:
-        own = _grouped(powers, moving, top, APART_IN_A_FACE if small else APART)
+        own = _grouped(powers, moving, top, APART_IN_A_FACE if face else APART)
     rests = np.where(resting, (low + high) / 2, 0.0)
     names = list(controls)
     return Measured(

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ from compress.closures import Interval
 from compress.examples import Example
 from compress.labels.store import LabelledClip
 from compress.rig import ARKIT_RIG, Rig
+from compress.sources import Clip
 
+# Clips, whether they have labels yet or not.
+Heard = TypeVar("Heard", LabelledClip, Clip)
 QUIET_DB = -30.0
 # Of a large corpus one prompt in 24 is hours of speech, and each validation would hear them all.
 ASIDE_S = 1200.0
@@ -48,9 +52,7 @@ class Judgement:
     pbm: float | None
 
 
-def set_aside(
-    clips: Sequence[LabelledClip], seconds: float = ASIDE_S
-) -> tuple[list[LabelledClip], list[LabelledClip]]:
+def set_aside(clips: Sequence[Heard], seconds: float = ASIDE_S) -> tuple[list[Heard], list[Heard]]:
     """Clips to learn from, and clips to watch training by: both in their order.
 
     Of the prompts that `split.watched` names, as many as `within` takes.
@@ -60,7 +62,7 @@ def set_aside(
     return [clip for clip in clips if clip.id not in names], watched
 
 
-def within(clips: Sequence[LabelledClip], seconds: float = ASIDE_S) -> list[LabelledClip]:
+def within(clips: Sequence[Heard], seconds: float = ASIDE_S) -> list[Heard]:
     """At most so many seconds of some clips, in their order, but at least one prompt.
 
     Whole prompts, in the order of their hash, so that no sentence is in it and outside as well.

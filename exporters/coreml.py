@@ -21,6 +21,7 @@ from exporters.metadata import SIGNATURE_KEY, metadata
 from exporters.mil import Operation, Program, evaluate, evaluate_to, read_program
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, Runtime, check_audio
+from exporters.scratch import scratch
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.source import frozen_copy
 from exporters.structure import Convolution, Storage, Structure
@@ -52,7 +53,8 @@ def export(module: "nn.Module", signature: Signature, path: Path) -> ExportedFil
     signature.
     """
     require("torch", "coremltools", purpose="export Core ML packages")
-    spec, weights = _converted(module, signature)
+    with scratch():
+        spec, weights = _converted(module, signature)
     _check_interface(spec, signature)
     del spec.mlProgram.attributes["buildInfo"]
     _describe(spec.description, signature)

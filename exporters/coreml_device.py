@@ -14,6 +14,7 @@ from exporters.coreml_package import quiet, read_model, read_weights, write_pack
 from exporters.errors import ModelFileError
 from exporters.mil import Program, Value
 from exporters.runtime import Codes, Floats, check_audio
+from exporters.scratch import scratch
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature
 
 COMPUTE_UNITS = {
@@ -88,7 +89,7 @@ class CoreMLRuntime:
         return {value.name: found[value.name].astype(np.float32) for value in shown}
 
     def _showing(self, shown: Sequence[Value]) -> Any:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch(), tempfile.TemporaryDirectory() as folder:
             package = Path(folder, "shown.mlpackage")
             write_showing(self._program.path, package, shown)
             return _loaded(package, COMPUTE_UNITS[self._name])

@@ -5,6 +5,7 @@ ExporterError                an error with an exit code; everything below is one
 │   └── ForeignFileError 3   a file of the right format that lipstill did not write
 ├── ExportFailed       3     a module could not be turned into a file
 ├── MissingToolError   4     a package that the work needs is not installed
+├── ScratchError       4     the folder for temporary files is full or cannot be written
 ├── ContractError      4     a module of lipstill itself that lacks part of its contract
 └── DeviceError        4     a device is not attached, or went away
 
@@ -40,6 +41,12 @@ class ExportFailed(ExporterError):
 
 class MissingToolError(ExporterError):
     """A package is not installed; the message ends with the line that installs it."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class ScratchError(ExporterError):
+    """Temporary files could not be written; the message names TMPDIR."""
 
     exit_code: ClassVar[int] = 4
 

@@ -1,6 +1,7 @@
 """Model files on disk: size and hash."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,16 @@ class ExportedFile:
     target: str
     bytes: int
     sha256: str
+
+
+def user_path(name: str | Path, base: Path = Path()) -> Path:
+    """What a person means by a path, relative to ``base``: only ``~/`` is the home folder.
+
+    ``~backup`` is a name like others, and never the home of another user. Where the home folder is
+    not known, ``~/`` is a folder of that name.
+    """
+    text = str(name)
+    return base / (os.path.expanduser(text) if text.startswith("~/") else text)
 
 
 def describe_file(path: Path, target: str) -> ExportedFile:

@@ -29,6 +29,7 @@ from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
+from exporters.scratch import scratch
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.source import frozen_copy
 from exporters.structure import Structure
@@ -62,7 +63,8 @@ def export(
             f"opset is {opset}, expected {OLDEST_OPSET} to {NEWEST_OPSET}: no other can be written"
         )
     require("torch", "onnx", "onnxscript", "onnxsim", purpose="export ONNX files")
-    model = _simplified(_converted(module, signature, opset))
+    with scratch():
+        model = _simplified(_converted(module, signature, opset))
     if signature.precision == "fp16":
         model = with_half_weights(model)
     _strip(model)

@@ -15,6 +15,7 @@ from exporters.metadata import SIGNATURE_KEY
 from exporters.reading import reading
 from exporters.requirements import require
 from exporters.runtime import Codes, Floats, check_audio
+from exporters.scratch import scratch
 from exporters.signature import INPUT_NAME, OUTPUT_NAME, Signature, import_schema
 from exporters.silence import silence
 from exporters.source import IntegerSource, frozen_copy
@@ -44,7 +45,8 @@ def export(module: "nn.Module", signature: Signature, path: Path) -> ExportedFil
     signature.
     """
     require("torch", "litert_torch", "ai_edge_litert", "flatbuffers", purpose="export TFLite files")
-    content = finished(_converted(module, signature), signature)
+    with scratch():
+        content = finished(_converted(module, signature), signature)
     try:
         opened(content)
     except (ValueError, RuntimeError) as error:

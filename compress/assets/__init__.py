@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from compress.errors import InputError
+from exporters.files import user_path
 
 PREFIX = "builtin:"
 _FOLDER = Path(__file__).parent
@@ -26,7 +27,7 @@ def resolve(name: str, base: Path) -> Path:
     whether the path exists.
     """
     if not name.startswith(PREFIX):
-        return (base / Path(name).expanduser()).absolute()
+        return user_path(name, base).absolute()
     if name not in builtins():
         raise InputError(
             f"There is no {name}; lipstill ships {', '.join(builtins())}. Give one of these, or a "

@@ -8,6 +8,7 @@ from compress.sources import Clip, Scanned, Skipped, silent
 from compress.sources.cuts import CutSource, Entry, lines, parsed
 from compress.sources.remote import TIMEOUT_S, is_url, shown, suffixes
 from compress.store import canonical_json
+from exporters.files import user_path
 
 SOUGHT = "a Lhotse manifest of recordings or cuts (.jsonl, .jsonl.gz; also by URL)"
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -76,4 +77,4 @@ def too_short(entry: Entry, min_clip_s: float) -> str:
 
 
 def _place(name: str, base: Path) -> str:
-    return name if is_url(name) else str((base / Path(name).expanduser()).absolute())
+    return name if is_url(name) else str(user_path(name, base).absolute())

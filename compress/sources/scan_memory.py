@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.store import tool_versions
+from exporters.files import user_path
 
 FILE = "scans-1.sqlite3"  # another number for other columns
 RULES = 2  # raise when the same file gives other samples, or is unusable for another reason
@@ -53,7 +54,7 @@ class Known:
 def cache_folder() -> Path:
     """``LIPSTILL_CACHE``, or where this system keeps what can be made again."""
     if chosen := os.environ.get("LIPSTILL_CACHE"):
-        return Path(chosen).expanduser()
+        return user_path(chosen)
     home = Path("~").expanduser()
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "lipstill")

@@ -18,6 +18,7 @@ from compress.sources.manifest import too_short
 from compress.sources.remote import TIMEOUT_S, is_url, shown, suffixes
 from compress.sources.tars import member
 from compress.texts import decoded
+from exporters.files import user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ def find(name: str, base: Path) -> bool:
     """Whether it is a URL that ends with a /, a folder with shards of cuts, or a file of fields."""
     if is_url(name):
         return shown(name).endswith("/") or suffixes(name).endswith(FIELDS)
-    path = base / Path(name).expanduser()
+    path = user_path(name, base)
     if path.is_dir():
         return any(CUTS.fullmatch(file.name) for file in path.iterdir())
     return path.is_file() and path.name.lower().endswith(FIELDS)
@@ -127,7 +128,7 @@ def _cuts(cuts: str, tar: str, min_clip_s: float, timeout_s: float) -> Iterator[
 
 def _shards(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:
     """Cuts and tar of each shard, as absolute paths or URLs, in order."""
-    folder = (base / Path(name).expanduser()).absolute()
+    folder = user_path(name, base).absolute()
     if not folder.is_dir() and suffixes(name).endswith(FIELDS):
         yield from _listed(name, base, timeout_s)
     elif is_url(name):
@@ -161,7 +162,7 @@ def _numbered(url: str, timeout_s: float) -> Iterator[tuple[str, str]]:
 
 
 def _listed(name: str, base: Path, timeout_s: float) -> Iterator[tuple[str, str]]:
-    place = name if is_url(name) else str((base / Path(name).expanduser()).absolute())
+    place = name if is_url(name) else str(user_path(name, base).absolute())
     try:
         text = remote.fetch(name, timeout_s) if is_url(name) else Path(place).read_bytes()
         fields = json.loads(text) if suffixes(place).endswith(".json") else parse(decoded(text))
@@ -184,4 +185,4 @@ def _beside(place: str, path: str) -> str:
         raise ValueError(f"{path} is a command, and a list of shards runs none")
     if is_url(path) or is_url(place):
         return remote.beside(place, path)
-    return str(Path(place).parent / Path(path).expanduser())
+    return str(user_path(path, Path(place).parent))

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.evaluation import HeldOut, Quality, speech_windows
+from compress.evaluation import LEAST_LAG_S, Quality
+from compress.held_out import HeldOut, speech_windows
 from compress.latency_proof import latency_checks
+from compress.on_demand import lengths_of
 from compress.smoothing import NONE
 from compress.stages.exporting import evening_of, largest_difference, window_form
 from compress.stages.judging import QUALITY, animated, quality_to_text, read_quality
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
     from compress.recipe import ParitySettings
     from exporters.runtime import Floats
 
-FORMAT = 4
+FORMAT = 5
+BENCHMARK_FORMAT = 4
 # Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"
 PARITY_WINDOWS = 64
@@ -162,20 +165,25 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
             detail=structure.detail,
         ),
         *latency_checks(runtime, job.name),
-        _lag(job, judged[0]),
+        _lag(job, judged[0], sum(lengths_of(speech.teacher)) / speech.rate_hz),
         *([_loss(job, judged[0], source)] if job.precision == "fp16" else []),
         *_elsewhere(job, module, sets, max_abs, evening),
     )
     return Verified(parity, checks, judged[0], judged[1] if len(judged) > 1 else None)
 
 
-def _lag(job: VerifyJob, judged: Quality) -> Check:
+def _lag(job: VerifyJob, judged: Quality, speech_s: float) -> Check:
     lag, limit = judged.against_teacher["lag_ms"], job.limits.max_lag_ms
     status: Status = "not run"
-    if isinstance(lag, float):
+    detail = f"not measured: nothing in it moves as the teacher does; {limit:g} ms may be"
+    if speech_s < LEAST_LAG_S:
+        detail = (
+            f"not measured: {speech_s:.1f} s of speech are held out, and of less than {LEAST_LAG_S:g} s "
+            f"chance moves a lag by more than the {limit:g} ms that may be"
+        )
+    elif isinstance(lag, float):
         status = "passed" if abs(lag) <= limit else "failed"
-    found = "not measured" if lag is None else f"{lag:.1f} ms"
-    detail = f"{found} behind the teacher, where {limit:g} ms may be"
+        detail = f"{lag:.1f} ms behind the teacher, where {limit:g} ms may be"
     return Check(file=job.name, what="lag", status=status, detail=detail)
 
 
@@ -243,7 +251,7 @@ class BenchmarkJob:
     @property
     def key(self) -> str:
         return content_key(
-            format=FORMAT,
+            format=BENCHMARK_FORMAT,
             export=self.export_key,
             file=hash_of(self.file),
             reference=None if self.reference is None else hash_of(self.reference),

@@ -4,6 +4,7 @@ Teacher and files take turns in one process of their own (``compress.teacher_cos
 whatever else the machine does meets all alike.
 """
 
+import io
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from exporters.files import describe_file, hash_of
 from exporters.measuring.process import run_module
 from exporters.measuring.size import deflated_bytes
 from exporters.report.document import Cost
+from exporters.scratch import scratch
 from exporters.targets import load_target, target_of
 
 if TYPE_CHECKING:
@@ -143,11 +145,13 @@ def _timed(job: CostJob) -> Timed:
     import soundfile
 
     limit_s = 4 * job.settings.time_limit_s + SPARE_S
-    with TemporaryDirectory() as folder:
+    with scratch(), TemporaryDirectory() as folder:
         # A file, since a teacher may write to standard output whatever it likes.
         answer, clip = Path(folder, "answer.json"), Path(folder, "clip.wav")
         try:
-            soundfile.write(clip, job.clip.read(), SAMPLE_RATE, subtype="FLOAT")
+            wave = io.BytesIO()  # what writes a file for libsndfile has no words for a full disk
+            soundfile.write(wave, job.clip.read(), SAMPLE_RATE, subtype="FLOAT", format="WAV")
+            clip.write_bytes(wave.getvalue())
         except BadAudio as error:
             return _not_timed(f"the clip that it is timed on cannot be read: {error}")
         question = Question(job.teacher, job.settings, job.base.absolute(), clip, job.timed)

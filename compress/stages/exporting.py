@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.audio import HOP, SAMPLE_RATE
-from compress.evaluation import HeldOut, speech_windows
+from compress.held_out import HeldOut, speech_windows
 from compress.store import atomic_write, content_key, kept, tool_versions
 from compress.students.storing import StudentCard, load_student
 from exporters.errors import MissingToolError

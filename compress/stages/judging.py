@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from compress.animation import curves_by_smoothing, frame_times
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, Measures, Quality, quality, silence
+from compress.evaluation import Judge, Measures, Quality, quality
+from compress.held_out import Floats, HeldOut, silence
 from compress.metrics import Share
 from compress.progress import bar
 from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_write, content_key, kept, tool_versions
+from exporters.report.clip_sums import ClipSums
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
@@ -74,27 +76,15 @@ def animated(
 
     Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
     """
-    curves = predicted(predictor, heldout, weightings)
-    still = at_rest(predictor, heldout.rate_hz, weightings)
-    return [
-        quality(clips, heldout, on_silence=quiet)
-        for clips, quiet in zip(curves, still, strict=True)
-    ]
-
-
-def predicted(
-    predictor: "Predictor", heldout: HeldOut, weightings: Sequence[Sequence[float]]
-) -> list[list[Floats]]:
-    """A file's driven curves of all held-out clips, at the teacher's frame times.
-
-    For each weighting one list of clips.
-    """
-    clips = []
+    judges = [Judge(heldout) for _ in weightings]
     with bar("verify", len(heldout.clips)) as progress:
         for i, samples in enumerate(heldout.samples):
-            clips.append(curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings))
+            curves = curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings)
+            for judge, clip in zip(judges, curves, strict=True):
+                judge.add(clip)
             progress(i + 1)
-    return [[curves[i] for curves in clips] for i in range(len(weightings))]
+    still = at_rest(predictor, heldout.rate_hz, weightings)
+    return [judge.quality(quiet) for judge, quiet in zip(judges, still, strict=True)]
 
 
 def at_rest(
@@ -143,19 +133,21 @@ def baselines(
     """The teacher itself against the truth, and ridge regression and mean curve, in this order."""
 
     def make() -> tuple[Baseline, ...]:
-        from compress.baselines import fit_mean, fit_ridge
+        from compress.baselines import MeanCurve, Ridge, fit_mean, fit_ridge
 
         speech, clips = heldout(), train()
-        rows = {"the teacher": (0, list(speech.teacher))}
-        for name, model in (
-            ("ridge on 40 log-mels × 512 ms", fit_ridge(clips, speech.evening)),
-            ("mean curve", fit_mean(clips)),
-        ):
-            hops = [model.hops(samples) for samples in speech.samples]
-            rows[name] = (model.parameters, [speech.at_frames(*pair) for pair in enumerate(hops)])
-        return tuple(
-            Baseline(name, parameters, quality(curves, speech))
-            for name, (parameters, curves) in rows.items()
+        speech, clips = heldout(), train()
+        models: dict[str, Ridge | MeanCurve] = {
+            "ridge on 40 log-mels × 512 ms": fit_ridge(clips, speech.evening),
+            "mean curve": fit_mean(clips),
+        }
+        judges = {name: Judge(speech) for name in models}
+        for i, samples in enumerate(speech.samples):
+            for name, model in models.items():
+                judges[name].add(speech.at_frames(i, model.hops(samples)))
+        return (
+            Baseline("the teacher", 0, quality(speech.teacher, speech)),
+            *(Baseline(n, models[n].parameters, judge.quality()) for n, judge in judges.items()),
         )
 
     def write(folder: Path, made: tuple[Baseline, ...]) -> None:
@@ -189,7 +181,14 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
         read(fields["against_truth"]),
         fields["by_region"],
         fields["by_control"],
+        _read_sums(fields["by_clip"]),
     )
+
+
+def _read_sums(fields: dict[str, list[float]] | None) -> ClipSums | None:
+    if fields is None:
+        return None
+    return ClipSums(**{name: tuple(values) for name, values in fields.items()})
 
 
 def quality_to_text(result: Quality) -> str:

@@ -12,6 +12,7 @@ from compress.progress import bar
 from compress.sources import FORMATS, Clip, Format, PassedOver, Scanned, Skipped, parts
 from compress.sources.remote import is_url, shown
 from compress.split import Side, prompt_id, split
+from exporters.files import user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ def format_of(name: str, base: Path) -> Format:
     what = "; ".join(format_.SOUGHT for format_ in tried)
     if is_url(name):
         raise AudioError(f"{shown(name)} is no source of speech. Looked for {what}.")
-    path = (base / Path(name).expanduser()).absolute()
+    path = user_path(name, base).absolute()
     found = "of no format that is read" if path.exists() else "not there"
     raise AudioError(f"The speech {path} is {found}. Looked for {what}. Check the path.")
 

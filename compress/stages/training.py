@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import ModelError, UsageError
-from compress.labels.store import Labels
+from compress.labels.store import Labels, hops_of
 from compress.recipe_mistakes import words
 from compress.rig import ARKIT, Rig
+from compress.sources import Clip
 from compress.store import (
     atomic_folder,
     atomic_write,
@@ -300,6 +301,24 @@ def check_others(
             if name is not None:
                 title = f"The {role} of {settings.name}"
                 _same_rig(title, find_student(title, name, base), controls, fewer=True)
+
+
+def check_speech(students: Sequence["StudentSettings"], clips: Sequence[Clip]) -> None:
+    """Raise `AudioError` where clips, not yet labelled, are too short or too few to train on.
+
+    As drawing stretches of them would, if every clip gets its labels.
+    """
+    from compress.sampling import Sampler
+    from compress.stretches import require_long_enough
+    from compress.watching import set_aside
+
+    hops = [hops_of(clip.samples) for clip in set_aside(clips)[0]]
+    for settings in students:
+        training = settings.training
+        require_long_enough(max(hops, default=0), training.frames)
+        long_enough = [length for length in hops if length >= training.frames]
+        # The seed orders clips, and has no part in how they are shared.
+        Sampler(long_enough, training.frames, training.batch, 0).slots(0, training.devices)
 
 
 def check_labels(jobs: Sequence[DistillJob], base: Path, labels: Labels) -> None:

@@ -4,11 +4,14 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from compress.errors import LipstillError, NoAnswer, TeacherError
+from compress.errors import LipstillError, NoAnswer, StorageError, TeacherError
 from compress.teachers import Teacher
 from compress.teachers.wrapped import Wrapped
+from exporters.errors import ExporterError
+from exporters.reading import FULL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +61,13 @@ class Guarded(Wrapped):
                 f"longer, raise teacher.time_limit_s, or give it less at once: lower "
                 f"labels.batch_s or teacher.max_chunk_s."
             ) from None
-        if isinstance(error, LipstillError):
+        if isinstance(error, LipstillError | ExporterError):
             raise error
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise StorageError(
+                f"Teacher {self._name} {failed}: {error.strerror}. It may need temporary files: free "
+                f"some room in {gettempdir()}, or set TMPDIR to a folder that has more."
+            ) from error
         if error is not None:
             said = " ".join(str(error).split())[:400] or "without a message"
             raise TeacherError(

@@ -101,15 +101,15 @@ class HubertConfig:
         return HubertEncoder(self)
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a `HubertModel` or a `HubertForCTC`, new or old spelling of the weight norm.
+        """Weights of a `HubertModel`, new or old spelling of the weight norm.
 
-        What only pre-training and recognition need is left out: the vector that stands for masked
-        frames, and `lm_head`.
+        Left out is what stands on the encoder for pre-training, recognition or classification:
+        the vector for masked frames, and heads.
         """
         renamed = {}
         for name, value in state.items():
             short = name.removeprefix("hubert.")
-            if short == "masked_spec_embed" or short.startswith("lm_head."):
+            if short.partition(".")[0] in _NOT_THE_ENCODER:
                 continue
             for old, new in _SPELLINGS.items():
                 if short.endswith(old):
@@ -127,6 +127,13 @@ _SWITCHES = (
     *("conv_bias", "feat_proj_layer_norm", "conv_pos_batch_norm", "do_stable_layer_norm"),
     "normalise",
 )
+# Top-level names in checkpoints of models that have a HuBERT inside.
+_NOT_THE_ENCODER = {
+    *("masked_spec_embed", "mask_emb"),  # frames that pre-training hides
+    *("final_proj", "label_embs_concat"),  # pre-training; ContentVec keeps the first
+    "lm_head",  # HubertForCTC
+    *("projector", "classifier", "layer_weights"),  # HubertForSequenceClassification
+}
 _SPELLINGS = {
     "conv.weight_g": "conv.parametrizations.weight.original0",
     "conv.weight_v": "conv.parametrizations.weight.original1",

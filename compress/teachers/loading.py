@@ -13,6 +13,7 @@ from compress.teachers import FORMATS, Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
 from compress.teachers.placed import AUTO, CPU
 from compress.teachers.weights import TRUNCATED
+from exporters.files import user_path
 from exporters.reading import reading
 from exporters.regular import check_regular
 
@@ -46,7 +47,7 @@ def find_teacher(checkpoint: str, base: Path, depends_on: Sequence[str] = ()) ->
     _existing(checkpoint, resolve(checkpoint, base), must=False)
     for module in _formats():
         if found := _found(module, checkpoint, base):
-            more = [_existing(checkpoint, base / Path(name).expanduser()) for name in depends_on]
+            more = [_existing(checkpoint, user_path(name, base)) for name in depends_on]
             name = module.__name__.rpartition(".")[2]
             return _hashed(checkpoint, found, more, name)
     path = resolve(checkpoint, base)

@@ -14,6 +14,7 @@ from compress.errors import MissingError, TeacherError
 from compress.teachers.hub import cached_folder, fetch_folder, parse_reference
 from compress.teachers.weights import read_weights
 from compress.texts import read_text
+from exporters.files import user_path
 from exporters.reading import reading
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def local_folder(encoder_weights: object, base: Path) -> Path | None:
     """The folder that a config at `base` means; None where it names the hub, or nothing."""
     if not isinstance(encoder_weights, str) or encoder_weights.startswith("hub:"):
         return None
-    return base / Path(encoder_weights).expanduser()
+    return user_path(encoder_weights, base)
 
 
 def find_pretrained(encoder_weights: str, base: Path, download: bool) -> Path:

@@ -13,6 +13,7 @@ from compress.errors import TeacherError
 from compress.recipe_teacher import FileSettings, Value
 from compress.teachers import Port
 from compress.teachers.program_inputs import dtype_of, in_words
+from exporters.files import user_path
 from exporters.reading import reading
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ def read_constant(
     Raises `TeacherError` for a file that is none, and for numbers that the input's type lacks.
     """
     if isinstance(value, FileSettings):
-        path = base / Path(value.file).expanduser()
+        path = user_path(value.file, base)
         array, said = _read_array(name, port, path), f"{value.file} is"
     else:
         array = np.asarray(value, np.float64)

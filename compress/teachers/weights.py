@@ -80,13 +80,20 @@ def fit_weights(module: "nn.Module", state: "Mapping[str, Tensor]", source: obje
     are just those that it has.
     """
     expected = module.state_dict()
+    further = [name for name in state if name not in expected]
     wrong = [f"{name} is missing" for name in expected if name not in state]
-    wrong += [f"{name} is not expected" for name in state if name not in expected]
+    wrong += [f"{name} is not expected" for name in further]
     wrong += [
         f"{name} is {list(state[name].shape)}, expected {list(value.shape)}"
         for name, value in expected.items()
         if name in state and state[name].shape != value.shape
     ]
+    if wrong and len(further) == len(wrong):
+        raise TeacherError(
+            f"{source} has all the weights that its config.json asks for, and {len(further)} more: "
+            f"{first_few(further)}. If these are a head for another task, remove them from the file "
+            f"and save it again."
+        )
     if wrong:
         raise TeacherError(
             f"{source} does not fit its config.json: {first_few(wrong)}. Are both from one training?"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from exporters.devices import DeviceBenchmark, DeviceLatency
 from exporters.errors import DeviceError
-from exporters.files import describe_file
+from exporters.files import describe_file, user_path
 from exporters.tflite_file import read
 
 SUFFIX = ".tflite"
@@ -179,7 +179,7 @@ def _program() -> Path:
             f"{PROGRAM} is not set; expected the path of a benchmark_model built for the device "
             f"(docs/benchmarks.md)"
         )
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.is_file():
         raise DeviceError(f"{PROGRAM} is {name}, which is no file")
     return path

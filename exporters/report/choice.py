@@ -5,14 +5,14 @@ limit, and a file that failed its parity or another check fits nowhere.
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.figures import FIGURES, Subject
 from exporters.report.gate_words import found_and_asked, in_words
-from exporters.report.noise import METRICS
+from exporters.report.noise import Allowance, noise_between
 from exporters.report.tiers import tiers_of
 
 By = Literal["quality", "closures", "size", "speed", "wait"]
@@ -101,6 +101,8 @@ class Ranking:
     """Best first."""
     missing: tuple[TierChoice, ...]
     """Nearest first."""
+    alike: dict[str, str]
+    """Tiers that fit and have the first one's figure but for the noise: by name, that noise in words."""
 
 
 def rank(
@@ -121,6 +123,9 @@ def rank(
     """
     teacher = next((row for row in document.tiers if row.kind == "teacher"), None)
     views = tiers_of(document)
+    rows = {
+        (row.made.tier, row.made.target): row for view in views for row in view.files if row.made
+    }
     tiers = []
     for view in views:
         if precisions and view.made.precision not in precisions:
@@ -131,7 +136,7 @@ def rank(
             if row.made is not None and (not targets or row.made.target in targets)
         ]
         if files:
-            fitting = _best_first([file for file in files if not file.misses], by)
+            fitting = _best_first([file for file in files if not file.misses], by, rows)
             missing = sorted((file for file in files if file.misses), key=_nearness)
             tiers.append(TierChoice(tier=view.name, fitting=tuple(fitting), missing=tuple(missing)))
     if not tiers:
@@ -141,9 +146,17 @@ def rank(
         )
         raise ValueError(there)
     leads = {tier.lead.tier: tier for tier in tiers if tier.fitting}
-    order = _best_first([tier.lead for tier in leads.values()], by)
+    order = _best_first([tier.lead for tier in leads.values()], by, rows)
+    name = ORDERS[by][0]
+    alike = {}
+    for lead in order[1:]:
+        own, other = order[0].figures[name], lead.figures[name]
+        noise = _noise(name, lead, order[0], rows)
+        if own is not None and other is not None and abs(own - other) <= noise.of(own, other):
+            alike[lead.tier] = str(noise) if noise.of(own, other) else ""
     return Ranking(
         by=by,
+        alike=alike,
         fitting=tuple(leads[lead.tier] for lead in order),
         missing=tuple(
             sorted(
@@ -204,17 +217,20 @@ def _nearness(candidate: Candidate) -> tuple[int, float, float, str]:
     return *candidate.distance, math.inf if size is None else size, candidate.tier
 
 
-def _best_first(candidates: Sequence[Candidate], by: By) -> list[Candidate]:
+_Rows = Mapping[tuple[str, str], Tier]
+
+
+def _best_first(candidates: Sequence[Candidate], by: By, rows: _Rows) -> list[Candidate]:
     """One after the other the best of those that are left."""
     left, found = list(candidates), []
     while left:
-        best = _best(left, by)
+        best = _best(left, by, rows)
         found.append(best)
         left.remove(best)
     return found
 
 
-def _best(candidates: Sequence[Candidate], by: By) -> Candidate:
+def _best(candidates: Sequence[Candidate], by: By, rows: _Rows) -> Candidate:
     """The best by the first figure; of those within its noise the best by the next, and so on."""
     left = list(candidates)
     for name in ORDERS[by]:
@@ -222,12 +238,17 @@ def _best(candidates: Sequence[Candidate], by: By) -> Candidate:
         if not known:
             continue
         pick = min if FIGURES[name].better == "less" else max
-        top = pick(value for value, _ in known)
+        top, best = pick(known, key=lambda pair: pair[0])
         # Only what is asked for first is taken with its noise; the rest breaks ties.
-        noise = METRICS[name].noise if name == ORDERS[by][0] else None
+        noisy = name == ORDERS[by][0]
         left = [
             one
             for value, one in known
-            if abs(value - top) <= (0.0 if noise is None else noise.of(value, top))
+            if abs(value - top) <= (_noise(name, one, best, rows).of(value, top) if noisy else 0.0)
         ]
     return min(left, key=lambda one: (one.tier, one.target))
+
+
+def _noise(name: str, one: Candidate, other: Candidate, rows: _Rows) -> Allowance:
+    pair = rows[one.tier, one.target], rows[other.tier, other.target]
+    return noise_between(name, *pair, same_clips=True, only_paired=True)[0]

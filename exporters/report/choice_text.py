@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from exporters.report.choice import ORDERS, Candidate, Ranking, TierChoice
 from exporters.report.figures import FIGURES
 from exporters.report.gate_words import apart, plain
-from exporters.report.noise import METRICS
 from exporters.report.wording import human_size
 
 # As many of those that were not chosen are named.
@@ -69,8 +68,8 @@ def _why(ranking: Ranking) -> str:
     tied, beaten = [], []
     for other in others:
         value = other.figures[name]
-        if value is not None and abs(value - own) <= METRICS[name].noise.of(value, own):
-            tied.append(f"{other.tier} ({plain(value)})")
+        if other.tier in ranking.alike:
+            tied.append(f"{other.tier} ({plain(value or 0.0)})")
         else:
             said = "not run" if value is None else apart(value, own)[0]
             beaten.append(f"{other.tier} ({said})")
@@ -78,8 +77,8 @@ def _why(ranking: Ranking) -> str:
     if beaten:
         said += f"; beats {_few(beaten)}"
     if tied:
-        noise = METRICS[name].noise
-        alike = f"within {noise}" if noise.of(own, own) else "as good"
+        noises = sorted({noise for noise in ranking.alike.values() if noise})
+        alike = f"within {' or '.join(noises)}" if noises else "as good"
         said += f"; {_few(tied)}: {alike}, so that {FIGURES[ORDERS[ranking.by][1]].name} decided"
     return said
 

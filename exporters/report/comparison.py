@@ -1,6 +1,7 @@
 """Two reports side by side: what got better, what worse, and what cannot be compared.
 
 Files are matched by tier and target. A figure is the same if it differs by no more than its noise,
+which follows from the clips that both were judged on where the reports tell,
 and a regression if it got worse by more than its limit too.
 """
 
@@ -10,7 +11,7 @@ from typing import Literal
 
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.figures import FIGURES, Subject, only_evaluated
-from exporters.report.noise import METRICS, Allowance, Context
+from exporters.report.noise import METRICS, Allowance, Context, noise_between
 from exporters.report.outcomes import broken, looser, mended, stopped
 from exporters.report.tiers import tiers_of
 
@@ -49,6 +50,10 @@ class Change:
     """What it may get worse by, or None where that is not judged."""
     regression: bool
     """Whether it got worse by more than that, or is not measured any more."""
+    noise: str | None = None
+    """What it may differ by for being the same, and where that is from: how many clips the two reports
+    were paired by, the 95 % intervals of both, a fixed difference, or the one that was given. None
+    where it is not judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,8 @@ def compare(
         differs.add("teacher")
     if old.speech.held_out_key != new.speech.held_out_key:
         differs.add("speech")
-    judge = _Judge(noise or {}, limits or {}, frozenset(differs - set(across)))
+    same_clips = old.speech.held_out_key == new.speech.held_out_key
+    judge = _Judge(noise or {}, limits or {}, frozenset(differs - set(across)), same_clips)
     before, after = _subjects(old), _subjects(new)
     changes = tuple(_changes(before, after, judge))
     gone, added = _missing(before, after), _missing(after, before)
@@ -141,13 +147,21 @@ class _Judge:
     noise: Mapping[str, Allowance]
     limits: Mapping[str, Allowance]
     differs: frozenset[Context]
+    same_clips: bool
 
     def change(self, file: _File, metric: str, old: Subject, new: Subject) -> Change | None:
         """None if neither report has the figure."""
         before, after = _read(metric, old), _read(metric, new)
         if before is None and after is None:
             return None
-        verdict, limit = self._verdict(metric, before, after, new.row)
+        verdict = self._unjudged(metric, before, after, new.row)
+        noise, limit, how = None, None, ""
+        if verdict is None:
+            assert before is not None
+            assert after is not None
+            noise, how = self._noise(metric, old.row, new.row)
+            limit = self.limits.get(metric, noise)
+            verdict = _judged(metric, before, after, noise)
         # The teacher is given: what it weighs and misses is no fault of the release.
         regression = file[0] != TEACHER and (
             verdict == "no longer measured"
@@ -162,26 +176,34 @@ class _Judge:
             verdict=verdict,
             limit=None if limit is None else str(limit),
             regression=regression,
+            noise=None if noise is None else f"{noise} ({how})",
         )
 
-    def _verdict(
+    def _noise(self, metric: str, old: Tier, new: Tier) -> tuple[Allowance, str]:
+        if metric in self.noise:
+            return self.noise[metric], "given"
+        return noise_between(metric, old, new, same_clips=self.same_clips)
+
+    def _unjudged(
         self, metric: str, old: float | None, new: float | None, row: Tier
-    ) -> tuple[Verdict, Allowance | None]:
+    ) -> Verdict | None:
+        """The verdict where there is nothing to judge, else None."""
         if metric in SHOWN_ONLY:
-            return "shown only", None
+            return "shown only"
         if self.differs.intersection(METRICS[metric].depends):
-            return "not comparable", None
+            return "not comparable"
         if old is None:
-            return "now measured", None
+            return "now measured"
         if new is None:
             here = not (FIGURES[metric].runs and only_evaluated(row))
-            return ("no longer measured" if here else "not measured here"), None
-        noise = self.noise.get(metric, METRICS[metric].noise)
-        limit = self.limits.get(metric, noise)
-        if not _beyond(old, new, noise):
-            return "same", limit
-        less = new < old
-        return ("better" if less == (FIGURES[metric].better == "less") else "worse"), limit
+            return "no longer measured" if here else "not measured here"
+        return None
+
+
+def _judged(metric: str, old: float, new: float, noise: Allowance) -> Verdict:
+    if not _beyond(old, new, noise):
+        return "same"
+    return "better" if (new < old) == (FIGURES[metric].better == "less") else "worse"
 
 
 def _read(metric: str, subject: Subject) -> float | None:

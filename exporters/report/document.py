@@ -19,6 +19,7 @@ from exporters.mesh import MeshFacts
 from exporters.parity import ParityResult
 from exporters.regular import check_regular
 from exporters.report.chain import Hop, Measurements
+from exporters.report.clip_sums import ClipSums
 from exporters.report.compression import Pruning, Quantization
 from exporters.signature import Precision
 
@@ -196,6 +197,9 @@ class Tier:
     """Region of the face to mse and correlation against the teacher; empty if not measured."""
     by_control: Parts
     """Control to the same."""
+    by_clip: ClipSums | None = None
+    """What its figures are summed of, clip by clip, by which two reports of the same speech are paired;
+    null where nothing was judged, and in reports from before it was kept."""
 
     @property
     def latency(self) -> Latency | None:

@@ -14,6 +14,9 @@ from exporters.report.chain import Measurements, Proportion
 from exporters.report.document import Comparison, Made, ReportDocument, Tier
 from exporters.report.tiers import closures_kept
 
+# Of fewer /p b m/ a share is no measure: one of them is ten points of it.
+LEAST_SOUNDS = 10
+
 Unit = Literal["", "bytes", "ms", "rig", "share", "times"]
 
 
@@ -117,8 +120,17 @@ def _over_ridge(subject: Subject) -> float | None:
     return None if own is None or other is None else own - other
 
 
+def _sounds_closed(subject: Subject) -> float | None:
+    share = subject.row.against_truth.get("pbm")
+    if isinstance(share, Proportion) and share.n < LEAST_SOUNDS:
+        return None
+    return _number(subject.row.against_truth, "pbm")
+
+
 def _kept(subject: Subject) -> float | None:
-    return None if subject.teacher is None else closures_kept(subject.row, subject.teacher)
+    if subject.teacher is None or _sounds_closed(subject) is None:
+        return None
+    return closures_kept(subject.row, subject.teacher)
 
 
 def _bytes(subject: Subject) -> float | None:
@@ -195,9 +207,7 @@ FIGURES: dict[str, Figure] = {
     "r2": Figure("R² against the teacher", "more", "", _copy("r2")),
     "r2_over_ridge": Figure("R² above the ridge", "more", "", _over_ridge),
     "mse": Figure("MSE against the teacher", "less", "rig", _copy("mse")),
-    "pbm": Figure(
-        "PBM accuracy", "more", "share", lambda subject: _number(subject.row.against_truth, "pbm")
-    ),
+    "pbm": Figure("PBM accuracy", "more", "share", _sounds_closed),
     "pbm_of_teacher": Figure("PBM accuracy by the teacher's", "more", "times", _kept),
     "closure_f1": Figure("closure F1", "more", "", _copy("closure_f1")),
     "jitter_ratio": Figure("jitter by the teacher's", "less", "times", _copy("jitter_ratio")),

@@ -11,7 +11,8 @@ import torch
 from compress.alignments import Alignment
 from compress.animation import curves_by_smoothing
 from compress.audio import HOP, SAMPLE_RATE
-from compress.evaluation import Floats, HeldOut, Quality, load_heldout, pbm_cases, quality
+from compress.evaluation import Quality, pbm_cases, quality
+from compress.held_out import Floats, HeldOut, load_heldout
 from compress.labels.store import Labels
 from compress.smoothing import NONE
 from compress.students.conv_fc import ConvFC, Window

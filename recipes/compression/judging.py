@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from compress.animation import curves_by_smoothing
-from compress.evaluation import Floats, HeldOut, pbm_cases, quality
+from compress.evaluation import pbm_cases, quality
+from compress.held_out import Floats, HeldOut
 from exporters.onnx import open_runtime
 
 

@@ -96,7 +96,16 @@ def test_speech_that_is_shorter_than_a_stretch(cli: Cli, own: Path) -> None:
         *("distill", own / "recipe.yaml", "--out", own / "run"),
         *("--set", "students.0.training.frames=200"),
     )
-    assert ended.failed(3, "training.frames = 200 needs 3.20 s, the longest clip has 0.80 s")
+    assert ended.failed(3, "training.frames = 200 needs 3.20 s, the longest clip has 0.8")
+    assert not (own / "run" / "labels").exists()
+
+
+def test_speech_that_processes_cannot_share(cli: Cli, own: Path) -> None:
+    ended = cli(
+        *("distill", own / "recipe.yaml", "--out", own / "run", "--devices", 16),
+        *("--set", "students.0.training.batch=16"),
+    )
+    assert ended.failed(3, "clips to train on", "16 processes (training.devices) cannot share")
     assert not (own / "run" / "labels").exists()
 
 
@@ -136,11 +145,3 @@ def test_a_teacher_that_only_tells_when_it_is_open_is_asked_before_it_works(
     options = [part for text in sets for part in ("--set", text)]
     ended = cli("distill", own / "recipe.yaml", "--out", own / "run", *options)
     assert ended.failed(2, "Student small", "names jawOpn", "It moves jawOpen, mouthClose")
-
-
-def test_a_dry_run_says_what_a_run_would(cli: Cli, own: Path) -> None:
-    weights = "students.0.training.control_weights={eyeBlinkLeft: 2}"
-    ended = cli(
-        "compress", own / "recipe.yaml", "--out", own / "run", "--set", weights, "--dry-run"
-    )
-    assert ended.failed(2, "names eyeBlinkLeft")

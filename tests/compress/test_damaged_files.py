@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -196,3 +197,41 @@ def test_archives_that_are_damaged(cli: Cli, tmp_path: Path, ending: str, damage
         central = content.find(b"PK\x01\x02", central + 1)
     path.write_bytes(content)
     assert cli("inspect", path).failed(3, path.name)
+
+
+@pytest.mark.parametrize(("what", "ir", "opset"), [("IR version 99", 99, 17), ("opset 99", 8, 99)])
+def test_a_network_that_is_too_new(cli: Cli, own: Path, what: str, ir: int, opset: int) -> None:
+    """Both versions, and what to do: whole, wherever such a file is named."""
+    foreign_onnx(own / "new.onnx")
+    model = onnx.load(own / "new.onnx")
+    model.ir_version = ir
+    model.opset_import[0].version = opset
+    onnx.save(model, own / "new.onnx")
+    interface = "{rate_hz: 30, window: {samples: 64, moment: 32}}"
+    text = (own / "recipe.yaml").read_text()
+    (own / "recipe.yaml").write_text(
+        text.replace("{checkpoint: teacher}", f"{{checkpoint: new.onnx, interface: {interface}}}")
+    )
+    kind = what.rpartition(" ")[0]
+    said = (
+        f"new.onnx has ONNX {what}, and ONNX Runtime {onnxruntime.__version__} reads {kind} ",
+        "and older. Update onnxruntime, or export the file again for ",
+        "or an older one.",
+    )
+    assert cli("inspect", own / "new.onnx").failed(3, *said)
+    assert cli("teacher", "check", own / "recipe.yaml").failed(3, *said)
+    assert "SHA256SUMS" not in cli("inspect", own / "new.onnx").err
+
+
+def test_answers_are_given_where_what_goes_beside_them_cannot_be_written(
+    cli: Cli, bundle: Path, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    place = tmp_path / "file" / "beside"
+    ended = cli("verify", bundle, "--junit", place)
+    assert ended.failed(4, f"Could not write {place}: ", "with --junit.")
+    assert "golden windows" in ended.out
+    report = finished / "report" / "report.json"
+    ended = cli("compare", report, report, "--out", place)
+    assert ended.failed(4, f"Could not write {place}: ", "with --out.")
+    assert ended.out.strip()

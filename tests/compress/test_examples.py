@@ -124,7 +124,7 @@ def test_an_example_knows_its_size() -> None:
 # Trains on so many minutes of noise in clips of ten seconds, with room for 8 MB of them: the peak in
 # MB, and how many clips were heard.
 TRAINED = """
-import resource, sys
+import sys
 from pathlib import Path
 
 import numpy as np, soundfile, torch
@@ -139,6 +139,7 @@ from compress.recipe import StudentSettings
 from compress.sources import Clip
 from compress.sources.folder import FileSource
 from compress.students.conv_fc import build
+from tests.peak import peak_bytes
 
 folder, minutes = Path(sys.argv[1]), int(sys.argv[2])
 settings = StudentSettings.model_validate_json(sys.argv[3])
@@ -160,7 +161,7 @@ heard, whole = set(), examples.audio_of
 examples.audio_of = lambda labels, clip: heard.add(clip.id) or whole(labels, clip)
 material = Material(examples.LazyExamples(labels, clips, 8_000_000), [], names)
 distill(lambda: build(settings, 2, None), material, settings.training, 7, folder / "work")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, len(heard))
+print(peak_bytes() // 2**20, len(heard))
 """
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from compress.errors import TeacherError
-from compress.evaluation import load_heldout, quality
+from compress.evaluation import quality
+from compress.held_out import load_heldout
 from compress.labels.making import Spoken
 from compress.labels.store import Labels, audio_of, curves_of
 from compress.mesh_fitting import _spread, _stretches, fit

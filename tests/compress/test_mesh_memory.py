@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +10,13 @@ pytestmark = pytest.mark.slow
 
 VERTICES, PIECE = 5023, 100
 CODE = f"""
-import resource, sys
+import sys
 import numpy as np
 import scipy.linalg
 import sklearn.decomposition
 from compress.mesh_fitting import fit_basis
 from compress.recipe_teacher import MeshSettings
+from tests.peak import peak_bytes
 
 random = np.random.default_rng(0)
 rows = random.standard_normal((20, 3 * {VERTICES}), np.float32)
@@ -23,19 +25,19 @@ def pieces(frames):
     for _ in range(0, frames, {PIECE}):
         yield random.standard_normal(({PIECE}, 20), np.float32) @ rows
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_bytes()
 found = fit_basis(pieces(int(sys.argv[1])), MeshSettings(components=16))
 assert found.rows.shape == (16, 3 * {VERTICES})
-unit = 1 if sys.platform == "darwin" else 1024
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+print(peak_bytes() - before)
 """
 
 
 def grown(frames: int) -> int:
     """Bytes by which a process grows at most while it fits."""
     command = [sys.executable, "-c", CODE, str(frames)]
-    limits = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=limits)
+    given = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    given |= {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=given)
     return int(done.stdout)
 
 

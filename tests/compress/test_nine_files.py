@@ -96,7 +96,7 @@ def test_the_same_bytes_in_another_process(
     run = shutil.copytree(nine, tmp_path / "run")
     shutil.rmtree(run / "models")
     asked = ("compress", workshop / "shrinking.yaml", "--out", run, *ASKED, "--until", "verify")
-    ended = process(*asked, timeout=300)
+    ended = process(*asked)
     assert ended.code == 0, ended.err
     assert ended.err == "", "no converter talks to the user"
     for path in (nine / "models").rglob("*"):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from compress import metrics
+from compress.animation import driven_curves
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import TeacherError
 from compress.evaluation import load_heldout, quality
@@ -27,11 +28,16 @@ from compress.recipe import (
     TrainingSettings,
 )
 from compress.recipe_compression import QuantizationSettings
+from compress.recipe_students import AugmentationSettings
 from compress.stages import checking, exporting, judging, quantizing, training
 from compress.stages.exporting import evening_of, largest_difference
 from compress.stages.shrinking import ShrinkJob
 from compress.stages.training import DistillJob, KnownStudent
 from compress.students.storing import StudentCard, load_student
+from exporters.bundle import golden
+from exporters.checks import Outcome
+from exporters.onnx import open_runtime
+from exporters.signature import Precision
 
 # A control: rest value, size, and which of the two motions it makes.
 Controls = dict[str, tuple[float, float, int]]
@@ -105,9 +111,18 @@ def face_labels(
 
 @pytest.fixture
 def learner(student_settings: StudentSettings) -> StudentSettings:
-    """Enough for the two motions in a second or two."""
+    """Enough for the two motions in a second or two. The teacher hears how loud it is."""
+    as_it_is = AugmentationSettings(
+        gain_db=(0.0, 0.0), noise_share=0.0, speed_share=0.0, room_share=0.0
+    )
     settings = TrainingSettings(
-        steps=160, batch=4, frames=24, warmup_steps=10, validate_every=80, learning_rate=8e-3
+        steps=160,
+        batch=4,
+        frames=24,
+        warmup_steps=10,
+        validate_every=80,
+        learning_rate=8e-3,
+        augmentation=as_it_is,
     )
     return student_settings.model_copy(update={"training": settings})
 
@@ -148,21 +163,28 @@ def animated(labels: Labels, folder: Path) -> list[np.ndarray]:
 def test_a_rig_is_learned_as_well_as_the_same_motion_of_blendshapes(
     name: str, face_labels: Callable[..., Labels], learner: StudentSettings
 ) -> None:
-    plain, other = (
-        face_labels("blendshapes", Face(BLENDSHAPES)),
-        face_labels("other", Face(RIGS[name])),
-    )
+    moving = {name: each for name, each in RIGS[name].items() if name not in ("still", "dead")}
+    blendshapes = {
+        control: (0.0, (1.0, 0.8)[motion], motion) for control, (_, _, motion) in moving.items()
+    }
+    plain, other = face_labels("plain", Face(blendshapes)), face_labels("other", Face(RIGS[name]))
+    assert plain.own_units.plain
+    assert other.driven == plain.driven == tuple(moving)
     expected = followed(plain, animated(plain, trained(plain, learner).folder))
     found = followed(other, animated(other, trained(other, learner).folder))
-    assert min(r2 for r2, _ in expected.values()) > 0.85
-    assert set(other.driven) == {
-        control for control in RIGS[name] if control not in ("still", "dead")
+    # Of 300 that start from random weights some come later: each motion has its median.
+    usual = {
+        motion: np.median(
+            [expected[n] for n, (_, _, own) in moving.items() if own == motion], axis=0
+        )
+        for motion in {motion for _, _, motion in moving.values()}
     }
+    assert min(r2 for r2, _ in usual.values()) > 0.95
+    # Two trainings of one motion differ by less. At rest at 90 R² was 0.9 less, and jitter several
+    # times as much.
     for control, (r2, jitter) in found.items():
-        same = "ab"[RIGS[name][control][2]]
-        assert r2 > expected[same][0] - 0.05, control
-        # Two trainings of one motion differ by less; at rest at 90 it was several times as much.
-        assert jitter < 1.3 * expected[same][1], control
+        assert r2 > usual[moving[control][2]][0] - 0.08, control
+        assert jitter < 1.5 * usual[moving[control][2]][1], control
 
 
 def in_int8(labels: Labels, job: DistillJob, settings: StudentSettings) -> ShrinkJob:
@@ -184,6 +206,56 @@ def in_int8(labels: Labels, job: DistillJob, settings: StudentSettings) -> Shrin
     return job8
 
 
+def as_file(labels: Labels, folder: Path, key: str, precision: Precision) -> Path:
+    """An ONNX file of a student, whose parity and golden windows hold."""
+    run, limits, heldout = labels.folder.parent, ParitySettings(), load_heldout(labels, {})
+    export = exporting.ExportJob(
+        folder=run / precision,
+        precision=precision,
+        student_folder=folder,
+        student_key=key,
+        settings=ExportSettings(targets=("onnx",), precisions=(precision,)),
+        limits=limits,
+        smoothing=(1.0,),
+        recipe_hash="",
+        teacher="",
+        labels_key=labels.key,
+    )
+    file = exporting.run(export, lambda: heldout).files["onnx"]
+    check = checking.VerifyJob(
+        name="model.onnx",
+        folder=run / "verify" / precision,
+        file=file,
+        precision=precision,
+        export_key=export.key,
+        student_folder=folder,
+        labels_key=labels.key,
+        criteria_key="",
+        limits=limits,
+    )
+    source = judging.SourceJob(run / "source" / precision, folder, key, (1.0,), "", "")
+    verified = checking.verify(check, lambda: heldout, judging.source(source, lambda: heldout))
+    assert verified.parity.status == "passed", verified.parity
+    assert golden_windows(file, verified.parity.evened).status == "passed"
+    return file
+
+
+def golden_windows(file: Path, evened: bool, lost: int | None = None) -> Outcome:
+    """Whether a file keeps its golden windows; `lost` is a control that is to stand still there."""
+    made = golden.read(file.parent / "golden.npz")
+    assert (made.evening is not None) == evened
+    rig = made.rig.copy()
+    if lost is not None:
+        rig[:, lost] = rig[:, lost].mean()
+    return golden.compare(open_runtime(file), replace(made, rig=rig))
+
+
+def heard_in(labels: Labels, file: Path) -> list[np.ndarray]:
+    heldout, runtime = load_heldout(labels, {}), open_runtime(file)
+    times = [np.arange(clip.hops) * HOP / SAMPLE_RATE for clip in heldout.clips]
+    return [driven_curves(runtime, *pair) for pair in zip(heldout.samples, times, strict=True)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ptq", "qat"])
 @pytest.mark.parametrize("name", ["mixed", "degrees at rest at 90", "degrees"])
@@ -198,61 +270,29 @@ def test_every_control_lives_through_int8_and_its_file(
     settings = learner.model_copy(update={"quantization": integers})
     distilled = trained(labels, settings)
     job = in_int8(labels, distilled, settings)
+    choices = load_student(job.folder)[1].quantization
+    assert choices is not None
+    assert choices.layers["rig"] == ("int8" if labels.own_units.alike else "int8_weights")
     before = followed(labels, animated(labels, distilled.folder))
-    card = load_student(job.folder)[1]
-    assert card.quantization is not None
-    alike = labels.own_units.alike
-    assert card.quantization.layers["rig"] == ("int8" if alike else "int8_weights")
-    export = exporting.ExportJob(
-        folder=labels.folder.parent / "models",
-        precision="int8",
-        student_folder=job.folder,
-        student_key=job.key,
-        settings=ExportSettings(targets=("onnx",), precisions=("int8",)),
-        limits=ParitySettings(),
-        smoothing=(1.0,),
-        recipe_hash="",
-        teacher="",
-        labels_key=labels.key,
-    )
-    heldout = load_heldout(labels, {})
-    file = exporting.run(export, lambda: heldout).files["onnx"]
-    source = judging.SourceJob(labels.folder.parent / "s", job.folder, job.key, (1.0,), "", "")
-    verified = checking.verify(
-        checking.VerifyJob(
-            name="model.onnx",
-            folder=labels.folder.parent / "verify",
-            file=file,
-            precision="int8",
-            export_key=export.key,
-            student_folder=job.folder,
-            labels_key=labels.key,
-            criteria_key="",
-            limits=ParitySettings(),
-        ),
-        lambda: heldout,
-        judging.source(source, lambda: heldout),
-    )
-    assert verified.parity.status == "passed", verified.parity
-    from compress.animation import driven_curves
-    from exporters.bundle import golden
-    from exporters.onnx import open_runtime
-
-    runtime = open_runtime(file)
-    read = golden.read(file.parent / "golden.npz")
-    assert golden.compare(runtime, read).status == "passed"
-    times = [np.arange(clip.hops) * HOP / SAMPLE_RATE for clip in heldout.clips]
-    curves = [driven_curves(runtime, *pair) for pair in zip(heldout.samples, times, strict=True)]
-    for control, (r2, _) in followed(labels, curves).items():
+    after = followed(labels, heard_in(labels, as_file(labels, job.folder, job.key, "int8")))
+    for control, (r2, _) in after.items():
         assert r2 > before[control][0] - 0.05, control
-    if read.evening is not None:
-        # And it is noticed when the smallest control is lost.
-        lost = replace(
-            read,
-            rig=read.rig
-            + np.float32(0.5) * (read.rig.std(0) == read.rig.std(0).min()) * read.rig.std(0),
-        )
-        assert golden.compare(runtime, lost).status == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mixed", "degrees and metres"])
+def test_every_control_lives_through_float_files(
+    name: str, face_labels: Callable[..., Labels], learner: StudentSettings
+) -> None:
+    labels = face_labels(name, Face(RIGS[name]))
+    job = trained(labels, learner)
+    before = followed(labels, animated(labels, job.folder))
+    for precision in ("fp32", "fp16"):
+        file = as_file(labels, job.folder, job.key, precision)
+        for control, (r2, _) in followed(labels, heard_in(labels, file)).items():
+            assert r2 == pytest.approx(before[control][0], abs=0.01), control
+        smallest = labels.driven.index("b")
+        assert golden_windows(file, True, lost=smallest).status == "failed", "it is not drowned"
 
 
 def test_what_is_no_output_is_said(face_labels: Callable[..., Labels]) -> None:
@@ -370,7 +410,8 @@ def test_a_rig_of_degrees_goes_all_the_way(own: Path, cli: Callable[..., Any]) -
     ended = cli("compress", own / "degrees.yaml", "--out", run)
     assert ended.code == 0, ended.err
     card = json.loads((run / "students" / "small" / "distilled" / "student.json").read_text())
-    assert (card["scale"], card["driven"]) == (100.0, ["jaw", "head"])
+    assert (card["scale"], card["driven"]) == (10.0, ["jaw", "head"])
+    assert card["rests"].keys() == {"head"}
     parity = json.loads((run / "report" / "report.json").read_text())["parity"][0]["result"]
-    assert (parity["status"], parity["max_abs_limit"]) == ("passed", pytest.approx(1e-3))
+    assert (parity["status"], parity["max_abs_limit"]) == ("passed", pytest.approx(1e-4))
     assert cli("verify", run).code == 0

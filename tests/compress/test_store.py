@@ -205,7 +205,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_the_old_result(tmp_path: Path
             sys.exit(error.exit_code)
     """
     with python(code, tmp_path / "labels", how) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 4, err
     assert str(tmp_path / "labels") in out
     assert "ulimit" in out
@@ -273,14 +273,14 @@ def test_a_second_run_is_told_who_holds_the_folder(
     assert caught.value.exit_code == 2
     with run_lock(tmp_path / "another"):
         pass
-    holder.communicate("", timeout=30)
+    holder.communicate("", timeout=600)
     with run_lock(tmp_path / "run"):
         assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_killed_run_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
-    holder.wait(timeout=30)
+    holder.wait(timeout=600)
     with run_lock(tmp_path / "run"):
         pass
 

@@ -170,3 +170,29 @@ def test_in_lower_precision_a_batch_may_change_the_last_digits(
     ended = check(spoil, "--set", f"teacher.precision={precision}")
     assert ended.code == code, ended.out + ended.err
     assert ("depend on what it is batched with" in ended.err) == (code == 3)
+
+
+@pytest.mark.parametrize("where", ["file/plot.png", "folder"])
+def test_what_was_found_is_said_where_the_picture_cannot_be_written(
+    own: Path, cli: Cli, where: str
+) -> None:
+    (own / "file").write_text("no folder")
+    (own / "folder").mkdir()
+    plot = ("--plot", own / where)
+    ended = cli("teacher", "check", own / "recipe.yaml", *plot)
+    assert ended.failed(4, f"Could not write {own / where}: ", "with --plot.")
+    assert "--out" not in ended.err
+    assert ended.out.startswith("teacher ")
+    assert "liveliest" in ended.out
+    as_json = cli("teacher", "check", own / "recipe.yaml", *plot, "--json")
+    assert as_json.code == 4
+    assert json.loads(as_json.out)["controls"] == 52
+
+
+def test_a_breach_counts_for_more_than_a_picture(check: Cli, own: Path) -> None:
+    (own / "file").write_text("no folder")
+    plot = ("--plot", own / "file" / "plot.png")
+    ended = check("curves = curves + torch.rand(1)", *plot)
+    assert ended.code == 3
+    assert "breaks the contract" in ended.err
+    assert "with --plot." in ended.err

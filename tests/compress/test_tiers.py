@@ -80,6 +80,23 @@ def test_a_start_that_is_not_there_hides_no_other_mistake(starts: Path) -> None:
         load_recipe(starts, [*sets, "gates.tiers.plain-int8.max_bytes=1"])
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("tiers.hero-fp32.max_latency_ratio=1", "which is for fp16, int8 files"),
+        ("tiers.hero-int8.max_arena_bytes=1", "which is for int8, tflite files"),
+        ("targets.onnx.max_arena_bytes=1", "which is for int8, tflite files"),
+    ],
+)
+def test_a_limit_that_no_file_is_asked_is_a_mistake(starts: Path, limit: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe(starts, [f"gates.{limit}"])
+    assert caught.value.mistakes[0].startswith(f"gates.{limit.partition('=')[0]}: no file here")
+    load_recipe(starts, [f"gates.{limit.partition('=')[0]}=null"])
+    both = ["export.targets=[onnx, tflite]", "gates.tiers.hero-int8.max_arena_bytes=1"]
+    load_recipe(starts, [*both, "gates.targets.onnx.max_latency_ratio=1"])
+
+
 def test_a_limit_of_an_int8_start_is_asked_and_its_breach_ends_with_1(
     workshop: Path, shrunk: Path, cli: Cli, tmp_path: Path
 ) -> None:

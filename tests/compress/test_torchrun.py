@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,6 @@ class Ended:
     code: int
     out: str
     err: str
-    seconds: float
 
 
 @pytest.fixture
@@ -52,7 +50,6 @@ def two(tmp_path: Path) -> Callable[..., Ended]:
     def run(*arguments: object, before: str = "") -> Ended:
         script = tmp_path / "script.py"
         script.write_text(SCRIPT.format(before=before))
-        started = time.monotonic()
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
@@ -63,9 +60,10 @@ def two(tmp_path: Path) -> Callable[..., Ended]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            # Nobody may wait for a store that is gone until that gives up by itself.
+            timeout=torchrun.STORE_TIMEOUT.total_seconds() - 10,
         )
-        return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
 
@@ -103,6 +101,11 @@ DIVERGING = (
     *("--set", "students.0.training.learning_rate=1e30"),
     *("--set", "students.0.training.warmup_steps=0"),
 )
+# The first process is to speak, and the other gives it all the time that it needs.
+PATIENT = """
+from compress import torchrun
+torchrun.GRACE_S = 200.0
+"""
 LOST = """
 from compress import examples
 def unreadable(labels, clip):
@@ -117,10 +120,10 @@ if os.environ["RANK"] == "{rank}":
 @pytest.mark.parametrize(
     ("arguments", "before", "said", "code"),
     [
-        (DIVERGING, "", "Training stopped at step 2: the loss is", 3),
-        (("--set", "speech.train=[nowhere]"), "", "nowhere is not there", 3),
-        (("--set", "students.0.training.batch=3"), "", "cannot be shared equally", 2),
-        ((), LOST.format(rank=0), "it is gone", 3),
+        (DIVERGING, PATIENT, "Training stopped at step 2: the loss is", 3),
+        (("--set", "speech.train=[nowhere]"), PATIENT, "nowhere is not there", 3),
+        (("--set", "students.0.training.batch=3"), PATIENT, "cannot be shared equally", 2),
+        ((), PATIENT + LOST.format(rank=0), "it is gone", 3),
         # Either may be the first that torchrun sees: the other one lacks a process.
         ((), LOST.format(rank=1), "it is gone", "[34]"),
         ((), "if os.environ['RANK'] == '1': os._exit(9)", "", 9),
@@ -140,7 +143,6 @@ def test_one_that_fails_ends_all(
         "distill", workshop / "recipe.yaml", "--out", tmp_path / "run", *arguments, before=before
     )
     assert ended.code != 0
-    assert ended.seconds < 60
     assert said in ended.err
     assert not said or ended.err.count(said) == 1, "said once"
     assert re.search(rf"\(exitcode: {code}\)", ended.err)
@@ -152,7 +154,8 @@ def test_one_that_fails_ends_all(
 def test_torchrun_is_for_distill_alone(
     workshop: Path, two: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    ended = two("compress", workshop / "recipe.yaml", "--out", tmp_path / "run")
+    asked = ("compress", workshop / "recipe.yaml", "--out", tmp_path / "run")
+    ended = two(*asked, before=PATIENT)
     assert "(exitcode: 2)" in ended.err
     assert "torchrun is for the command distill alone, found report" in ended.err
     assert "lipstill compress --devices 2" in ended.err
@@ -181,8 +184,14 @@ def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
     monkeypatch.setattr(torchrun, "PAUSE_S", 0.01)
-    monkeypatch.setattr(torchrun, "GRACE_S", 0.2)
+    monkeypatch.setattr(torchrun, "GRACE_S", 600.0)
     return HashStore()
+
+
+@pytest.fixture
+def short_grace(store: HashStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a word that never comes; `store` has set a long one."""
+    monkeypatch.setattr(torchrun, "GRACE_S", 0.2)
 
 
 def test_calls_are_heard_in_order_by_whoever_listens(store: HashStore) -> None:
@@ -195,7 +204,7 @@ def test_calls_are_heard_in_order_by_whoever_listens(store: HashStore) -> None:
         listening[1].start()
         calls.call("two")
     for each in listening:
-        each.join(10)
+        each.join(600)
     assert heard == [["one", "two"]] * 2
 
 
@@ -211,6 +220,7 @@ def test_a_run_that_fails_is_told(store: HashStore) -> None:
     assert Calls(store).failed()
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_helper_that_fails_alone_says_so(store: HashStore) -> None:
     calls = Calls(store)
     calls.call("one")
@@ -223,6 +233,7 @@ def planned(workshop: Path, tmp_path: Path) -> Plan:
     return plan(recipe, find_inputs(recipe), tmp_path / "run")
 
 
+@pytest.mark.usefixtures("short_grace")
 def test_a_helper_that_sees_another_folder_says_so(store: HashStore, planned: Plan) -> None:
     calls = Calls(store)
     calls.call(planned.distills[0].key)

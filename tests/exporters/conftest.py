@@ -339,7 +339,7 @@ def empty_report() -> ReportDocument:
     """A report of a run in which nothing was made yet."""
     return ReportDocument(
         name="demo",
-        made_from="c0ffee",
+        recipe_hash="c0ffee",
         created="2025-11-22T08:00:00+00:00",
         teacher=Teacher(
             name="demo teacher",

@@ -23,8 +23,12 @@ TEACHER_BYTES = 36_000_000
 
 
 def share(value: float, n: int = 100) -> Proportion:
-    """A share with an interval of no meaning."""
-    return Proportion(value=value, n=n, low=0.0, high=1.0)
+    """A share with Wilson's interval, as if each case were a clip of its own."""
+    z = 1.96
+    middle = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (value * (1 - value) / n + z**2 / (4 * n**2)) ** 0.5
+    low, high = min(value, middle - half), max(value, middle + half)
+    return Proportion(value=value, n=n, low=max(0.0, low), high=min(1.0, high))
 
 
 def latency(median_ms: float) -> Latency:

@@ -45,8 +45,8 @@ def only(found: ReportComparison, metric: str) -> Change:
         ({"r2": 0.65}, {"r2": 0.656}, "r2", "better"),
         ({"mse": 0.00400}, {"mse": 0.00408}, "mse", "same"),  # 2 %
         ({"mse": 0.00400}, {"mse": 0.00409}, "mse", "worse"),
-        ({"pbm": 0.81}, {"pbm": 0.79}, "pbm", "same"),  # 2 points
-        ({"pbm": 0.81}, {"pbm": 0.78}, "pbm", "worse"),
+        ({"pbm": 0.81}, {"pbm": 0.70}, "pbm", "same"),  # of 100 sounds, other ones each time
+        ({"pbm": 0.81}, {"pbm": 0.68}, "pbm", "worse"),  # the intervals are 9 points wide each
         ({"closure_f1": 0.80}, {"closure_f1": 0.83}, "closure_f1", "better"),
         ({"jitter_ratio": 2.00}, {"jitter_ratio": 2.11}, "jitter_ratio", "worse"),  # 5 %
         ({"lag_ms": 1.0}, {"lag_ms": -1.0}, "lag_ms", "same"),  # late or early: as far off
@@ -113,13 +113,13 @@ def test_milliseconds_are_shown_and_never_judged() -> None:
 
 
 def test_noise_and_limit_go_over_the_default() -> None:
-    old, new = of(file_row(r2=0.65, pbm=0.81)), of(file_row(r2=0.60, pbm=0.75))
+    old, new = of(file_row(r2=0.65, pbm=0.81)), of(file_row(r2=0.60, pbm=0.65))
     assert compare(old, new).regressions == 2
     limits = {"r2": Allowance(absolute=0.1), "pbm": Allowance(absolute=0.05)}
     found = compare(old, new, limits=limits)
     assert set(changed(found, "worse")) == {"r2", "pbm"}
     assert [change.metric for change in found.changes if change.regression] == ["pbm"]
-    quiet = compare(old, new, noise={"r2": Allowance(absolute=0.1), "pbm": Allowance(relative=0.1)})
+    quiet = compare(old, new, noise={"r2": Allowance(absolute=0.1), "pbm": Allowance(relative=0.3)})
     assert changed(quiet, "worse") == {}
 
 

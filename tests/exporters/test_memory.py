@@ -1,10 +1,11 @@
 """Memory: a process grows by what it holds, and by a file's weights at least."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,35 +53,60 @@ def test_a_file_takes_its_weights_at_least(heavy: Path, model_file: Path) -> Non
     assert "VmHWM" in grown.how
 
 
+def grown(use: str, least: int = 0) -> Memory:
+    """What a process grows by that does nothing else; `use` is Python that defines `use`."""
+    code = f"""
+import numpy as np
+from exporters import records
+from exporters.measuring.memory import grown_by
+MB = 1 << 20
+{use}
+print(records.to_json(grown_by(use, least={least})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return from_json(Memory, done.stdout)
+
+
 @on_linux
 def test_a_peak_counts_though_it_is_gone_at_the_end() -> None:
-    def use() -> int:
-        np.ones(40 * MB, np.uint8)
-        return np.ones(10 * MB, np.uint8).size
-
-    # The kernel counts pages in batches, and others of this process run meanwhile.
-    assert 39 * MB <= grown_by(use).peak_bytes <= 60 * MB
+    found = grown("""
+def use():
+    np.ones(40 * MB, np.uint8)
+    return np.ones(10 * MB, np.uint8).size
+""")
+    # The kernel counts pages in batches.
+    assert 39 * MB <= found.peak_bytes <= 60 * MB
 
 
 @on_linux
 def test_what_was_held_before_counts_for_nothing() -> None:
-    held = np.ones(60 * MB, np.uint8)
-    assert grown_by(lambda: held.sum()).peak_bytes < 10 * MB
+    found = grown("""
+held = np.ones(60 * MB, np.uint8)
+use = held.sum
+""")
+    assert found.peak_bytes < 10 * MB
 
 
 @on_linux
 def test_what_stays_from_the_first_time_is_not_missed() -> None:
-    def keeping() -> Iterator[object]:
-        kept = np.ones(30 * MB, np.uint8)
-        while True:
-            yield kept
-
-    calls = keeping()
-    assert grown_by(lambda: next(calls)).peak_bytes < 10 * MB, "touched once, by libraries"
-    calls = keeping()
-    grown = grown_by(lambda: next(calls), least=30 * MB)
-    assert 29 * MB <= grown.peak_bytes <= 50 * MB
-    assert "second" not in grown.how
+    keeping = """
+def keeping():
+    kept = np.ones(30 * MB, np.uint8)
+    while True:
+        yield kept
+use = keeping().__next__
+"""
+    assert grown(keeping).peak_bytes < 10 * MB, "touched once, by libraries"
+    found = grown(keeping, least=30 * MB)
+    assert 29 * MB <= found.peak_bytes <= 50 * MB
+    assert "second" not in found.how
 
 
 def test_where_a_peak_cannot_be_set_back_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def told_report() -> ReportDocument:
     )
     return ReportDocument(
         name="demo",
-        made_from="c0ffee",
+        recipe_hash="c0ffee",
         created="2025-11-22T08:00:00+00:00",
         teacher=Teacher(
             name="demo teacher",

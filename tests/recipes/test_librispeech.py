@@ -46,7 +46,6 @@ def test_its_commands_make_the_manifests_that_it_names(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONWARNINGS": ""},
         check=True,
         capture_output=True,
-        timeout=100,
     )
     speech = gather(load_recipe("librispeech").speech, tmp_path)
     assert {s.clip.id: s.side for s in speech.spoken} == {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.evaluation import HeldOut, load_heldout
+from compress.held_out import HeldOut, load_heldout
 from compress.jobs import Plan
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
@@ -64,3 +64,17 @@ def test_a_new_benchmark_for_a_new_file(planned: Plan) -> None:
     assert job.key != key
     job.file.write_bytes(content)
     assert job.key == key
+
+
+def test_a_lag_of_too_little_speech_is_not_run(
+    planned: Plan, heldout: Callable[[], HeldOut]
+) -> None:
+    """2.1 s are held out: by chance alone the lag would be several frames, and no fault of the file."""
+    tier = planned.students[0].tiers[0]
+    source = judging.source(tier.source, nothing)
+    strict = tier.verify["onnx"].limits.model_copy(update={"max_lag_ms": 1e-9})
+    verified = checking.verify(replace(tier.verify["onnx"], limits=strict), heldout, source)
+    (lag,) = [check for check in verified.checks if check.what == "lag"]
+    assert (lag.status, verified.sound) == ("not run", True)
+    assert "not measured: 2.1 s of speech are held out" in lag.detail
+    assert verified.quality.against_teacher["lag_ms"] is None

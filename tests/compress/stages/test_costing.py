@@ -191,7 +191,7 @@ def in_python(job: CostJob, tmp_path: Path) -> Callable[[str], CostJob]:
         code = PYTHON.replace("pass  # HERE", textwrap.indent(does, " " * 8).strip())
         (tmp_path / "odd.py").write_text(code)
         settings = TeacherSettings.model_validate_json(
-            '{"checkpoint": "odd:make", "trust": true, "time_limit_s": 10,'
+            '{"checkpoint": "odd:make", "trust": true, "time_limit_s": 600,'
             ' "interface": {"rate_hz": 100, "columns": [{"names": ["jawOpen"]}]}}'
         )
         teacher = find_teacher("odd:make", tmp_path)
@@ -234,7 +234,7 @@ def test_a_process_that_never_ends_is_ended(
 ) -> None:
     # Before a guard looks after it: when its module is imported by the process itself.
     job = in_python("import time; time.sleep(1000)")
-    monkeypatch.setattr(costing, "SPARE_S", -39.0)  # of 4 · 10 s
+    monkeypatch.setattr(costing, "SPARE_S", -2399.0)  # of 4 · 600 s
     found = costing.run(job)
     assert found.not_run == "the process that times the teacher gave no answer in 1 s"
 

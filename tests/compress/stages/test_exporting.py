@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.evaluation import HeldOut, load_heldout
+from compress.held_out import HeldOut, load_heldout
 from compress.jobs import Plan
 from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.evaluation import HeldOut, Quality
+from compress.evaluation import Quality
+from compress.held_out import HeldOut
 from compress.jobs import Plan
 from compress.metrics import Share
 from compress.planning import find_inputs, plan

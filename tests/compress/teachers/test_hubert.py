@@ -11,7 +11,9 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from compress.errors import TeacherError
 from compress.teachers.hubert import HubertConfig, HubertEncoder, pretrained_fields, read_encoder
+from compress.teachers.weights import fit_weights
 
 BASE = HubertConfig(
     hidden_size=16,
@@ -171,6 +173,49 @@ def test_weights_of_a_recogniser_load(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = recogniser.hubert(AUDIO).last_hidden_state
         torch.testing.assert_close(fitted(state)(AUDIO)[-1], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("final_proj.weight", "final_proj.bias"),  # ContentVec's HubertModelWithFinalProj
+        ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias"),
+        ("layer_weights",),
+        ("label_embs_concat", "mask_emb"),
+    ],
+)
+def test_heads_of_other_tasks_are_left_out(names: tuple[str, ...]) -> None:
+    encoder = built(BASE)
+    own = encoder.state_dict()
+    plain = {name.removeprefix("hubert."): value for name, value in own.items()}
+    for state in (own, plain):
+        again = fitted(state | {name: torch.zeros(2) for name in names})
+        with torch.inference_mode():
+            assert torch.equal(again(AUDIO)[-1], encoder(AUDIO)[-1])
+
+
+def test_weights_of_a_classifier_load(tmp_path: Path) -> None:
+    """As transformers writes one."""
+    fields = {name: value for name, value in BASE.to_json().items() if name != "normalise"}
+    settings = transformers.HubertConfig(
+        **fields, use_weighted_layer_sum=True, classifier_proj_size=8, num_labels=3
+    )
+    classifier = transformers.HubertForSequenceClassification(settings).eval()
+    classifier.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    assert {"projector.weight", "classifier.weight", "layer_weights"} <= set(state)
+    with torch.inference_mode():
+        expected = classifier.hubert(AUDIO).last_hidden_state
+        torch.testing.assert_close(fitted(state)(AUDIO)[-1], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_that_is_not_known_is_named_with_what_to_do() -> None:
+    own = built(BASE).state_dict()
+    with pytest.raises(TeacherError) as caught:
+        state = BASE.rename(own | {"emotion_head.weight": torch.zeros(2)})
+        fit_weights(BASE.build(), state, "model.safetensors")
+    assert "and 1 more: hubert.emotion_head.weight" in str(caught.value)
+    assert "remove them from the file" in str(caught.value)
 
 
 def test_a_config_comes_back_from_json() -> None:

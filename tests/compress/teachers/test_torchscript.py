@@ -83,8 +83,53 @@ def test_numbers_and_optional_inputs(open_named: Any, tmp_path: Path, noise: Ten
         ("audio", "tensor"),
         ("gain", "float"),
         ("hop", "int"),
-        ("shift", "Optional[Tensor]"),
     ]
+    assert found.facts == {"may be left out": "shift: Optional[Tensor] = None"}
+
+
+class WithDefaults(nn.Module):
+    """Takes a number, a word and a pair that all have defaults."""
+
+    def forward(
+        self,
+        audio: Tensor,
+        mood: float = 2.0,
+        name: str = "calm, a) -> ",
+        pair: tuple[int, int] = (160, 160),
+    ) -> Tensor:
+        size, step = pair
+        return audio.unfold(1, size, step).mean(2, keepdim=True) * mood + len(name)
+
+
+def test_arguments_with_defaults_may_be_left_out(
+    open_named: Any, tmp_path: Path, noise: Tensor
+) -> None:
+    script(WithDefaults(), tmp_path / "m.pt")
+    hops = noise.unfold(1, 160, 160).mean(2, keepdim=True)
+    found = open_named("m.pt", INTERFACE).animate(noise)
+    torch.testing.assert_close(found, 2 * hops + 12)
+    found = open_named("m.pt", "{rate_hz: 100, audio: audio, inputs: {mood: 5}}").animate(noise)
+    torch.testing.assert_close(found, 5 * hops + 12)
+    described = describe(find_teacher("m.pt", tmp_path))
+    assert [port.name for port in described.inputs] == ["audio"]
+    assert described.facts["may be left out"] == (
+        "mood: float = 2.0, name: str = 'calm, a) -> ', pair: Tuple[int, int] = (160, 160)"
+    )
+
+
+class WithoutAudio(nn.Module):
+    """Takes nothing."""
+
+    def forward(self) -> Tensor:
+        return torch.zeros(1, 2, 3)
+
+
+def test_one_that_takes_nothing_is_refused(open_named: Any, tmp_path: Path) -> None:
+    script(WithoutAudio(), tmp_path / "m.pt")
+    with pytest.raises(
+        TeacherError, match=r"m\.pt is TorchScript without a forward that takes aud"
+    ):
+        open_named("m.pt", INTERFACE)
 
 
 def test_it_is_described_without_trust(tmp_path: Path, windows: nn.Module) -> None:

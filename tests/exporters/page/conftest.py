@@ -78,7 +78,7 @@ def visit(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
         context.route(lambda url: not url.startswith(LOCAL), lambda route: route.abort())
         made = Visit(context.new_page())
         visits.append(made)
-        made.page.set_default_timeout(10_000)
+        made.page.set_default_timeout(100_000)  # what is waited for comes, or the test fails
         made.page.on("request", made.hear)
         made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
         made.page.on(

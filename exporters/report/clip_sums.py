@@ -1,0 +1,54 @@
+"""What a row's figures are summed of, clip by clip: what two reports of the same speech are paired by."""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from exporters import records
+
+# A row has no more parts than this: of more clips, neighbours are added up.
+MOST_PARTS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSums:
+    """Sums over each part of the held-out speech, in its order; a part is a clip, or some neighbours.
+
+    Figures are ratios of such sums: MSE is Σ squared_error / Σ values, R² is
+    1 − Σ squared_error / Σ spread, jitter is Σ shaking / Σ teacher_shaking, PBM accuracy is
+    Σ sealed / Σ sounds. Columns of what was not measured are empty.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    values: tuple[float, ...] = ()
+    """Frames times controls."""
+    squared_error: tuple[float, ...] = ()
+    """Squared differences from the teacher's curves."""
+    spread: tuple[float, ...] = ()
+    """Squared differences of the teacher's curves from their mean over all held-out speech."""
+    shaking: tuple[float, ...] = ()
+    """Absolute third differences of the curves."""
+    teacher_shaking: tuple[float, ...] = ()
+    """Those of the teacher's curves."""
+    guesses: tuple[float, ...] = ()
+    """Closures of the lips."""
+    right: tuple[float, ...] = ()
+    """Those of them at which the teacher's lips close too."""
+    events: tuple[float, ...] = ()
+    """Closures of the teacher's lips."""
+    recalled: tuple[float, ...] = ()
+    """Those of them that have a closure of their own here."""
+    sounds: tuple[float, ...] = ()
+    """/p b m/ that were said."""
+    sealed: tuple[float, ...] = ()
+    """Those of them on which the lips close."""
+
+    def __post_init__(self) -> None:
+        lengths = {n for field in fields(self) if (n := len(getattr(self, field.name)))}
+        if len(lengths) > 1:
+            raise ValueError(f"sums of the same clips have {sorted(lengths)} parts")
+
+    @property
+    def parts(self) -> int:
+        """How many parts the speech has; 0 where nothing was measured."""
+        return max(len(getattr(self, field.name)) for field in fields(self))
