@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def with_half_weights(model: "ModelProto") -> "ModelProto":
     """The weights and biases of a float32 model as float16, cast back where they are used.
 
-    Not those before a logarithm, nor single numbers. The arithmetic stays float32: ONNX Runtime has
+    Not those before a logarithm, nor single numbers, nor what the last convolution adds where that
+    would lose more than its products do: a rest value far from 0. The arithmetic stays float32: ONNX Runtime has
     no float16 convolution for CPUs, and casts that it would put around each cost more than they
     save; these casts of constants it does once, when the file is opened. The model is changed.
     """
@@ -22,6 +23,7 @@ def with_half_weights(model: "ModelProto") -> "ModelProto":
 
     graph = model.graph
     kept = {name for node in _before_logarithms(graph) for name in node.input}
+    kept |= _far_from_0(graph)
     casts = []
     for value in graph.initializer:
         if value.name in kept or value.data_type != TensorProto.FLOAT or not value.dims:
@@ -33,6 +35,22 @@ def with_half_weights(model: "ModelProto") -> "ModelProto":
     for node in reversed(casts):
         graph.node.insert(0, node)
     return model
+
+
+def _far_from_0(graph: "GraphProto") -> set[str]:
+    """The last convolution's bias, where a number of it is larger than its weights' sum."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    values = {value.name: value for value in graph.initializer}
+    last = [node for node in graph.node if node.op_type == "Conv"][-1:]
+    for node in last:
+        if len(node.input) == 3 and set(node.input[1:]) <= set(values):
+            weight, bias = (numpy_helper.to_array(values[name]) for name in node.input[1:])
+            axes = tuple(range(1, weight.ndim))
+            if len(weight) == bias.size and (np.abs(bias.ravel()) > np.abs(weight).sum(axes)).any():
+                return {node.input[2]}
+    return set()
 
 
 def _before_logarithms(graph: "GraphProto") -> "Iterator[NodeProto]":

@@ -3,6 +3,7 @@
 The last frame says where it lies, and is known by its checksums.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,7 @@ from itertools import pairwise
 from compress.containers.stream import Bytes, Damaged, Stream
 
 MAGIC = b"fLaC"
+_INFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with what says that a description follows
 INFO = 8 + 34  # bytes up to the end of the first block of metadata, which describes the stream
 LONGEST_FRAME = 2**18  # bytes: eight channels of 4608 samples of 32 bits need less
 SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608} | {k: 2**k for k in range(8, 16)}
@@ -32,10 +34,14 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
 
     Raises `Damaged` where frames are missing at the end.
     """
-    starts = [start, *(at for at in data.find(MAGIC, start + 4) if _is_info(data, at))]
+    if not _INFO.match(data.at(start, INFO)) or data.size - start < INFO:
+        return ()
+    starts = [start, *data.find(_INFO, start + 4)]
     found, right = [], starts == [0]
     for first, stop in pairwise([*starts, data.size]):
         info = data.at(first, INFO)
+        if len(info) < INFO:
+            raise Damaged(f"another FLAC begins at byte {first} of it, which has no samples")
         said = int.from_bytes(info[21:26], "big") & (2**36 - 1)
         ends = _end(data, first, stop)
         if ends is not None and said > ends:
@@ -47,15 +53,10 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
     return () if right else tuple(found)
 
 
-def _is_info(data: Bytes, at: int) -> bool:
-    head = data.at(at, INFO)
-    return len(head) == INFO and head[4] & 0x7F == 0 and head[5:8] == b"\0\0\x22"
-
-
 def _end(data: Bytes, first: int, stop: int) -> int | None:
     """The samples at which the last whole frame ends; None where none is found."""
     info = data.at(first, INFO)
-    if data.at(stop - 128, 3) == b"TAG":
+    if stop - first > 128 and data.at(stop - 128, 3) == b"TAG":
         stop -= 128
     begin = max(first + INFO, stop - LONGEST_FRAME)
     # Copied, since each frame is looked at from its header to where the next begins, or to the end.

@@ -5,10 +5,11 @@ that of Fraunhofer ("VBRI"). By the first mpg123 reads no further, though other 
 on. Without it, it estimates the length from the size of the first frame, and reads no further.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compress.containers.stream import Bytes, Stream, after_id3
+from compress.containers.stream import Bytes, Damaged, Stream, after_id3
 
 _KBPS = {  # by version 1 or not, and layer
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -19,6 +20,8 @@ _KBPS = {  # by version 1 or not, and layer
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_SYNC = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")  # which a header begins with
+LOST = 10**5  # beginnings of frames that are none, after which a file is given up
 NOTE = 40  # bytes of a note of ours
 DECODER_DELAY = 529  # samples by which mpg123 is late, which it takes from the padding at the end
 
@@ -82,7 +85,7 @@ def _frames(data: Bytes, at: int) -> Iterator[tuple[int, _Header]]:
     """Where whole frames begin. The first after anything else is one by what follows it: another of
     its kind, a tag, or the end.
     """
-    kind = None  # that of the frame just before
+    kind, lost = None, 0  # kind: that of the frame just before
     while at < data.size:
         header = _header(data.at(at, 4))
         after = data.size + 1 if header is None else at + header.size
@@ -94,8 +97,10 @@ def _frames(data: Bytes, at: int) -> Iterator[tuple[int, _Header]]:
                 yield at, header
                 at = after
                 continue
-        behind, kind = _behind_tag(data, at), None
-        at = next(data.find(b"\xff", at + 1), data.size) if behind is None else behind
+        behind, kind, lost = _behind_tag(data, at), None, lost + 1
+        if lost > LOST:
+            raise Damaged(f"{LOST} times something in it begins like a frame of MPEG and is none")
+        at = next(data.find(_SYNC, at + 1), data.size) if behind is None else behind
 
 
 def _is_tag(data: Bytes, at: int) -> bool:
@@ -135,7 +140,7 @@ def _counted(frame: bytes, header: _Header) -> int | None:
     if header.kind[1] != 3:
         return None
     note = frame[4 + header.side :]
-    if note[:4] in (b"Xing", b"Info"):
+    if note[:4] in (b"Xing", b"Info") and len(note) >= 12:
         return int.from_bytes(note[8:12], "big") if note[7] & 1 else 0
     return 0 if frame[36:40] == b"VBRI" else None  # mpg123 does not know what that one says
 

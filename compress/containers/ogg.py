@@ -1,10 +1,11 @@
 """Ogg: RFC 3533. Streams may follow each other, and pages may be missing."""
 
+import re
 from dataclasses import dataclass
 
 from compress.containers.stream import Bytes, Damaged, Stream
 
-MAGIC = b"OggS"
+MAGIC = b"OggS\0"  # with the version
 FIRST = 2  # the flag of a stream's first page
 
 
@@ -22,7 +23,7 @@ class _Link:
 
 
 def begins(data: Bytes, start: int) -> bool:
-    return data.at(start, 4) == MAGIC
+    return data.at(start, 5) == MAGIC
 
 
 def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
@@ -36,8 +37,8 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
         head = data.at(at, 27 + 255)
         segments = head[27 : 27 + head[26]] if len(head) >= 27 else b""
         size = 27 + len(segments) + sum(segments)
-        if head[:4] != MAGIC or at + size > data.size or len(head) < 27:
-            at = next(data.find(MAGIC, at + 1), None)
+        if head[:5] != MAGIC or at + size > data.size or len(head) < 27:
+            at = next(data.find(re.compile(MAGIC), at + 1), None)
             continue
         serial = int.from_bytes(head[14:18], "little")
         if head[5] & FIRST and (not links or links[-1].began):
@@ -48,7 +49,7 @@ def streams(data: Bytes, start: int) -> tuple[Stream, ...]:
     for link in links:
         if len(link.serials) == 1 and link.open_end:
             raise Damaged("its last Ogg page does not say where the sound ends")
-    if len(links) == 1 and start == 0:
+    if not links or (len(links) == 1 and start == 0):
         return ()
     stops = [link.start for link in links[1:]] + [data.size]
     return tuple(Stream((range(k.start, stop),)) for k, stop in zip(links, stops, strict=True))

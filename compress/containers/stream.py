@@ -1,6 +1,7 @@
 """A file of audio as bytes: to look at, and to give to libsndfile piece by piece."""
 
 import io
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from itertools import accumulate
 from typing import IO
 
 BLOCK = 2**20  # bytes read at once
+STEP = 2**14  # bytes searched at once
+LONGEST_MARK = 8  # bytes
 TAG = 128  # bytes of an ID3v1 tag, which stands at a file's end
 
 
@@ -45,17 +48,15 @@ class Bytes:
             first = 0
         return self._block[first : first + count]
 
-    def find(self, wanted: bytes, start: int) -> Iterator[int]:
-        """Where bytes stand, from `start` on."""
+    def find(self, wanted: re.Pattern[bytes], start: int) -> Iterator[int]:
+        """Where a pattern of at most `LONGEST_MARK` bytes stands, from `start` on."""
         while start < self.size:
-            block = self.at(start, BLOCK)
-            at = block.find(wanted)
-            while at >= 0:
-                yield start + at
-                at = block.find(wanted, at + 1)
-            if len(block) < BLOCK:
-                return
-            start += len(block) - len(wanted) + 1
+            block = self.at(start, STEP)
+            ends = len(block) < STEP
+            for match in wanted.finditer(block):
+                if ends or match.start() <= STEP - LONGEST_MARK:
+                    yield start + match.start()
+            start += STEP if ends else STEP - LONGEST_MARK + 1
 
 
 class View(io.RawIOBase):

@@ -5,7 +5,8 @@ import os
 # Before torch is imported: sums must not depend on how many cores the machine has.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ class KnownTeacher:
 @pytest.fixture
 def known_teacher() -> type[KnownTeacher]:
     return KnownTeacher
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine that is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def noise(seconds: float, seed: int) -> np.ndarray:

@@ -229,7 +229,8 @@ def test_labels_with_more_missing_than_allowed_are_to_do(workshop: Path, run: Pa
         ("compress.stages.training", "FORMAT", {"distill small"}),
         ("compress.stages.shrinking", "FORMAT", {"prune small", "quantize small"}),
         ("compress.stages.exporting", "FORMAT", {row for row in FILES if "export" in row}),
-        ("compress.stages.checking", "FORMAT", {row for row in FILES if "export" not in row}),
+        ("compress.stages.checking", "FORMAT", {row for row in FILES if "verify" in row}),
+        ("compress.stages.checking", "BENCHMARK_FORMAT", {r for r in FILES if "benchmark" in r}),
         (
             "compress.stages.judging",
             "FORMAT",

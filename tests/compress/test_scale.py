@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from compress import metrics
+from compress.animation import driven_curves
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import TeacherError
 from compress.evaluation import load_heldout, quality
 from compress.labels.making import Spoken
 from compress.labels.rig_notes import rig_notes
-from compress.labels.store import Labels, curves_of
+from compress.labels.store import SHARDS, Labels, curves_of, read_seal
 from compress.recipe import (
     ExportSettings,
     LabelSettings,
@@ -32,7 +33,12 @@ from compress.stages import checking, exporting, judging, quantizing, training
 from compress.stages.exporting import evening_of, largest_difference
 from compress.stages.shrinking import ShrinkJob
 from compress.stages.training import DistillJob, KnownStudent
+from compress.store import atomic_write, seal
 from compress.students.storing import StudentCard, load_student
+from exporters.bundle import golden
+from exporters.checks import Outcome
+from exporters.onnx import open_runtime
+from exporters.signature import Precision
 
 # A control: rest value, size, and which of the two motions it makes.
 Controls = dict[str, tuple[float, float, int]]
@@ -201,6 +207,56 @@ def in_int8(labels: Labels, job: DistillJob, settings: StudentSettings) -> Shrin
     return job8
 
 
+def as_file(labels: Labels, folder: Path, key: str, precision: Precision) -> Path:
+    """An ONNX file of a student, whose parity and golden windows hold."""
+    run, limits, heldout = labels.folder.parent, ParitySettings(), load_heldout(labels, {})
+    export = exporting.ExportJob(
+        folder=run / precision,
+        precision=precision,
+        student_folder=folder,
+        student_key=key,
+        settings=ExportSettings(targets=("onnx",), precisions=(precision,)),
+        limits=limits,
+        smoothing=(1.0,),
+        recipe_hash="",
+        teacher="",
+        labels_key=labels.key,
+    )
+    file = exporting.run(export, lambda: heldout).files["onnx"]
+    check = checking.VerifyJob(
+        name="model.onnx",
+        folder=run / "verify" / precision,
+        file=file,
+        precision=precision,
+        export_key=export.key,
+        student_folder=folder,
+        labels_key=labels.key,
+        criteria_key="",
+        limits=limits,
+    )
+    source = judging.SourceJob(run / "source" / precision, folder, key, (1.0,), "", "")
+    verified = checking.verify(check, lambda: heldout, judging.source(source, lambda: heldout))
+    assert verified.parity.status == "passed", verified.parity
+    assert golden_windows(file, verified.parity.evened).status == "passed"
+    return file
+
+
+def golden_windows(file: Path, evened: bool, lost: int | None = None) -> Outcome:
+    """Whether a file keeps its golden windows; `lost` is a control that is to stand still there."""
+    made = golden.read(file.parent / "golden.npz")
+    assert (made.evening is not None) == evened
+    rig = made.rig.copy()
+    if lost is not None:
+        rig[:, lost] = rig[:, lost].mean()
+    return golden.compare(open_runtime(file), replace(made, rig=rig))
+
+
+def heard_in(labels: Labels, file: Path) -> list[np.ndarray]:
+    heldout, runtime = load_heldout(labels, {}), open_runtime(file)
+    times = [np.arange(clip.hops) * HOP / SAMPLE_RATE for clip in heldout.clips]
+    return [driven_curves(runtime, *pair) for pair in zip(heldout.samples, times, strict=True)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ptq", "qat"])
 @pytest.mark.parametrize("name", ["mixed", "degrees at rest at 90", "degrees"])
@@ -215,61 +271,30 @@ def test_every_control_lives_through_int8_and_its_file(
     settings = learner.model_copy(update={"quantization": integers})
     distilled = trained(labels, settings)
     job = in_int8(labels, distilled, settings)
+    choices = load_student(job.folder)[1].quantization
+    assert choices is not None
+    assert choices.layers["rig"] == ("int8" if labels.own_units.alike else "int8_weights")
     before = followed(labels, animated(labels, distilled.folder))
-    card = load_student(job.folder)[1]
-    assert card.quantization is not None
-    alike = labels.own_units.alike
-    assert card.quantization.layers["rig"] == ("int8" if alike else "int8_weights")
-    export = exporting.ExportJob(
-        folder=labels.folder.parent / "models",
-        precision="int8",
-        student_folder=job.folder,
-        student_key=job.key,
-        settings=ExportSettings(targets=("onnx",), precisions=("int8",)),
-        limits=ParitySettings(),
-        smoothing=(1.0,),
-        recipe_hash="",
-        teacher="",
-        labels_key=labels.key,
-    )
-    heldout = load_heldout(labels, {})
-    file = exporting.run(export, lambda: heldout).files["onnx"]
-    source = judging.SourceJob(labels.folder.parent / "s", job.folder, job.key, (1.0,), "", "")
-    verified = checking.verify(
-        checking.VerifyJob(
-            name="model.onnx",
-            folder=labels.folder.parent / "verify",
-            file=file,
-            precision="int8",
-            export_key=export.key,
-            student_folder=job.folder,
-            labels_key=labels.key,
-            criteria_key="",
-            limits=ParitySettings(),
-        ),
-        lambda: heldout,
-        judging.source(source, lambda: heldout),
-    )
-    assert verified.parity.status == "passed", verified.parity
-    from compress.animation import driven_curves
-    from exporters.bundle import golden
-    from exporters.onnx import open_runtime
-
-    runtime = open_runtime(file)
-    read = golden.read(file.parent / "golden.npz")
-    assert golden.compare(runtime, read).status == "passed"
-    times = [np.arange(clip.hops) * HOP / SAMPLE_RATE for clip in heldout.clips]
-    curves = [driven_curves(runtime, *pair) for pair in zip(heldout.samples, times, strict=True)]
-    for control, (r2, _) in followed(labels, curves).items():
+    after = followed(labels, heard_in(labels, as_file(labels, job.folder, job.key, "int8")))
+    for control, (r2, _) in after.items():
         assert r2 > before[control][0] - 0.05, control
-    if read.evening is not None:
-        # And it is noticed when the smallest control is lost.
-        lost = replace(
-            read,
-            rig=read.rig
-            + np.float32(0.5) * (read.rig.std(0) == read.rig.std(0).min()) * read.rig.std(0),
-        )
-        assert golden.compare(runtime, lost).status == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mixed", "degrees and metres"])
+def test_every_control_lives_through_float_files(
+    name: str, face_labels: Callable[..., Labels], learner: StudentSettings
+) -> None:
+    labels = face_labels(name, Face(RIGS[name]))
+    job = trained(labels, learner)
+    before = followed(labels, animated(labels, job.folder))
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    for precision in precisions:
+        file = as_file(labels, job.folder, job.key, precision)
+        for control, (r2, _) in followed(labels, heard_in(labels, file)).items():
+            assert r2 == pytest.approx(before[control][0], abs=0.01), control
+        smallest = labels.driven.index("b")
+        assert golden_windows(file, True, lost=smallest).status == "failed", "it is not drowned"
 
 
 def test_what_is_no_output_is_said(face_labels: Callable[..., Labels]) -> None:
@@ -301,6 +326,26 @@ def test_a_rig_in_which_nothing_moves_is_refused(face_labels: Callable[..., Labe
         TeacherError, match=r"moves none of its 2 controls.*, a, goes from 90 to 90"
     ):
         face_labels("still", still)
+
+
+def test_an_older_index_is_described_anew_from_its_shards(
+    own: Path, cli: Callable[..., Any]
+) -> None:
+    run = own / "run"
+    assert cli("label", own / "recipe.yaml", "--out", run).code == 0
+    index = run / "labels" / "index.json"
+    shards = {path: path.stat().st_mtime_ns for path in index.parent.glob(SHARDS)}
+    text = index.read_text()
+    fields = json.loads(text)
+    for name in ("slight", "rests", "units", "described"):
+        del fields[name]
+    atomic_write(index, json.dumps(fields | {"scale": 7.0}))
+    seal(index.parent, read_seal(index.parent).key)
+    ended = cli("label", own / "recipe.yaml", "--out", run)
+    assert ended.code == 0, ended.err
+    assert index.read_text() == text
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards, "no teacher ran"
+    assert json.loads((run / "run.json").read_text())["rig"]["driven"] == fields["driven"]
 
 
 def test_figures_of_mixed_units_are_of_all_controls(face_labels: Callable[..., Labels]) -> None:

@@ -36,5 +36,23 @@ def test_a_rig_whose_lips_are_not_known(empty_report: ReportDocument, tmp_path: 
     assert "closures and /p b m/ are not run" in said
 
 
+def test_what_labelling_made_of_its_controls(empty_report: ReportDocument, tmp_path: Path) -> None:
+    notes = ("brow is still, at 0.25.", "head is learned around 165.5.")
+    rig = RigFacts(
+        name="unknown",
+        closed_lips=None,
+        aperture={},
+        closed_below=None,
+        scale=1.0,
+        labels={},
+        notes=notes,
+    )
+    written = markdown(empty_report, rig, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    for note in notes:
+        assert f"\n  - {note}\n" in written
+        assert note in page
+
+
 def test_an_older_report_says_nothing(empty_report: ReportDocument, tmp_path: Path) -> None:
     assert "**Rig**" not in markdown(empty_report, None, tmp_path / "report")

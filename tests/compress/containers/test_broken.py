@@ -261,6 +261,33 @@ def test_what_cannot_be_read_whole_is_refused_with_both_lengths(tmp_path: Path, 
             fails()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_ends_in_samples_or_in_bad_audio(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    files = [*(file for file, _ in WHOLE.values()), *(file for file, _ in REFUSED.values())]
+    outcomes = set()
+    for _ in range(60):
+        file = bytearray(files[random.integers(len(files))])
+        if random.random() < 0.3:
+            del file[random.integers(2, len(file)) :]
+        for _ in range(random.integers(1, 6)):
+            file[random.integers(min(len(file), 120))] = random.integers(256)
+        try:
+            read_part(bytes(file), 0, 10**7)
+            outcomes.add("read")
+        except BadAudio:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize(
+    "file", [FLAC[:79], FLAC[:30], b"".join(pages(VORBIS)[1:]), RF64[:40], MP3[:30]]
+)
+def test_what_is_left_of_a_header_is_refused(file: bytes) -> None:
+    with pytest.raises(BadAudio, match="not readable as audio"):
+        read_part(file, 0, ALL)
+
+
 def test_an_honest_file_is_given_to_libsndfile_as_it_is() -> None:
     """So its samples are those of any other program, and do not change."""
     for file in (WAVE, WAVE + LIST, STEREO, EXTENSIBLE, ALAW, RF64, FLAC, VORBIS, OPUS, MP3):

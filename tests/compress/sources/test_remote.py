@@ -1,6 +1,5 @@
 """What lies elsewhere comes whole, within a time, or is said not to have come; secrets are not said."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -41,13 +40,10 @@ def test_what_does_not_come_in_time_is_said(
     assert asked_for(f"/{mood}/a.bin", 3) == 3
 
 
-def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "PAUSE_S", 0.01)
-    with socket.socket() as taken:  # and nobody listens
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        with pytest.raises(BadAudio, match="could not be fetched \\(ConnectionError\\)"):
-            fetch(f"http://127.0.0.1:{port}/a.bin", PATIENT_S)
+    with pytest.raises(BadAudio, match="could not be fetched \\(ConnectionError\\)"):
+        fetch(f"http://127.0.0.1:{closed_port}/a.bin", PATIENT_S)
 
 
 def test_what_is_not_there_is_asked_for_once(url: str, asked: Counter[str]) -> None:
