@@ -27,7 +27,7 @@ ROUNDING, ROUNDING_SHARE = 1e-6, 1e-5
 # A scale of 1 is that of controls that go up to this.
 REACH = 3.0
 # A range that ends so many times its own width from 0 has a rest value; more in what looks like a
-# face of blendshapes, whose values stay what they are.
+# face of blendshapes, or has their names.
 OFF, OFF_IN_A_FACE = 0.1, 1.0
 # A control whose power of ten lies so many below that of the liveliest has a unit of its own. The
 # blendshapes of one face differ by more than controls do that somebody gave one unit.
@@ -122,10 +122,11 @@ def measure(
     span, size = high - low, np.maximum(np.abs(low), np.abs(high))
     lively = span > np.maximum(ROUNDING, ROUNDING_SHARE * size)
     face = 0.1 * REACH < size[lively].max(initial=1.0) <= REACH
-    one_unit = mesh or limits is not None or set(controls) <= set(ARKIT)
+    named = set(controls) <= set(ARKIT)
+    one_unit = mesh or limits is not None or named
     around_0 = limits is None or limits[0] <= 0 <= limits[1]
     off = np.maximum(np.maximum(low, -high), 0)
-    resting = lively & (off > (OFF_IN_A_FACE if face else OFF) * span)
+    resting = lively & (off > (OFF_IN_A_FACE if face or named else OFF) * span)
     if mesh or (face and one_unit and around_0):
         resting[:] = False
     extent = np.where(resting, span, np.maximum(high, 0) - np.minimum(low, 0))

@@ -185,7 +185,7 @@ def test_each_file_says_what_its_source_says(shrunk: Path) -> None:
         "fp32": "passed",
         "int8": "passed",
     }
-    # A float file may differ by rounding alone, an int8 one by a code here and there, of its rig too.
+    # A float file may differ by rounding alone, an int8 one by a code here and there.
     cards = [load_student(path)[1] for path in sorted((shrunk / "students" / "small").iterdir())]
     assert [card.step for card in cards] == ["distilled", "int8", "pruned"]
     assert {card.scale for card in cards} == {1.0}

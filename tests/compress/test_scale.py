@@ -211,7 +211,7 @@ def as_file(labels: Labels, folder: Path, key: str, precision: Precision) -> Pat
     """An ONNX file of a student, whose parity and golden windows hold."""
     run, limits, heldout = labels.folder.parent, ParitySettings(), load_heldout(labels, {})
     export = exporting.ExportJob(
-        folder=run / precision,
+        folder=run / "models" / precision,
         precision=precision,
         student_folder=folder,
         student_key=key,

@@ -107,6 +107,7 @@ def test_an_int8_rig_may_differ_by_a_code(workshop: Path, shrunk: Path) -> None:
     limits = load_recipe(workshop / "shrinking.yaml").parity
     codes = load_student(shrunk / "students" / "small" / "int8")[1].quantization
     assert codes is not None
+    codes = replace(codes, layers=codes.layers | {"rig": "int8"})
     coarse = replace(codes, tensors=codes.tensors | {"rig": Range(0.25, 0)})
     fine = replace(codes, tensors=codes.tensors | {"rig": Range(0.0001, 0)})
     in_float = replace(coarse, layers=codes.layers | {"rig": "int8_weights"})
