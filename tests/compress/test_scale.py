@@ -16,7 +16,8 @@ from compress import metrics
 from compress.animation import driven_curves
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import TeacherError
-from compress.evaluation import load_heldout, quality
+from compress.evaluation import quality
+from compress.held_out import load_heldout
 from compress.labels.making import Spoken
 from compress.labels.rig_notes import rig_notes
 from compress.labels.store import SHARDS, Labels, curves_of, read_seal
@@ -32,8 +33,9 @@ from compress.recipe_students import AugmentationSettings
 from compress.stages import checking, exporting, judging, quantizing, training
 from compress.stages.exporting import evening_of, largest_difference
 from compress.stages.shrinking import ShrinkJob
-from compress.stages.training import DistillJob, KnownStudent
+from compress.stages.training import DistillJob
 from compress.store import atomic_write, seal
+from compress.students.finding import KnownStudent
 from compress.students.storing import StudentCard, load_student
 from exporters.bundle import golden
 from exporters.checks import Outcome
