@@ -71,9 +71,6 @@ def environment(own: Path, port: int) -> dict[str, str]:
         "HF_HOME": str(own / "hf"),
         "HF_ENDPOINT": f"http://127.0.0.1:{port}",
         "HF_HUB_DISABLE_XET": "1",
-        # The hub is a thread of the tests: it answers, however busy the machine is.
-        "HF_HUB_ETAG_TIMEOUT": "600",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "600",
         "PYTHONPATH": str(Path(__file__).parents[3]),
     }
 
