@@ -74,10 +74,6 @@ class OnDemand(Sequence[Floats]):
             lambda i: self[numbers[i]], [self.lengths[i] for i in numbers], budget_bytes=0
         )
 
-    def changed(self, change: Callable[[Floats], Floats]) -> "OnDemand":
-        """The same, each changed when it is asked for; the change keeps its length."""
-        return OnDemand(lambda i: change(self[i]), self.lengths, budget_bytes=0)
-
 
 def lengths_of(arrays: Sequence[Floats]) -> Sequence[int]:
     """The length of each; of arrays that are not read yet, nothing is read."""

@@ -80,7 +80,7 @@ class Kind(Generic[Contract]):
                 f"{type(error).__name__}: {error}. A module of this kind imports what its work "
                 f"needs inside its functions."
             )
-        missing = [*_missing(module, self.contract, self._functions)]
+        missing = list(_missing(module, self.contract))
         if not missing and not _binds(spec, self._functions[0]):
             missing = [f"a definition of {self._functions[0]} in its own source"]
         if not missing:
@@ -98,11 +98,17 @@ class Kind(Generic[Contract]):
 
     @property
     def _functions(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, value in vars(self.contract).items()
-            if inspect.isfunction(value) and not name.startswith("_")
-        )
+        return _functions(self.contract)
+
+
+@functools.cache
+def _functions(contract: type) -> tuple[str, ...]:
+    """Names of what a contract asks to be called, in its order."""
+    return tuple(
+        name
+        for name, value in vars(contract).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    )
 
 
 def _binds(spec: ModuleSpec | None, name: str) -> bool:
@@ -136,17 +142,22 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         yield from (each.id for each in names if isinstance(each, ast.Name))
 
 
-def _missing(module: ModuleType, contract: type, functions: tuple[str, ...]) -> Iterator[str]:
+@functools.cache  # a plan asks hundreds of times, and a module that was imported stays as it is
+def _missing(module: ModuleType, contract: type) -> tuple[str, ...]:
     """What of a contract a module lacks, in words: constants of their types, and functions that
     take the arguments which they will be given.
     """
+    return tuple(_lacking(module, contract))
+
+
+def _lacking(module: ModuleType, contract: type) -> Iterator[str]:
     for name, annotation in _constants(contract).items():
         wanted = get_origin(annotation) or annotation
         value = getattr(module, name, None)
         if not isinstance(value, wanted):
             found = "" if value is None else f", and has a {type(value).__name__}"
             yield f"{name}, a {wanted.__name__}{found}"
-    for name in functions:
+    for name in _functions(contract):
         asked = _parameters(getattr(contract, name))
         function = getattr(module, name, None)
         shown = f"the function {name}({_in_words(asked)})"
