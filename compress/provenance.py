@@ -8,7 +8,7 @@ from compress.jobs import Inputs, Plan
 from compress.labels.store import read_index
 from compress.recipe import Recipe
 from compress.reporting import TOOLS
-from compress.store import atomic_write, stage, tool_versions
+from compress.store import atomic_write, tool_versions
 from exporters.bundle import sums
 
 SUMS = sums.SUMS
@@ -46,7 +46,7 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
 
 def _rig(plan: Plan) -> dict[str, Any] | None:
     """What labelling made of the rig's controls; None before it is done. See `labels.store.Labels`."""
-    if not stage(plan.label.folder, plan.label.key).hit:
+    if plan.label.to_do:
         return None
     index = read_index(plan.label.folder)
     return {

@@ -220,7 +220,6 @@ def as_file(labels: Labels, folder: Path, key: str, precision: Precision) -> Pat
         settings=ExportSettings(targets=("onnx",), precisions=(precision,)),
         limits=limits,
         smoothing=(1.0,),
-        recipe_hash="",
         teacher="",
         labels_key=labels.key,
     )
