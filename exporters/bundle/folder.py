@@ -44,7 +44,7 @@ def check_bundle(
     Of a mesh: whether it fits the rig. Of every model file, or of those of the targets if some are named: its structure, and its golden
     windows in every runtime that there is. A runtime that cannot run here is "not run", and the detail says
     why. Raises ModelFileError for a bundle that is damaged: a file that is missing, unreadable,
-    different from its checksum, unknown, or contradicts the signature; ValueError for a target that
+    different from its checksum, unknown, or contradicts the signature; ContractError for a target that
     does not exist.
     """
     listed = check_sums(folder, _members(folder))
@@ -67,7 +67,7 @@ def model_files(folder: Path, targets: Collection[str] | None = None) -> dict[Pa
     """Every model file of a bundle and its target, or those of the targets if some are named.
 
     Raises ModelFileError if there is none, a named target has none, or a file is called like a
-    model and no target knows it, and ValueError for a target that does not exist.
+    model and no target knows it, and ContractError for a target that does not exist.
     """
     suffixes = {load_target(name).SUFFIX: name for name in available_targets()}
     for name in targets or ():

@@ -14,7 +14,7 @@ import exporters
 from exporters.bundle import folder as bundle
 from exporters.bundle.folder import check_bundle, lacking, model_files, seal_bundle
 from exporters.checks import Check, overall
-from exporters.errors import MissingToolError
+from exporters.errors import ContractError, MissingToolError
 from exporters.signature import Signature
 from exporters.targets import load_target
 from tests.exporters.bundles import MAX_ABS, TARGETS, MakeBundle, Student, model_of, parts
@@ -62,7 +62,7 @@ def test_chosen_targets(make_bundle: MakeBundle) -> None:
     assert {check.file for check in check_bundle(folder, TARGETS)} == {
         check.file for check in check_bundle(folder)
     }
-    with pytest.raises(ValueError, match="no target 'coffee'"):
+    with pytest.raises(ContractError, match="no target 'coffee'"):
         check_bundle(folder, ["coffee"])
 
 

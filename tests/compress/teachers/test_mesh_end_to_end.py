@@ -176,7 +176,7 @@ def test_verify_asks_the_mesh_too(mesh_run: Path, cli: Cli) -> None:
     mesh.write_bytes(mesh.read_bytes()[:-9])
     assert cli("verify", mesh.parent).failed(3, "mesh.npz has the SHA-256")
     seal_bundle(mesh.parent)
-    assert cli("verify", mesh.parent).failed(3, "mesh.npz does not hold a mesh that can be read")
+    assert cli("verify", mesh.parent).failed(3, "mesh.npz cannot be read as a mesh")
     mesh.unlink()
     assert cli("verify", mesh.parent).failed(3, "mesh.npz is missing")
 

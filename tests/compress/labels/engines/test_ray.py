@@ -1,5 +1,6 @@
 """Ray Data on this machine: the local store's bytes, also where a worker is killed half-way."""
 
+import importlib.util
 import os
 import signal
 import time
@@ -96,6 +97,11 @@ def test_a_teacher_that_cannot_be_opened_is_said(work: MakeWork, run: Run) -> No
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+
+    def without(name: str) -> object:
+        return None if name == "ray" else find(name)
+
+    monkeypatch.setattr("importlib.util.find_spec", without)
     with pytest.raises(MissingError, match=r"pip install 'lipstill\[ray\]'"):
         engine_of("ray", 2)
