@@ -102,10 +102,11 @@ def _status(field: str) -> int:
 
 def _peak_of_process() -> int:
     """Most resident memory since the process was started, in bytes."""
-    # On Linux getrusage begins with what the parent had, which would hide any growth below that.
     if sys.platform == "linux":
+        # getrusage begins with what the parent had there, which would hide any growth below that.
         return _status("VmHWM")
-    import resource
+    else:  # noqa: RET505 - mypy knows that one of the two branches is of another system
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
