@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.containers import Bytes, Damaged, Stream, View, streams
+from compress.containers.stream import MISSING_S
 from compress.errors import BadAudio
 from compress.kept_open import KeptOpen
 from exporters.regular import irregular
@@ -37,8 +38,6 @@ NO_SOUND = 2**14
 # Not so MP3, Vorbis and Opus, tried with a second of lead: they are decoded from the start, and stay
 # open where a part has ended, with so many frames at hand that the next part's margin is among them.
 RECENT = 2**18
-# What a file may lack of the length that it says it has: encoders round to whole blocks.
-MISSING_S = 0.1
 
 
 class Decoder:

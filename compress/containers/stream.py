@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import IO
 
 BLOCK = 2**20  # bytes read at once
+MISSING_S = 0.1  # what a file may lack of the length that it says it has: encoders round to blocks
 STEP = 2**14  # bytes searched at once
 LONGEST_MARK = 8  # bytes
 TAG = 128  # bytes of an ID3v1 tag, which stands at a file's end

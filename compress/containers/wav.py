@@ -7,7 +7,7 @@ written to (2³² − 1), where a header is brought up to date now and then, and
 import struct
 from dataclasses import dataclass
 
-from compress.containers.stream import BLOCK, Bytes, Damaged, Stream, after_id3
+from compress.containers.stream import BLOCK, MISSING_S, Bytes, Damaged, Stream, after_id3
 
 MAGIC = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 # What follows the sound in files that say so truly, also where the last of them is cut short.
@@ -15,6 +15,8 @@ KNOWN = (
     *(b"LIST", b"fact", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"cue ", b"smpl", b"inst"),
     *(b"JUNK", b"junk", b"PAD ", b"FLLR", b"PEAK", b"_PMX", b"cart", b"acid", b"afsp", b"chna"),
 )
+# Who writes to a pipe does not know the size, and writes 2³¹ or 2³² less a little.
+STAND_IN = 2**31 - 2**20
 FMT = 2**16  # bytes at most of a description of the samples
 LONGEST = 2**31  # bytes of sound behind one header
 
@@ -93,12 +95,23 @@ def _wave(data: Bytes, start: int) -> _Wave | None:
     if size == 2**32 - 1 and large is not None:
         size = large
     if size > data.size - begin:
+        _check_cut(order, fmt, size, data.size - begin)
         return _Wave(order, fmt, range(begin, data.size), None, right and large is None)
     ends, after = _tail(data, begin + size, size % 2 == 1, order)
     if ends:
         sound = range(begin, begin + size)
         return _Wave(order, fmt, sound, after, right and after is None)
     return _Wave(order, fmt, range(begin, data.size), None, False)
+
+
+def _check_cut(order: str, fmt: bytes, said: int, there: int) -> None:
+    """Raise `Damaged` where more sound was written than is left, but for a size that is a stand-in."""
+    second = struct.unpack(f"{order}I", fmt[8:12])[0] or 2**14  # bytes; some leave it out
+    if said < STAND_IN and said - there > MISSING_S * second:
+        raise Damaged(
+            f"its header says that it has {said} bytes of sound, and {there} are there: it was cut, "
+            f"or not copied whole"
+        )
 
 
 def _tail(data: Bytes, at: int, odd: bool, order: str) -> tuple[bool, int | None]:

@@ -190,8 +190,15 @@ def test_sizes_of_other_containers(name: str, size: int) -> None:
         )
 
 
+def test_a_header_may_round_up(tmp_path: Path) -> None:
+    """By a tenth of a second: the sound is all there."""
+    longer = resized(WAVE, data=2 * SAMPLES + 3000)
+    np.testing.assert_allclose(read_part(longer, 0, ALL), read_part(WAVE, 0, ALL))
+
+
 def test_what_is_there_of_a_file_that_was_cut_is_read() -> None:
-    for file in (WAVE, resized(WAVE, 0, 0), RF64, VORBIS, OPUS, without_note(MP3), MP3):
+    endless = resized(WAVE, 2**32 - 1, 2**32 - 1)
+    for file in (resized(WAVE, 0, 0), endless, VORBIS, OPUS, without_note(MP3), MP3):
         whole = read_part(file, 0, ALL)
         cut = file[: len(file) * 7 // 10]
         found = read_part(cut, 0, ALL)
@@ -235,6 +242,9 @@ REFUSED = {
     "vorbis end open": (_last_says(VORBIS, lambda _: -1), "does not say where the sound ends"),
     "flac cut": (FLAC[: len(FLAC) * 7 // 10], r"has 19200 samples, its frames end at \d+"),
     "flac total too large": (with_total(FLAC, 40_000), r"40000 samples, its frames end at 19200"),
+    "wav cut": (WAVE[: len(WAVE) * 7 // 10], r"has 38400 bytes of sound, and 2\d+ are there"),
+    "wav rf64 cut": (RF64[: len(RF64) * 7 // 10], r"has 32000 bytes of sound, and 2\d+ are there"),
+    "wav data too large": (resized(WAVE, data=60_000), r"60000 bytes of sound, and 38400 are"),
     "wav two formats joined": (WAVE + STEREO, r"16000 Hz and 1 channels and of 44100 Hz and 2"),
     "wav joined to an empty one": (WAVE + OTHER[:30], "another WAVE begins at byte"),
     "wav two chunks of samples": (WAVE + WAVE[36:], "two chunks of samples"),
