@@ -199,7 +199,7 @@ def decoder_of(file: Path | bytes, name: str) -> Iterator[Decoder]:
     try:
         if isinstance(file, Path):
             if found := irregular(file):
-                raise BadAudio(name, f"no file of audio: {found}")
+                raise BadAudio(name, f"it is {found}, expected an audio file")
             now = file.stat()
             stamp = (now.st_size, now.st_mtime_ns)
         decoder = _waiting.take(lambda d: d.stamp == stamp and d.is_of(file))

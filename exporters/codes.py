@@ -51,15 +51,15 @@ def compare_codes(codes: Codes, expected: Codes, limit: int) -> CodesApart:
     free = int(np.count_nonzero((difference > 0) | ((codes > ends.min) & (codes < ends.max))))
     faults = []
     if largest > 2 * limit:
-        faults.append(f"the largest difference is {largest} steps, where {2 * limit} may be")
+        faults.append(f"the largest difference is {largest} steps, limit {2 * limit}")
     elif beyond > max(1, BEYOND_SHARE * codes.size):
         faults.append(
-            f"{beyond} differ by more than {limit} steps, where one in {1 / BEYOND_SHARE:,.0f} may"
+            f"{beyond} differ by more than {limit} steps, limit one in {1 / BEYOND_SHARE:,.0f}"
         )
     if limit and apart > max(FEW, FEW_SHARE * codes.size, APART_SHARE * free):
         faults.append(
-            f"{apart} of the {free} that are not at an end of their range differ, where one in "
-            f"{1 / APART_SHARE:.0f} may: a scale or the way of rounding is another one"
+            f"{apart} of the {free} that are not at an end of their range differ, limit one in "
+            f"{1 / APART_SHARE:.0f}: the file has another scale or rounds in another way"
         )
     said = f"{apart} of {codes.size} codes differ: {'; '.join(faults)}" if faults else ""
     return CodesApart(largest, beyond, said)

@@ -105,7 +105,7 @@ def export_labels(folder: Path, to: Path, *, hidden: bool = False) -> Exported:
             files={name: len(texts) for name, texts in parts.items()},
             shards=tuple(shards),
             versions=tool_versions("lipstill", "pyarrow"),
-        )
+        ).checked()
         writer.add_key_value_metadata(
             {METADATA: json.dumps(asdict(facts))}
             | {part_name(n, i): text for n, texts in parts.items() for i, text in enumerate(texts)}

@@ -168,6 +168,8 @@ def _facts(metadata: dict[bytes, bytes]) -> TableFacts:
     if (found := json.loads(text).get("format")) != FORMAT:
         raise ValueError(f"it is of format {found}, expected {FORMAT}: another lipstill wrote it")
     facts = records.from_json(TableFacts, text)
+    if facts != facts.checked():
+        raise ValueError("what it says of itself is not what was written")
     for name in (*facts.files, *(shard.name for shard in facts.shards)):
         if not inside(name) or name.startswith(".") or name == STAGE_FILE:
             raise ValueError(f"it has a file {name!r}")

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from compress.errors import MissingError
 from compress.labels.store import Index, IndexedClip
+from compress.store import content_key
 from exporters import records
 
 Floats = NDArray[np.float32]
 
-FORMAT = 1  # raise when what is written changes its meaning
+FORMAT = 2  # raise when what is written changes its meaning
 METADATA = "lipstill"
 OWN = ("clip", "side", "frame", "time_s")
 AUDIO = "audio"
@@ -49,15 +50,23 @@ class TableShard:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What a table says of itself. `files`: name of a file in the metadata → in how many parts."""
+    """What a table says of itself. `files`: name of a file in the metadata → in how many parts.
+
+    `checksum` is that of all the rest: Parquet has one for each page, and none for its metadata.
+    """
 
     format: int
     key: str
     files: dict[str, int]
     shards: tuple[TableShard, ...]
     versions: dict[str, str | None]
+    checksum: str = ""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
+
+    def checked(self) -> "TableFacts":
+        """The same with its checksum."""
+        return replace(self, checksum=content_key(**asdict(replace(self, checksum=""))))
 
 
 def arrow() -> tuple[Any, Any]:

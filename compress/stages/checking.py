@@ -175,15 +175,15 @@ def _verify(job: VerifyJob, speech: HeldOut, source: Quality) -> Verified:
 def _lag(job: VerifyJob, judged: Quality, speech_s: float) -> Check:
     lag, limit = judged.against_teacher["lag_ms"], job.limits.max_lag_ms
     status: Status = "not run"
-    detail = f"not measured: nothing in it moves as the teacher does; {limit:g} ms may be"
+    detail = f"not measured: nothing in it moves as the teacher does; limit {limit:g} ms"
     if speech_s < LEAST_LAG_S:
         detail = (
-            f"not measured: {speech_s:.1f} s of speech are held out, and of less than {LEAST_LAG_S:g} s "
-            f"chance moves a lag by more than the {limit:g} ms that may be"
+            f"not measured: {speech_s:.1f} s of speech are held out, expected {LEAST_LAG_S:g} s or more, "
+            f"since chance moves the lag of less speech by more than the limit of {limit:g} ms"
         )
     elif isinstance(lag, float):
         status = "passed" if abs(lag) <= limit else "failed"
-        detail = f"{lag:.1f} ms behind the teacher, where {limit:g} ms may be"
+        detail = f"{lag:.1f} ms behind the teacher, limit {limit:g} ms"
     return Check(file=job.name, what="lag", status=status, detail=detail)
 
 

@@ -144,7 +144,7 @@ def test_files_that_are_no_audio(tmp_path: Path) -> None:
         "empty.wav": "not readable as audio",
         "link.wav": "broken link",
         "rate.wav": "sample rate is 1073741824 Hz",
-        "absent.wav": "no file of audio: not there",
+        "absent.wav": "it is not there, expected an audio file",
     }.items():
         with pytest.raises(BadAudio, match=reason):
             read(tmp_path / name)

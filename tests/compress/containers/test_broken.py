@@ -315,5 +315,5 @@ def test_sound_of_more_than_four_gibibytes_is_read_behind_several_headers(
 
 def test_a_file_that_cannot_be_opened_is_bad_audio(tmp_path: Path) -> None:
     (tmp_path / "a.wav").mkdir()
-    with pytest.raises(BadAudio, match="no file"):
+    with pytest.raises(BadAudio, match="it is a folder, expected an audio file"):
         read(tmp_path / "a.wav")

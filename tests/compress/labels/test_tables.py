@@ -22,7 +22,7 @@ from compress.labels.parquet_import import import_labels
 from compress.labels.store import Labels, curves_of
 from compress.labels.tables import METADATA, schema_of
 from compress.recipe import LabelSettings
-from compress.store import run_lock
+from compress.store import content_key, run_lock
 
 LabelBy = Callable[..., Labels]
 Change = Callable[[pa.Table], pa.Table]
@@ -301,7 +301,8 @@ def metadata(update: dict[str, Any]) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         table = pq.read_table(path)
         found = dict(pq.read_metadata(path).metadata)
-        facts = json.loads(found[METADATA.encode()]) | update
+        facts = json.loads(found[METADATA.encode()]) | update | {"checksum": ""}
+        facts["checksum"] = content_key(**facts)  # as somebody who means it would
         found[METADATA.encode()] = json.dumps(facts).encode()
         pq.write_table(table.replace_schema_metadata(found), path)
 
@@ -312,7 +313,7 @@ def metadata(update: dict[str, Any]) -> Callable[[Path], None]:
     ("spoil", "said"),
     [
         (foreign, "`lipstill labels export` did not write it"),
-        (other_format, "of format 99, expected 1"),
+        (other_format, "of format 99, expected 2"),
         (metadata({"files": {"../a": 1}}), "it has a file '../a'"),
         (metadata({"files": {"index.json": 1, "stage.json": 1}}), "it has a file 'stage.json'"),
         (metadata({"files": {"index.json": 9}}), "lipstill.index.json.1"),
@@ -336,6 +337,19 @@ def test_a_file_of_another_kind_is_refused(
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run" / "labels").exists()
+
+
+def test_no_flipped_byte_of_what_a_table_says_of_itself_is_taken(
+    table: Path, tmp_path: Path
+) -> None:
+    """Parquet's pages have checksums, its metadata has none: a key would be that of other labels."""
+    whole = table.read_bytes()
+    facts = json.dumps(json.loads(pq.read_metadata(table).metadata[METADATA.encode()])).encode()
+    begins = whole.rindex(facts)
+    for place in range(begins, begins + len(facts), 7):
+        table.write_bytes(whole[:place] + bytes([whole[place] ^ 0x20]) + whole[place + 1 :])
+        with pytest.raises(InputError, match="cannot be read as labels"):
+            import_labels(table, tmp_path / "run")
 
 
 def test_no_flipped_byte_changes_what_comes_back(

@@ -58,11 +58,11 @@ def test_pipes_devices_sockets_and_names_of_other_codes_are_skipped(tmp_path: Pa
     found = scan(str(speech))
     assert [clip.id for clip in found.clips] == ["a"]
     assert {file.name: file.reason for file in found.skipped} == {
-        "speech/device.wav": "no file of audio: a device",
+        "speech/device.wav": "it is a device, expected an audio file",
         "speech/fianc\\xe9.wav": "its name is not valid UTF-8",
-        "speech/gone.wav": "no file of audio: a broken link",
-        "speech/pipe.wav": "no file of audio: a pipe",
-        "speech/socket.wav": "no file of audio: a socket",
+        "speech/gone.wav": "it is a broken link, expected an audio file",
+        "speech/pipe.wav": "it is a pipe, expected an audio file",
+        "speech/socket.wav": "it is a socket, expected an audio file",
     }
     for file in found.skipped:
         (file.name + file.path + file.reason).encode()
