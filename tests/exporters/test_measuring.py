@@ -48,8 +48,9 @@ def test_fresh_processes_give_sane_figures(
         assert 0 < pace.ratio_low <= pace.ratio_high
     assert result.single == result.paces[0]
     assert result.memory is not None
-    # A dozen pages, which the kernel may count later; test_memory has a file that cannot be missed.
-    assert result.memory.peak_bytes >= 0
+    # How much it is, test_memory asks of a file that cannot be missed: this one has a dozen pages,
+    # which the kernel may count later.
+    assert "peak" in result.memory.how or "VmHWM" in result.memory.how
     assert result.arena is None
     assert result.machine["runtime"] == "ONNX Runtime"
     assert result.machine["cpu"]
