@@ -1,5 +1,6 @@
 """Decoding a file of audio: every stream of it, from front to back or from any frame on."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,8 @@ def _streams_of(file: Path, stamp: tuple[int, int] | None) -> tuple[Stream, ...]
 
 
 _waiting: KeptOpen[Decoder] = KeptOpen(4)  # for the next part of their file
+# Before the interpreter takes soundfile apart, which a file that is still open complains about.
+atexit.register(_waiting.close)
 
 
 @contextmanager

@@ -35,3 +35,10 @@ class KeptOpen(Generic[T]):
             oldest = self._idle.pop(0) if len(self._idle) > self._most else None
         if oldest is not None:
             oldest.close()
+
+    def close(self) -> None:
+        """Close all that nobody has in hand."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for thing in idle:
+            thing.close()

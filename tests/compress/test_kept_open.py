@@ -23,3 +23,14 @@ def test_what_is_put_back_is_had_again_by_one_at_a_time() -> None:
     kept.put(third)
     assert [opened.closed for opened in (one, other, third)] == [False, True, False]
     assert kept.take(lambda _: True) is third
+
+
+def test_all_that_nobody_has_in_hand_is_closed() -> None:
+    kept: KeptOpen[Opened] = KeptOpen(2)
+    one, other = Opened("one"), Opened("other")
+    kept.put(one)
+    kept.put(other)
+    kept.take(lambda opened: opened is other)
+    kept.close()
+    assert (one.closed, other.closed) == (True, False)
+    assert kept.take(lambda _: True) is None
