@@ -101,7 +101,7 @@ class Espeak:
         """Speak a text. espeak's stop events sit at the burst; the closure is given back to the stop."""
         audio, phones = self._speak(text, voice, wpm, pitch, pitch_range)
         return audio, segments_of(
-            _close_before_burst(_drop_voiced_pauses(phones, audio), audio), ipa_visemes
+            _close_before_burst(drop_voiced_pauses(phones, audio), audio), ipa_visemes
         )
 
 
@@ -133,7 +133,7 @@ def _close_before_burst(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
     return fixed
 
 
-def _drop_voiced_pauses(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
+def drop_voiced_pauses(phones: list[Phone], audio: np.ndarray) -> list[Phone]:
     """Give a short pause that is not silent to the phone before it: espeak marks word gaps inside running speech."""
     kept: list[Phone] = []
     for label, start, end in phones:

@@ -70,7 +70,7 @@ def texts(side: Side) -> Texts:
     """Words and transcripts of one side; a word list's words are divided by the same split function as prompts."""
     words = {}
     for word_list in {name for name, _ in ESPEAK_LANGUAGES.values()}:
-        lines = _read(DICTIONARIES / word_list).split("\n")
+        lines = read_words(DICTIONARIES / word_list).split("\n")
         plain = [w for w in lines if 3 <= len(w) <= 12 and w.isalpha() and w.islower()]
         words[word_list] = [w for w in plain if split(w) == side]
     transcripts = {
@@ -84,7 +84,7 @@ def texts(side: Side) -> Texts:
     return Texts(side, words, transcripts)
 
 
-def _read(path: Path) -> str:
+def read_words(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"no {path}; apt-get install {' '.join(DICTIONARY_PACKAGES)}")
     try:
