@@ -28,6 +28,25 @@ def accelerators() -> dict[str, int]:
     return found | {"cpu": max(LEAST_LIMIT, 4 * (os.cpu_count() or 1))}
 
 
+def training_precision(settings: "TrainingSettings") -> str:
+    """``bf16`` or ``fp32``: the first where `settings` ask for it, or leave it open and it is fast.
+
+    A processor without instructions for bfloat16 computes it, but many times slower than float32.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    import torch
+
+    kind = settings.accelerator
+    if kind == "auto":
+        kind = next(iter(accelerators()))  # type: ignore[assignment]
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    fast = kind == "cpu" and (known.get("avx512_bf16") or known.get("amx_bf16"))
+    return "bf16" if fast else "fp32"
+
+
 def require_accelerator(student: str, settings: "TrainingSettings") -> None:
     """Raise `MissingError` where this machine lacks what a student is to be trained on.
 

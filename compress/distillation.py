@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from compress import torchrun
+from compress.accelerators import training_precision
 from compress.errors import LipstillError, MissingError
 from compress.examples import Example
 from compress.guidance import Guidance
@@ -108,7 +109,7 @@ def distill(
         devices=team.local_world if team else settings.devices,
         num_nodes=team.nodes if team else 1,
         strategy="auto" if not together else "ddp" if team else "ddp_spawn",
-        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if training_precision(settings) == "bf16" else "32-true",
         loggers=loggers,
     )
     # Bound here, since what is given to `launch` beside the function must be no frozen dataclass.

@@ -113,10 +113,10 @@ class TrainingSettings(Section):
     augmentation: AugmentationSettings = Field(
         default_factory=AugmentationSettings, description="variety of voices, levels and rooms"
     )
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32",
         description="of the convolutions between waveform and rig; bf16 is faster where the "
-        "processor has it",
+        "processor has it and many times slower elsewhere, auto takes it where it is fast",
     )
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = Field(
         "cpu", description="where training runs; only the cpu ends in the same bytes twice"

@@ -1,14 +1,16 @@
 """Everything the demo teacher learns from and is judged on, as clips with rule-based curves."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 from compress.audio import SAMPLE_RATE
-from compress.split import Side
+from compress.split import Side, prompt_id, split, watched
 from compress.visemes import Segment, segments_of
 from recipes.build import corpus, voices
 from recipes.build.alignment import align
@@ -30,6 +32,7 @@ class LabelledClip:
     audio: np.ndarray
     segments: tuple[Segment, ...]
     text: str = ""
+    watched: bool = False  # set aside from training, to watch it
 
     @property
     def seconds(self) -> float:
@@ -127,6 +130,33 @@ def _festival_lines(texts: voices.Texts, rng: random.Random) -> Iterator[Labelle
         for (_, _, text), spoken in zip(lines, festival(lines, alphabet), strict=True):
             if spoken is not None:
                 yield _clip("festival", f"festival {voice}", language, spoken, text)
+
+
+def natural_clips(folder: Path, side: Side) -> Iterator[LabelledClip]:
+    """Natural synthetic voices of one side, as `recipes.build.natural` made them."""
+    import soundfile
+
+    for name, entry in json.loads((folder / "alignments.json").read_text("utf-8")).items():
+        if split(prompt_id(name)) != side:
+            continue
+        audio, _ = soundfile.read(folder / f"{name}.flac", dtype="float32")
+        segments = tuple(Segment(*timed) for timed in entry["visemes"])
+        language = name.split("/")[1]
+        aside = watched(prompt_id(name))
+        yield LabelledClip(
+            "natural", entry["voice"], language, audio, segments, entry["text"], aside
+        )
+
+
+def rest_clips(folder: Path, side: Side) -> Iterator[LabelledClip]:
+    """Sound that is not speech, as `recipes.build.not_speech` made it: the face rests."""
+    import soundfile
+
+    for path in sorted(folder.rglob("*.flac")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if split(prompt_id(name)) == side:
+            audio, _ = soundfile.read(path, dtype="float32")
+            yield LabelledClip("rest", path.parent.name, "", audio, ())
 
 
 def varied(clip: LabelledClip, rng: np.random.Generator) -> LabelledClip:

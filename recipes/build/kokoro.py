@@ -35,12 +35,26 @@ _AFFRICATES = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "tɕ": "ʨ", "d
 _SPELLED = {letter: ipa for ipa, letter in {**_ENGLISH, **_AFFRICATES}.items()} | {"ʰ": "h"}
 _ENGLISH_R = {"r": "ɹ"}
 # espeak writes a Mandarin tone as a digit or as ɜ, and aspiration as h.
-_MANDARIN = {"s.h": "ʂʰ", "s.": "ʂ", "ʐ": "ɻ", "nɡ": "ŋ", "tsh": "tsʰ", "tɕh": "tɕʰ", "ph": "pʰ", "th": "tʰ", "kh": "kʰ"} | {
-    "5": "→", "ɜ": "↗", "2": "↓", "1": "", "4": "↘",
+_MANDARIN = {
+    "s.h": "ʂʰ",
+    "s.": "ʂ",
+    "ʐ": "ɻ",
+    "nɡ": "ŋ",
+    "tsh": "tsʰ",
+    "tɕh": "tɕʰ",
+    "ph": "pʰ",
+    "th": "tʰ",
+    "kh": "kʰ",
+} | {
+    "5": "→",
+    "ɜ": "↗",
+    "2": "↓",
+    "1": "",
+    "4": "↘",
 }
 _LETTERS = {"ä": "a", "ʉ": "u", "ɫ": "l", "ɝ": "ɜɹ", "g": "ɡ", "ɵ": "o", "ɱ": "m", "ɭ": "l"}
 _STRESS, _LENGTHENS = "ˈˌ", "ː̃ʲᵝ→↗↓↘"
-_PAUSES = " ;:,.!?—…\"()“”"
+_PAUSES = ' ;:,.!?—…"()“”'
 
 
 def fetch(folder: Path) -> None:

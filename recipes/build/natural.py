@@ -1,7 +1,6 @@
 """Natural synthetic voices to train and to judge on, with visemes.
 
-    python -m recipes.build.natural make FOLDER --minutes 240 --held-out-minutes 24 [--part 1/2]
-    python -m recipes.build.natural offset FOLDER    how much earlier the sound is than the model says
+    python -m recipes.build.natural FOLDER [--minutes 240] [--held-out-minutes 26] [--part 1/2]
 
 A clip's voice, text, speed, pauses and level follow from its number alone, so a run that was stopped goes on, two processes
 share the work (``--part 1/2``, ``--part 2/2``), and any machine makes the same set. Clips are FLAC at 16 kHz in
@@ -97,12 +96,19 @@ def make(folder: Path, minutes: dict[Side, float], part: tuple[int, int], packag
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, audio, SAMPLE_RATE)
             visemes = [[s.viseme, round(s.start, 3), round(s.end, 3)] for s in segments]
-            entry = {"text": clip.text, "voice": clip.voice.name, "visemes": visemes}
+            entry = {
+                "text": clip.text,
+                "voice": clip.voice.name,
+                "speed": round(clip.speed, 3),
+                "visemes": visemes,
+            }
             facts.write_text(json.dumps(entry, ensure_ascii=False), "utf-8")
             spoken_s += len(audio) / SAMPLE_RATE
             if number // part[1] % 20 == 0:
                 rate = spoken_s / (time.monotonic() - began)
-                print(f"{side} {number}: {spoken_s / 60:.1f} min, {rate:.2f} x real time", flush=True)
+                print(
+                    f"{side} {number}: {spoken_s / 60:.1f} min, {rate:.2f} x real time", flush=True
+                )
     alignments(folder)
 
 
@@ -119,13 +125,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("make")
-    making.add_argument("folder", type=Path)
-    making.add_argument("--minutes", type=float, default=240)
-    making.add_argument("--held-out-minutes", type=float, default=24)
-    making.add_argument("--part", default="1/1")
-    making.add_argument("--packages", type=Path, default=PACKAGES)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=240)
+    parser.add_argument("--held-out-minutes", type=float, default=26)
+    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--packages", type=Path, default=PACKAGES)
     arguments = parser.parse_args()
     this, parts = map(int, arguments.part.split("/"))
     minutes: dict[Side, float] = {"train": arguments.minutes, "heldout": arguments.held_out_minutes}

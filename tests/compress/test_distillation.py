@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from compress import distillation, losses, metrics
+from compress.accelerators import training_precision
 from compress.distillation import Material, TrainingLog, distill
 from compress.errors import AudioError, BadAudio, DivergedError, UsageError
 from compress.examples import Example, examples
@@ -606,6 +607,18 @@ def test_bfloat16_trains_float32_weights_to_about_the_same(
     assert now != before
     # 8 bits of each product's factors, over 12 steps.
     assert now == pytest.approx(before, rel=0.05)
+
+
+@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_auto_takes_bfloat16_where_the_processor_has_it(
+    settings: StudentSettings, instructions: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    chosen = {
+        asked: training_precision(with_training(settings, precision=asked).training)
+        for asked in ("fp32", "bf16", "auto")
+    }
+    assert chosen == {"fp32": "fp32", "bf16": "bf16", "auto": "bf16" if instructions else "fp32"}
 
 
 def scalars(folder: Path) -> Iterator[tuple[str, int, float]]:
