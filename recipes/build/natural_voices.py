@@ -22,7 +22,8 @@ SPEAKS = {
 # These, and all mixtures with them, train nothing, calibrate nothing and choose nothing.
 NEVER_HEARD = ("am_puck", "af_nova", "bm_fable", "bf_lily", "em_santa", "ff_siwis", "im_nicola", "pf_dora", "jm_kumo", "zf_xiaoyi", "hf_beta")  # fmt: skip
 # Half of what is heard is English, as among those who use such a tool; the rest is shared by the others.
-_ENGLISH_SHARE, _MIXED_SHARE, _FOREIGN_SHARE = 0.5, 0.5, 0.25
+ENGLISH_SHARE, FOREIGN_SHARE = 0.5, 0.25
+MIXED_SHARE, NEVER_MIXED_SHARE = 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,44 @@ class Voice:
         return np.sum([weight * styles[name] for name, weight in self.parts], axis=0)
 
 
-def drawn(rng: random.Random, names: list[str], side: Side) -> Voice:
-    """A voice of one side. Held out, one of a mixture's two was never heard; the other may have been."""
-    never = [name for name in names if name in NEVER_HEARD]
-    heard = [name for name in names if name not in NEVER_HEARD]
-    first = never if side == "heldout" else heard
-    if side == "heldout":
-        name = rng.choice(first)  # each voice as often as any other: they are judged one by one
-    else:
-        english = rng.random() < _ENGLISH_SHARE
-        name = rng.choice([n for n in first if (n[0] in "ab") == english])
-    language = SPEAKS[name[0]]
-    if side == "train" and rng.random() < _FOREIGN_SHARE:
-        # Voices of every language speak every other: French has one voice, and it is never heard.
-        language = rng.choice(sorted(SPEAKS.values()))
-    if rng.random() < (0.3 if side == "heldout" else _MIXED_SHARE):
-        other = rng.choice([n for n in (names if side == "heldout" else heard) if n != name])
+@dataclass(frozen=True)
+class Cast:
+    """Who may speak: all voices, heard and never heard apart, or `few` of those heard, in English alone.
+
+    The few serve the question how many voices a training needs: the first of them are among any larger number.
+    """
+
+    names: tuple[str, ...]
+    few: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """The first folder of its clips' names."""
+        return "natural" if self.few is None else f"natural-{self.few}"
+
+    def drawn(self, rng: random.Random, side: Side) -> Voice:
+        """A voice of one side. Held out, one of a mixture's two was never heard; the other may have been."""
+        heard = [name for name in self.names if name not in NEVER_HEARD]
+        if self.few is not None:
+            order = random.Random(0).sample(heard, len(heard))
+            return Voice(SPEAKS["a"], ((rng.choice(order[: self.few]), 1.0),))
+        if side == "heldout":
+            # Each as often as any other: they are judged one by one.
+            never = rng.choice([name for name in self.names if name in NEVER_HEARD])
+            return self._mixed(rng, never, SPEAKS[never[0]], list(self.names), NEVER_MIXED_SHARE)
+        english = rng.random() < ENGLISH_SHARE
+        name = rng.choice([n for n in heard if (n[0] in "ab") == english])
+        language = SPEAKS[name[0]]
+        if rng.random() < FOREIGN_SHARE:
+            # Voices of every language speak every other: French has one voice, and it is never heard.
+            language = rng.choice(sorted(SPEAKS.values()))
+        return self._mixed(rng, name, language, heard, MIXED_SHARE)
+
+    def _mixed(
+        self, rng: random.Random, name: str, language: str, others: list[str], share: float
+    ) -> Voice:
+        if rng.random() >= share:
+            return Voice(language, ((name, 1.0),))
+        other = rng.choice([n for n in others if n != name])
         weight = rng.uniform(0.25, 0.75)
         return Voice(language, ((name, weight), (other, 1 - weight)))
-    return Voice(language, ((name, 1.0),))
