@@ -37,12 +37,12 @@ def training_precision(settings: "TrainingSettings") -> str:
         return settings.precision
     import torch
 
-    kind = settings.accelerator
+    kind: str = settings.accelerator
     if kind == "auto":
-        kind = next(iter(accelerators()))  # type: ignore[assignment]
+        kind = next(iter(accelerators()))
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     fast = kind == "cpu" and (known.get("avx512_bf16") or known.get("amx_bf16"))
     return "bf16" if fast else "fp32"
 
