@@ -159,7 +159,8 @@ def _distill(
         student = build()
         guidance = None
         if guide is not None and settings.feature_weight:
-            guidance = Guidance(student.config, guide, settings.feature_layers)
+            by_channel = settings.feature_scale == "channel"
+            guidance = Guidance(student.config, guide, settings.feature_layers, by_channel)
         training = Optimisation(fabric, student, criterion, guidance, settings)
         rows = training.restore(work)
         if events is not None and events.exists() and not rows and fabric.is_global_zero:

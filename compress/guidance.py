@@ -10,6 +10,9 @@ from compress.errors import UsageError
 from compress.students.conv_fc import ConvFC, ConvFCConfig
 from compress.synchronised import variance
 
+# Of the mean variance of a layer's channels: what is below is a channel that stands still.
+STILL = 1e-6
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -79,8 +82,15 @@ def _meet(coarse_origin: float, coarse: int, fine_origin: float, fine: int) -> t
 class Guidance(nn.Module):
     """The feature loss against a guide; its 1×1 projections are trained, and never saved."""
 
-    def __init__(self, student: ConvFCConfig, guide: ConvFC, layers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        student: ConvFCConfig,
+        guide: ConvFC,
+        layers: Mapping[str, str],
+        by_channel: bool = False,
+    ) -> None:
         super().__init__()
+        self.by_channel = by_channel
         config = guide.config
         self.pairs = tuple(align(student, config, *names) for names in layers.items())
         self.past, self.future = config.past, config.future
@@ -99,12 +109,22 @@ class Guidance(nn.Module):
         return self._guide[0].to(audio.device).tapped(audio, taps, rig=False)[1]
 
     def forward(self, student: dict[str, Tensor], guide: dict[str, Tensor]) -> Tensor:
-        """Mean over the pairs of the squared error in units of the guide's variance."""
+        """Mean over the pairs of the squared error in units of the guide's variance.
+
+        That of the whole layer or, by channel, of each of its channels.
+        """
         errors = []
         for pair in self.pairs:
             found, wanted = pair.aligned(student[pair.student], guide[pair.guide])
             if pair.student in self.projections:
                 found = self.projections[pair.student](found)
             wanted = wanted.float()
-            errors.append(((found.float() - wanted) ** 2).mean() / (variance(wanted) + 1e-6))
+            squared = (found.float() - wanted) ** 2
+            if self.by_channel:
+                scale = variance(wanted, by_channel=True)
+                # A channel that hardly moves has nothing to teach, and a unit of almost nothing.
+                moves = scale > STILL * scale.mean()
+                errors.append((squared.mean((0, 2)) / (scale + 1e-6))[moves].mean())
+            else:
+                errors.append(squared.mean() / (variance(wanted) + 1e-6))
         return torch.stack(errors).mean()

@@ -137,7 +137,8 @@ class Optimisation:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, settings)
         terms = self.trainee(heard, label, self.past, self.future)
-        loss = sum((self.weights[name] * term for name, term in terms.items()), torch.zeros(()))
+        weights = self.weights | {"feature": feature_weight(self.step, settings)}
+        loss = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
@@ -265,6 +266,12 @@ class Optimisation:
         self.best_loss, self.waited, self.lowest = state["watch"]
         rows: list[dict[str, float]] = json.loads(state["rows"])
         return rows
+
+
+def feature_weight(step: int, settings: "TrainingSettings") -> float:
+    """In a straight line from the first step's whole weight to the share that is left at the last."""
+    fallen = (1 - settings.feature_falls_to) * (step - 1) / max(1, settings.steps - 1)
+    return settings.feature_weight * (1 - fallen)
 
 
 def learning_rate(step: int, settings: "TrainingSettings") -> float:

@@ -105,6 +105,16 @@ class TrainingSettings(Section):
     feature_weight: NotNegative = Field(
         0.01, description="weight of the feature loss, for a student with a guide"
     )
+    feature_falls_to: Share = Field(
+        1.0,
+        description="share of feature_weight that is left at the last step, to which it falls in a "
+        "straight line; 1 keeps it",
+    )
+    feature_scale: Literal["layer", "channel"] = Field(
+        "layer",
+        description="whether the feature loss is in units of the variance of the guide's whole "
+        "layer, or of each of its channels, of which the quiet ones then count as much as the loud",
+    )
     feature_layers: dict[Text, Text] = Field(
         {"conv4": "conv4", "head2": "head2"},
         min_length=1,

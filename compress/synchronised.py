@@ -18,14 +18,18 @@ def together() -> bool:
     )
 
 
-def variance(values: Tensor) -> Tensor:
-    """The variance of a tensor of which each process holds a share; no gradient passes."""
+def variance(values: Tensor, by_channel: bool = False) -> Tensor:
+    """The variance of a tensor of which each process holds a share; no gradient passes.
+
+    Of `[batch, channels, steps]` as a whole, or `[channels]` of each channel.
+    """
+    dims = (0, 2) if by_channel else tuple(range(values.ndim))
     if not together():
-        return values.var()
-    own = torch.stack(torch.var_mean(values.detach(), correction=0))
+        return values.var(dims)
+    own = torch.stack(torch.var_mean(values.detach(), dims, correction=0))
     variances, means = _gather(own).unbind(1)
-    spread = (variances + (means - means.mean()) ** 2).mean()
-    count = values.numel() * len(means)
+    spread = (variances + (means - means.mean(0)) ** 2).mean(0)
+    count = values.numel() * len(means) / spread.numel()
     return spread * (count / (count - 1))
 
 

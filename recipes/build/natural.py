@@ -19,6 +19,7 @@ import numpy as np
 
 from compress.audio import SAMPLE_RATE
 from compress.split import Side, split
+from compress.store import atomic_write
 from recipes.build import sentences
 from recipes.build.kokoro import Kokoro, fetch
 from recipes.build.natural_voices import Cast, Voice
@@ -140,7 +141,7 @@ def alignments(folder: Path) -> None:
     for facts in sorted(folder.glob("natural*/**/*.json")):
         name = facts.relative_to(folder).with_suffix("").as_posix()
         lines.append(f" {json.dumps(name)}: {facts.read_text('utf-8')}")
-    (folder / "alignments.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    atomic_write(folder / "alignments.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from compress.distillation import Material, TrainingLog, distill
 from compress.errors import AudioError, BadAudio, DivergedError, UsageError
 from compress.examples import Example, examples
 from compress.labels.store import Labels
-from compress.optimisation import Optimisation, learning_rate
+from compress.optimisation import Optimisation, feature_weight, learning_rate
 from compress.recipe import StudentSettings, TrainingSettings
 from compress.stretches import Stretches
 from compress.students.conv_fc import ConvFC, build
@@ -104,6 +104,15 @@ def judge(student: ConvFC, clips: list[Example], velocity_weight: float) -> floa
 
 # ------------------------------------------------------------------------------------------------
 # the schedule and the log
+
+
+def test_the_feature_weight_falls_to_the_share_that_is_asked_for() -> None:
+    asked = TrainingSettings(steps=101, feature_weight=0.02, feature_falls_to=0.5)
+    assert [feature_weight(step, asked) for step in (1, 51, 101)] == pytest.approx(
+        [0.02, 0.015, 0.01]
+    )
+    kept = TrainingSettings(steps=101, feature_weight=0.02)
+    assert {feature_weight(step, kept) for step in range(1, 102)} == {0.02}
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

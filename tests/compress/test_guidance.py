@@ -161,6 +161,26 @@ def test_the_loss_by_hand() -> None:
     assert float(guidance(wanted, wanted)) == 0
 
 
+def test_by_channel_a_quiet_channel_counts_as_much_as_a_loud_one_and_a_still_one_not_at_all() -> (
+    None
+):
+    _, guide = shared(STUDENT, STUDENT)
+    guidance = Guidance(STUDENT, guide, {"conv1": "conv1"}, by_channel=True)
+    wanted = torch.randn(2, 8, 500)
+    wanted[:, 0] *= 100
+    wanted[:, 7] = 0.5
+    deviation = wanted.std((0, 2))[:, None]
+    found = wanted + 0.5 * deviation
+    found[:, 7] += 3  # of a unit of nothing
+    assert float(guidance({"conv1": found}, {"conv1": wanted})) == pytest.approx(0.25, rel=1e-3)
+    # By layer the loud channel is nearly all of it.
+    layer = Guidance(STUDENT, guide, {"conv1": "conv1"})
+    quiet = wanted.clone()
+    quiet[:, 1:7] = 0
+    assert float(layer({"conv1": quiet}, {"conv1": wanted})) < 0.01
+    assert float(guidance({"conv1": quiet}, {"conv1": wanted})) > 0.5
+
+
 def test_other_widths_are_projected_and_projections_learn_while_the_guide_does_not() -> None:
     narrow = replace(STUDENT, layers=(Layer(3, 2, 5), Layer(3, 2, 4)), head_channels=(3, 3))
     torch.manual_seed(1)
