@@ -1,26 +1,29 @@
 """Judges the demo teacher as it ships, by voice and by language, real and synthetic apart.
 
-    python -m recipes.build.evaluation
+    python -m recipes.build.evaluation --natural FOLDER [--checkpoint FOLDER]
 
-Writes evaluation.json beside the checkpoint, and prints it as the card's table.
+FOLDER is one that ``recipes.build.natural`` filled. Writes evaluation.json beside the checkpoint, and prints it as the card's table.
 """
 
+import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from compress.recipe_teacher import TeacherSettings
+from compress.store import atomic_write
 from compress.teachers.loading import find_teacher, open_teacher
 from compress.teachers.voice2face import Voice2Face
-from recipes.build.dataset import real_clips, synthetic_clips
+from recipes.build.dataset import natural_clips, real_clips, synthetic_clips
 from recipes.build.examples import judged, made_ready
 from recipes.build.teacher import ASSET, SEED
 
 HELD_OUT_MINUTES = {"espeak": 9.0, "flite": 4.0, "festival": 4.0}
 
 
-def groups(teacher: Voice2Face) -> dict[str, dict[str, Any]]:
+def groups(teacher: Voice2Face, natural: Path) -> dict[str, dict[str, Any]]:
     """Metrics of each group of held-out clips, by the group's name."""
     real = {
         "real English, speaker heard, sentences held out": "en",
@@ -38,6 +41,11 @@ def groups(teacher: Voice2Face) -> dict[str, dict[str, Any]]:
     for language in sorted({e.clip.language[:2] for e in synthetic}):
         members = [e for e in synthetic if e.clip.language[:2] == language]
         found[f"synthetic {language}, voices never trained on"] = judged(teacher, members)
+    never = made_ready(list(natural_clips(natural, "heldout")), teacher)
+    found["natural voices never heard"] = judged(teacher, never)
+    for language in sorted({e.clip.language for e in never}):
+        members = [e for e in never if e.clip.language == language]
+        found[f"natural {language}, voices never heard"] = judged(teacher, members)
     return found
 
 
@@ -58,13 +66,20 @@ def as_table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--natural", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, default=ASSET)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
+    folder = arguments.checkpoint
     teacher = open_teacher(
-        find_teacher(str(ASSET), ASSET), TeacherSettings(checkpoint=str(ASSET)), ASSET
+        find_teacher(str(folder), folder), TeacherSettings(checkpoint=str(folder)), folder
     )
     assert isinstance(teacher, Voice2Face)
-    results = groups(teacher)
-    (ASSET / "evaluation.json").write_text(json.dumps(results, indent=1) + "\n")
+    results = groups(teacher, arguments.natural)
+    atomic_write(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")
     print(as_table(results))
 
 
