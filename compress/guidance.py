@@ -98,13 +98,25 @@ class Guidance(nn.Module):
         taps = {pair.guide for pair in self.pairs}
         return self._guide[0].to(audio.device).tapped(audio, taps, rig=False)[1]
 
-    def forward(self, student: dict[str, Tensor], guide: dict[str, Tensor]) -> Tensor:
-        """Mean over the pairs of the squared error in units of the guide's variance."""
+    def forward(
+        self,
+        student: dict[str, Tensor],
+        guide: dict[str, Tensor],
+        spoken: Tensor | None = None,
+    ) -> Tensor:
+        """Mean over the pairs of the squared error in units of the guide's variance.
+
+        Of a batch that is not all speech only what `spoken`, bool `[batch]`, names has an error: a
+        guide that has learned from speech alone moves on other sound.
+        """
         errors = []
         for pair in self.pairs:
             found, wanted = pair.aligned(student[pair.student], guide[pair.guide])
             if pair.student in self.projections:
                 found = self.projections[pair.student](found)
             wanted = wanted.float()
-            errors.append(((found.float() - wanted) ** 2).mean() / (variance(wanted) + 1e-6))
+            squared = (found.float() - wanted) ** 2
+            if spoken is not None:
+                squared = squared * spoken[:, None, None]
+            errors.append(squared.mean() / (variance(wanted) + 1e-6))
         return torch.stack(errors).mean()
