@@ -69,14 +69,16 @@ def check_run(recipe: "Recipe", inputs: Inputs, plan: Plan, until: str) -> None:
     last = STAGES.index(until)
     if last >= STAGES.index("export"):
         exporting.check_tools(recipe.export.targets)
-    if not stage(plan.label.folder, plan.label.key).hit:
+    jobs = (plan.label, plan.rest)
+    if not all(stage(job.folder, job.key).hit for job in jobs):
         device_of(inputs.teacher, recipe.teacher)
     learning = _learning(plan, last)
     for job in learning:
         require_accelerator(job.settings.name, job.settings.training)
     if learning:
         clips = [spoken.clip for spoken in inputs.speech.spoken if spoken.side == "train"]
-        training.check_speech([job.settings for job in learning], clips)
+        rest = [sound.clip for sound in inputs.speech.rest if sound.side == "train"]
+        training.check_speech([job.settings for job in learning], clips, rest)
 
 
 def _learning(plan: Plan, last: int) -> list[training.DistillJob]:

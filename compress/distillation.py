@@ -69,13 +69,22 @@ class TrainingLog:
 class Material:
     """What a student learns from: clips to train on, clips set aside to watch it, control names.
 
-    Curves, and what is known of the rig, are in the units of training.
+    Curves, and what is known of the rig, are in the units of training. `rest` is sound that is not
+    speech with the rest pose as its curves, at most the share `most_rest` of what is heard.
     """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     driven: tuple[str, ...]
     rig: Rig = ARKIT_RIG
+    rest: Sequence[Example] = ()
+    most_rest: float = 1.0
+
+    def stretches(
+        self, settings: "TrainingSettings", seed: int, rank: int = 0, world: int = 1
+    ) -> Stretches:
+        """What is heard in training, drawn step by step: see `Stretches`."""
+        return Stretches(self.train, settings, seed, rank, world, self.rest, self.most_rest)
 
 
 def distill(
@@ -153,7 +162,7 @@ def _distill(
     if fabric.world_size > 1:
         torch.set_num_threads(threads)  # of each process: sums depend on it
     try:
-        stretches = Stretches(material.train, settings, seed, fabric.global_rank, fabric.world_size)
+        stretches = material.stretches(settings, seed, fabric.global_rank, fabric.world_size)
         criterion = Criterion(settings, material.driven, material.rig)
         torch.manual_seed(seed)
         student = build()

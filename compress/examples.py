@@ -87,4 +87,5 @@ def examples(labels: Labels, clips: Sequence[LabelledClip], units: Units = PLAIN
 
 def hops_of(clips: Sequence[Example]) -> list[int]:
     """The length of each clip's curves; of clips that are not read yet, nothing is."""
-    return clips.hops if isinstance(clips, LazyExamples) else [len(c.curves) for c in clips]
+    known: list[int] | None = getattr(clips, "hops", None)
+    return [len(clip.curves) for clip in clips] if known is None else known

@@ -108,10 +108,17 @@ class Guidance(nn.Module):
         taps = {pair.guide for pair in self.pairs}
         return self._guide[0].to(audio.device).tapped(audio, taps, rig=False)[1]
 
-    def forward(self, student: dict[str, Tensor], guide: dict[str, Tensor]) -> Tensor:
+    def forward(
+        self,
+        student: dict[str, Tensor],
+        guide: dict[str, Tensor],
+        spoken: Tensor | None = None,
+    ) -> Tensor:
         """Mean over the pairs of the squared error in units of the guide's variance.
 
-        That of the whole layer or, by channel, of each of its channels.
+        That of the whole layer or, by channel, of each of its channels. Of a batch that is not all
+        speech only what `spoken`, bool `[batch]`, names has an error: a guide that has learned from
+        speech alone moves on other sound.
         """
         errors = []
         for pair in self.pairs:
@@ -120,6 +127,8 @@ class Guidance(nn.Module):
                 found = self.projections[pair.student](found)
             wanted = wanted.float()
             squared = (found.float() - wanted) ** 2
+            if spoken is not None:
+                squared = squared * spoken[:, None, None]
             if self.by_channel:
                 scale = variance(wanted, by_channel=True)
                 # A channel that hardly moves has nothing to teach, and a unit of almost nothing.

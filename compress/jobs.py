@@ -13,6 +13,7 @@ from compress.stages.costing import CostJob
 from compress.stages.exporting import ExportJob
 from compress.stages.judging import BaselineJob, SourceJob
 from compress.stages.labelling import LabelJob
+from compress.stages.resting import RestJob
 from compress.stages.shrinking import ShrinkJob
 from compress.stages.speech import Speech
 from compress.stages.training import DistillJob
@@ -87,6 +88,7 @@ class Plan:
     folder: Path
     recipe_hash: str
     label: LabelJob
+    rest: RestJob
     distills: tuple[DistillJob, ...]
     students: tuple[StudentJobs, ...]
     baselines: BaselineJob
@@ -126,6 +128,7 @@ class Plan:
     def steps(self) -> Iterator[tuple[str, str, Path, str]]:
         """Each step in order: stage, what it is about, folder, key."""
         yield "label", "", self.label.folder, self.label.key
+        yield "label", "rest pose", self.rest.folder, self.rest.key
         for job in self.distills:
             yield "distill", job.settings.name, job.folder, job.key
         for student in self.students:

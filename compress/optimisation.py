@@ -45,8 +45,14 @@ class _Trainee(nn.Module):
         super().__init__()
         self.student, self.criterion, self.guidance = student, criterion, guidance
 
-    def forward(self, heard: Tensor, label: Tensor, past: int, future: int) -> dict[str, Tensor]:
-        """`heard` begins `past` samples before the first frame, `future` after the last it ends."""
+    def forward(
+        self, heard: Tensor, label: Tensor, past: int, future: int, spoken: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """`heard` begins `past` samples before the first frame, `future` after the last it ends.
+
+        `spoken`, bool `[batch]`, says what is speech, None for all: on the rest of it the guide's
+        features are no target.
+        """
         config, guidance = self.student.config, self.guidance
         if guidance is None:
             return self.criterion(self.student.tapped(heard)[0], label)  # type: ignore[no-any-return]
@@ -54,7 +60,7 @@ class _Trainee(nn.Module):
         own = _within(heard, past, future, config.past, config.future)
         predicted, features = self.student.tapped(own, [pair.student for pair in guidance.pairs])
         terms: dict[str, Tensor] = self.criterion(predicted, label)
-        return terms | {"feature": guidance(features, guide)}
+        return terms | {"feature": guidance(features, guide, spoken)}
 
 
 def _within(heard: Tensor, past: int, future: int, own_past: int, own_future: int) -> Tensor:
@@ -116,7 +122,8 @@ class Optimisation:
             return
         for heard, label in stretches.batches(self.step + 1, self.past, self.future):
             self.step += 1
-            recent.append(self._advance(*self.fabric.to_device((heard, label))))
+            moved = self.fabric.to_device((heard, label, stretches.spoken(self.step)))
+            recent.append(self._advance(*moved))
             self._average()
             due = (LOG_EVERY, settings.validate_every, settings.checkpoint_every)
             if any(self.step % every == 0 for every in due) or self.step == settings.steps:
@@ -131,12 +138,12 @@ class Optimisation:
                 if self.step >= settings.steps or self.exhausted:
                     return
 
-    def _advance(self, heard: Tensor, label: Tensor) -> Tensor:
+    def _advance(self, heard: Tensor, label: Tensor, spoken: Tensor | None) -> Tensor:
         """One step: loss, gradient's norm and each term, `[2 + terms]`, where they were computed."""
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, settings)
-        terms = self.trainee(heard, label, self.past, self.future)
+        terms = self.trainee(heard, label, self.past, self.future, spoken)
         weights = self.weights | {"feature": feature_weight(self.step, settings)}
         loss = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
         self.optimizer.zero_grad()

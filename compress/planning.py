@@ -4,7 +4,7 @@ Every stage's job, and whether its result is there already.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from compress.stages.costing import CostJob
 from compress.stages.exporting import ExportJob
 from compress.stages.judging import BaselineJob, SourceJob
 from compress.stages.labelling import LabelJob
+from compress.stages.resting import RestJob
 from compress.stages.shrinking import ShrinkJob, Step
 from compress.stages.speech import gather
 from compress.stages.training import DistillJob
@@ -69,6 +70,14 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     chosen = tuple(name for name in known if not students or name in students)
     if not students:
         known |= {student.name: student for student in references}
+    rest = RestJob(
+        folder / "rest",
+        inputs.teacher,
+        recipe.teacher,
+        recipe.threads,
+        clips=inputs.speech.rest,
+        most_share=recipe.speech.rest_share,
+    )
     label = LabelJob(
         folder / "labels",
         inputs.teacher,
@@ -79,6 +88,9 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         recipe.folder,
         inputs.rig,
     )
+    if recipe.teacher.mesh is not None:
+        rest = replace(rest, mesh_key=label.mesh_key)
+    label = replace(label, rest=rest)
     closed = recipe.teacher.lips_closed
     by_vertices = closed and closed.model_dump(mode="json")
     # A name for people that changes trains nothing again.
@@ -101,6 +113,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             guide=guide_of(known[name]),
             start=start_of(known[name]),
             closure_key=closure,
+            rest_key=rest.training_key,
         )
 
     def guide_of(student: StudentSettings) -> KnownStudent | None:
@@ -130,6 +143,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
             seed=recipe.seed,
             threads=recipe.threads,
             guide=guide_of(known[name]),
+            rest_key=rest.training_key,
         )
 
     own_files = recipe.export
@@ -246,6 +260,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         folder=folder,
         recipe_hash=recipe_hash(recipe),
         label=label,
+        rest=rest,
         distills=tuple(distilled(name) for name in _with_guides(known, shown)),
         students=students_jobs,
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),

@@ -12,7 +12,7 @@ from compress.store import atomic_write, tool_versions
 from exporters.bundle import sums
 
 SUMS = sums.SUMS
-RESULTS = ("labels", "students", "models", "logs", "checks", "report")
+RESULTS = ("labels", "rest", "students", "models", "logs", "checks", "report")
 
 
 def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
@@ -27,6 +27,10 @@ def write_run(recipe: Recipe, inputs: Inputs, plan: Plan) -> None:
         "speech": {
             spoken.clip.id: {"side": spoken.side, "sha256": spoken.clip.sha256}
             for spoken in inputs.speech.spoken
+        },
+        "rest": {
+            sound.clip.id: {"side": sound.side, "sha256": sound.clip.sha256}
+            for sound in inputs.speech.rest
         },
         "skipped": [{"file": name, "reason": why} for name, why in inputs.speech.left_out],
         "passed_over": [

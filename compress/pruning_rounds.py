@@ -19,7 +19,6 @@ from compress.losses import Criterion
 from compress.progress import bar
 from compress.pruning import mean_activations, prunable, pruned, scores
 from compress.store import atomic_write
-from compress.stretches import Stretches
 from compress.students.conv_fc import ConvFC, ConvFCConfig
 from compress.students.folding import fold_batch_norm, unfold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
@@ -91,7 +90,7 @@ class Lesson:
 
     def batches(self, config: ConvFCConfig, count: int, seed: int) -> Pairs:
         """Audio and labels of training speech to calibrate on, as training hears them."""
-        stretches = Stretches(self.material.train, self.training, seed)
+        stretches = self.material.stretches(self.training, seed)
         return [stretches.batch(i, config.past, config.future) for i in range(1, count + 1)]
 
     def schedule(self, steps: int, learning_rate: float, **changes: Any) -> "TrainingSettings":

@@ -78,6 +78,18 @@ class SpeechSettings(Section):
         "last two also by URL; divided by prompt if `heldout` is empty",
     )
     heldout: tuple[Text, ...] = Field((), description="the same, on which students are judged only")
+    rest: tuple[Text, ...] = Field(
+        (),
+        description="the same, of sound that is not speech: noise, hum, typing, music; students learn "
+        "to hold the teacher's rest pose there; one recording in six only judges",
+    )
+    rest_share: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="largest share of such sound in training; it is its share of the seconds where "
+        "that is less",
+    )
     max_bad_share: Share = Field(
         0.05, description="share of unusable files above which a run stops, 0 to 1"
     )
@@ -102,6 +114,11 @@ class SpeechSettings(Section):
             raise ValueError(
                 f"`train` and `heldout` both list {words(both)}; a source can be on one side only"
             )
+        for side, names in (("train", self.train), ("heldout", self.heldout)):
+            if both := sorted(set(names) & set(self.rest)):
+                raise ValueError(
+                    f"`{side}` and `rest` both list {words(both)}; a source is speech, or it is not"
+                )
         return self
 
 

@@ -32,9 +32,10 @@ AHEAD = 2
 class Stretches:
     """Draws stretches of speech with their labels: a process's share of each step's batch.
 
-    Which clips, and which share, see `Sampler`; clips shorter than a stretch are left out. Raises
-    `AudioError` where no clip is left, or too few for so many processes, and `UsageError` for a
-    batch that they cannot share.
+    Which clips, and which share, see `Sampler`; clips shorter than a stretch are left out. Of `rest`,
+    which is no speech, stretches are drawn as often as it has seconds, but at most `most_rest` of
+    them all. Raises `AudioError` where no clip is left, or too few for so many processes, and
+    `UsageError` for a batch that they cannot share.
     """
 
     def __init__(
@@ -44,13 +45,18 @@ class Stretches:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        rest: Sequence[Example] = (),
+        most_rest: float = 1.0,
     ) -> None:
-        hops = hops_of(clips)
-        self._clips, self._settings = clips, settings
-        self._numbers = [i for i, length in enumerate(hops) if length >= settings.frames]
-        require_long_enough(max(hops, default=0), settings.frames)
-        long_enough = [hops[i] for i in self._numbers]
-        self._sampler = Sampler(long_enough, settings.frames, settings.batch, seed)
+        self._settings = settings
+        require_long_enough(max(hops_of(clips), default=0), settings.frames)
+        if len(rest):
+            require_long_enough(max(hops_of(rest)), settings.frames, "clip of speech.rest")
+        speech, sounds = (_long_enough(hops_of(c), settings.frames) for c in (clips, rest))
+        self._numbered = [*((clips, i) for i in speech), *((rest, i) for i in sounds)]
+        self._speech = len(speech)
+        hops = weighted(list(speech.values()), list(sounds.values()), most_rest)
+        self._sampler = Sampler(hops, settings.frames, settings.batch, seed)
         self._slots = self._sampler.slots(rank, world)
         self._readers = ThreadPoolExecutor(READERS)
 
@@ -64,6 +70,13 @@ class Stretches:
                     step += 1
                 yield coming.pop(0).result()
 
+    def spoken(self, step: int) -> Tensor | None:
+        """Which stretches of a step's batch are speech: bool `[slots]`; None where all of them are."""
+        if self._speech == len(self._numbered):
+            return None
+        numbers = self._sampler.clips(step)[list(self._slots)]
+        return torch.from_numpy(numbers < self._speech)
+
     def batch(self, step: int, past: int, future: int) -> Batch:
         """The batch of a step, augmented, for a student that sees `past` and `future` samples.
 
@@ -72,11 +85,9 @@ class Stretches:
         file is called at any moment, and a student that only ever saw whole hops trembles between
         them.
         """
-        chosen = [self._numbers[self._sampler.clips(step)[slot]] for slot in self._slots]
+        chosen = [int(self._sampler.clips(step)[slot]) for slot in self._slots]
         different = list(dict.fromkeys(chosen))
-        clips = dict(
-            zip(different, self._readers.map(self._clips.__getitem__, different), strict=True)
-        )
+        clips = dict(zip(different, self._readers.map(self._read, different), strict=True))
 
         def stretch(slot: int, number: int) -> tuple[Floats, Floats]:
             return self._stretch(clips[number], self._sampler.rng(step, slot), past, future)
@@ -84,6 +95,10 @@ class Stretches:
         pairs = list(self._readers.map(stretch, self._slots, chosen))
         heard = torch.from_numpy(np.stack([samples for samples, _ in pairs]))[:, None]
         return heard, torch.from_numpy(np.stack([curves for _, curves in pairs]))
+
+    def _read(self, number: int) -> Example:
+        clips, place = self._numbered[number]
+        return clips[place]
 
     def _stretch(
         self, clip: Example, rng: np.random.Generator, past: int, future: int
@@ -104,15 +119,31 @@ class Stretches:
         return heard, between_hops(clip.curves, positions).T
 
 
-def require_long_enough(longest: int, frames: int) -> None:
-    """Raise `AudioError` where no training clip, of which the `longest` has so many hops, is as long
+def _long_enough(hops: Sequence[int], frames: int) -> dict[int, int]:
+    """Number and hops of each clip that is as long as a stretch."""
+    return {i: length for i, length in enumerate(hops) if length >= frames}
+
+
+def weighted(speech: Sequence[int], rest: Sequence[int], most_rest: float) -> list[int]:
+    """Hops of all clips as a `Sampler` is to count them, speech first.
+
+    Those of speech count more where the rest would have more than the share `most_rest`.
+    """
+    wanted = sum(rest) * (1 - most_rest) / most_rest
+    factor = max(1.0, wanted / max(1, sum(speech)))
+    return [*(round(hops * factor) for hops in speech), *rest]
+
+
+def require_long_enough(longest: int, frames: int, kind: str = "training clip") -> None:
+    """Raise `AudioError` where no clip of a kind, of which the `longest` has so many hops, is as long
     as a stretch.
     """
     if longest < frames:
+        more = "speech" if kind == "training clip" else "longer sounds"
         needed, found = (hops * HOP / audio.SAMPLE_RATE for hops in (frames, longest))
         raise AudioError(
-            f"No training clip is as long as one stretch: training.frames = {frames} needs "
-            f"{needed:.2f} s, the longest clip has {found:.2f} s. Add speech or lower training.frames."
+            f"No {kind} is as long as one stretch: training.frames = {frames} needs "
+            f"{needed:.2f} s, the longest clip has {found:.2f} s. Add {more} or lower training.frames."
         )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import InputError
 from compress.labels.shards import Missing, Shard, TeacherFacts
+from compress.rest_pose import Rest
 from compress.rig import ARKIT_RIG, Rig
 from compress.sources import Clip
 from compress.split import Side
@@ -119,7 +120,7 @@ class Labels:
     go. `slight` says of constants that do move by how much, in all training speech. `rests` has the
     rest value of each driven control that stays far from 0, `units` the unit of each that has
     another one than `scale`. `missing` are clips without labels. `rig` is no result of labelling
-    and not kept.
+    and not kept, nor is `rest`: the teacher's rest pose, and sound that has it as its label.
     """
 
     folder: Path
@@ -140,6 +141,7 @@ class Labels:
     rests: dict[str, float] = field(default_factory=dict)
     units: dict[str, float] = field(default_factory=dict)
     described: int = DESCRIBED
+    rest: Rest | None = None
 
     def side(self, side: Side) -> tuple[LabelledClip, ...]:
         """The clips on one side of the split, in the order of the index."""

@@ -14,8 +14,11 @@ from compress.labels.making import keeps_audio, label, labels_key
 from compress.labels.store import DESCRIBED, Labels, read_index, read_labels
 from compress.labels.work import Work
 from compress.mesh import MeshTeacher, find_mesh, mesh_rig, read_lips
+from compress.rest_pose import Rest
 from compress.rig import Rig
 from compress.rig_file import RigFile, rig_of
+from compress.stages import resting
+from compress.stages.resting import RestJob
 from compress.stages.speech import Speech
 from compress.store import atomic_write, content_key, stage
 from compress.teachers import Teacher
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 class LabelJob:
     """Everything that the labels depend on; `base` is where the recipe's paths start.
 
-    The rig's file has no part in them, and goes with them to whoever judges curves.
+    The rig's file has no part in them, and goes with them to whoever judges curves. Neither has
+    `rest`, by which the teacher's rest pose is found, in a folder of its own.
     """
 
     folder: Path
@@ -44,6 +48,7 @@ class LabelJob:
     threads: int
     base: Path
     rig: RigFile | None = None
+    rest: RestJob | None = None
 
     @property
     def key(self) -> str:
@@ -104,7 +109,11 @@ def run(
         with contextlib.suppress(InputError, ModelFileError):
             labels = read_labels(job.folder, {s.clip.id: s.clip for s in job.speech.spoken})
             mesh = None if labels.mesh_file is None else read_mesh(labels.mesh_file)
-            return replace(labels, rig=_rig(job, labels.controls, mesh))
+            return replace(
+                labels,
+                rig=_rig(job, labels.controls, mesh),
+                rest=_rest(job, lambda: _open(job, mesh)),
+            )
     teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
     mesh = None
     if job.teacher_settings.mesh is None:
@@ -127,7 +136,16 @@ def run(
     labels = label(
         job.key, job.speech.spoken, job.folder, job.settings, work, engine or InProcess(teacher)
     )
-    return replace(labels, rig=rig)
+    return replace(labels, rig=rig, rest=_rest(job, lambda: teacher))
+
+
+def _open(job: LabelJob, mesh: Mesh | None) -> Teacher:
+    teacher: Teacher = open_teacher(job.teacher, job.teacher_settings, job.base)
+    return teacher if mesh is None else MeshTeacher(teacher, mesh)
+
+
+def _rest(job: LabelJob, teacher: Callable[[], Teacher]) -> Rest | None:
+    return None if job.rest is None else resting.run(job.rest, teacher)
 
 
 def _rig(job: LabelJob, controls: Sequence[str], mesh: Mesh | None) -> Rig:

@@ -31,7 +31,7 @@ TOOLS = ("torch", "numpy", "scipy", "lightning-fabric", "torch-pruning", "torcha
 class ShrinkJob:
     """Everything that a pruned or an int8 student depends on; keys stand for labels and for what choices go by.
 
-    `source` is the student that it is made of.
+    `source` is the student that it is made of, `rest_key` as in `DistillJob`.
     """
 
     step: Step
@@ -46,12 +46,14 @@ class ShrinkJob:
     seed: int
     threads: int
     guide: KnownStudent | None = None
+    rest_key: str | None = None
 
     @property
     def key(self) -> str:
         own = self.settings.pruning if self.step == "pruned" else self.settings.quantization
         assert own is not None
         return content_key(
+            **({} if self.rest_key is None else {"rest": self.rest_key}),
             format=FORMAT,
             step=self.step,
             source=self.source.key,

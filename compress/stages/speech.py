@@ -9,6 +9,7 @@ from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, BadAudio
 from compress.labels.making import Spoken
 from compress.progress import bar
+from compress.rest_pose import RestClip
 from compress.sources import FORMATS, Clip, Format, PassedOver, Scanned, Skipped, parts
 from compress.sources.remote import is_url, shown
 from compress.split import Side, prompt_id, split
@@ -26,13 +27,14 @@ class Speech:
     """Usable clips with their sides, in the order in which they are best read; what is left out.
 
     Those that can each be had alone are sorted by id. `folders` are those of sources that have one,
-    `passed_over` says what in them is not looked at.
+    `passed_over` says what in them is not looked at. `rest` is sound that is not speech.
     """
 
     spoken: tuple[Spoken, ...]
     skipped: tuple[Skipped, ...]
     folders: tuple[Path, ...]
     passed_over: tuple[PassedOver, ...] = ()
+    rest: tuple[RestClip, ...] = ()
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -43,10 +45,11 @@ class Speech:
 def gather(settings: "SpeechSettings", base: Path) -> Speech:
     """Scan the sources that a recipe names, and divide long clips into parts.
 
-    Without held-out sources the one split function divides the recordings.
+    Without held-out sources the one split function divides the recordings; it always divides those
+    that are not speech.
 
     Raises `AudioError` when too much is unusable, when a clip's id comes twice, when a recording is
-    on both sides, or when one side is empty.
+    on both sides or both speech and none, or when one side is empty.
     """
     sides: list[tuple[Sequence[str], Side | None]] = [(settings.train, None)]
     if settings.heldout:
@@ -64,14 +67,49 @@ def gather(settings: "SpeechSettings", base: Path) -> Speech:
             clips += [
                 Spoken(clip, side or split(prompt_id(clip.recording))) for clip in found.clips
             ]
-    count = len(clips) + len(skipped)
-    if not clips or len(skipped) > settings.max_bad_share * count:
-        raise AudioError(_too_many(skipped, count, settings.max_bad_share))
+    _require_usable(clips, skipped, settings)
     _check(clips)
     # What can only be read from front to back stays as it was found.
     clips.sort(key=lambda s: (1, "") if s.clip.source.group else (0, s.clip.id))
     spoken = (Spoken(part, s.side) for s in clips for part in parts(s.clip, settings.max_clip_s))
-    return Speech(tuple(spoken), tuple(skipped), tuple(folders), tuple(passed_over))
+    rest, bad, more = _rest(settings, base, clips)
+    return Speech(
+        tuple(spoken),
+        (*skipped, *bad),
+        tuple(folders),
+        (*passed_over, *more),
+        rest,
+    )
+
+
+def _rest(
+    settings: "SpeechSettings", base: Path, speech: Sequence[Spoken]
+) -> tuple[tuple[RestClip, ...], tuple[Skipped, ...], tuple[PassedOver, ...]]:
+    """Sound that is not speech by id, what of it cannot be used, and what is not looked at."""
+    if not settings.rest:
+        return (), (), ()
+    scanned = [_scan(name, base, settings) for name in settings.rest]
+    clips = [Spoken(c, split(prompt_id(c.recording))) for found in scanned for c in found.clips]
+    skipped = [file for found in scanned for file in found.skipped]
+    _require_usable(clips, skipped, settings)
+    _check_ids(clips)
+    spoken = {s.clip.sha256: s.clip for s in speech}
+    for clip in (member.clip for member in clips):
+        if twin := spoken.get(clip.sha256):
+            raise AudioError(
+                f"{clip.path} is among the sounds that are not speech (speech.rest), but {twin.path} "
+                f"of the speech is the same recording. A recording is speech, or it is not: remove "
+                f"it from one of them."
+            )
+    if all(member.side == "heldout" for member in clips):
+        raise AudioError(
+            f"All {len(clips)} clips of speech.rest fall on the held-out side of the split, which "
+            f"takes one recording in six by the hash of its id. Add sounds."
+        )
+    clips.sort(key=lambda s: (1, "") if s.clip.source.group else (0, s.clip.id))
+    rest = (RestClip(p, s.side) for s in clips for p in parts(s.clip, settings.max_clip_s))
+    passed_over = (found.passed_over for found in scanned if found.passed_over is not None)
+    return tuple(rest), tuple(skipped), tuple(passed_over)
 
 
 def excerpt(settings: "SpeechSettings", base: Path, seconds: float) -> "NDArray[np.float32]":
@@ -131,6 +169,14 @@ def _scan(name: str, base: Path, settings: "SpeechSettings") -> Scanned:
         )
 
 
+def _require_usable(
+    clips: Sequence[Spoken], skipped: Sequence[Skipped], settings: "SpeechSettings"
+) -> None:
+    count = len(clips) + len(skipped)
+    if not clips or len(skipped) > settings.max_bad_share * count:
+        raise AudioError(_too_many(skipped, count, settings.max_bad_share))
+
+
 def _too_many(skipped: Sequence[Skipped], count: int, max_bad_share: float) -> str:
     first = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
@@ -140,11 +186,9 @@ def _too_many(skipped: Sequence[Skipped], count: int, max_bad_share: float) -> s
     )
 
 
-def _check(spoken: Sequence[Spoken]) -> None:
+def _check_ids(spoken: Sequence[Spoken]) -> None:
     ids: dict[str, Clip] = {}
-    recordings: dict[str, Spoken] = {}
-    for member in spoken:
-        clip = member.clip
+    for clip in (member.clip for member in spoken):
         twin = ids.setdefault(clip.id, clip)
         if twin is not clip:
             raise AudioError(
@@ -152,6 +196,13 @@ def _check(spoken: Sequence[Spoken]) -> None:
                 f"rename one, or name the folder above both as the source: its sub-folders then "
                 f"are part of the ids."
             )
+
+
+def _check(spoken: Sequence[Spoken]) -> None:
+    _check_ids(spoken)
+    recordings: dict[str, Spoken] = {}
+    for member in spoken:
+        clip = member.clip
         first = recordings.setdefault(clip.recording, member)
         if first.side != member.side:
             raise AudioError(

@@ -45,7 +45,8 @@ LATER = {"smoothing", "pruning", "quantization", "start"}
 class DistillJob:
     """Everything that a distilled student depends on; `labels_key` stands for the labels.
 
-    `closure_key` is that of what a rig's file or a mesh says of closed lips.
+    `closure_key` is that of what a rig's file or a mesh says of closed lips, `rest_key` that of
+    sound that is not speech and its label.
     """
 
     folder: Path
@@ -59,10 +60,13 @@ class DistillJob:
     guide: KnownStudent | None = None
     start: KnownStudent | None = None
     closure_key: str | None = None
+    rest_key: str | None = None
 
     @property
     def key(self) -> str:
+        rest = {} if self.rest_key is None else {"rest": self.rest_key}
         return content_key(
+            **rest,  # what has none keeps the key that it had before there was any
             format=FORMAT,
             labels=self.labels_key,
             student=self.settings.model_dump(mode="json", exclude=LATER),
@@ -183,10 +187,11 @@ def _finished(
 def material(labels: Labels) -> "Material":
     """What a student learns from: the training side, some clips of it set aside to watch.
 
-    In the units that it is trained in.
+    In the units that it is trained in. Sound that is not speech is no part of what is watched.
     """
     from compress.distillation import Material
     from compress.examples import examples
+    from compress.rest_examples import rest_examples
     from compress.watching import set_aside
 
     learned, watched = set_aside(labels.side("train"))
@@ -196,6 +201,8 @@ def material(labels: Labels) -> "Material":
         examples(labels, watched, units),
         labels.driven,
         units.rig(labels.rig, labels.driven),
+        rest_examples(labels, units),
+        1.0 if labels.rest is None else labels.rest.most_share,
     )
 
 
@@ -303,10 +310,12 @@ def check_others(
                 _same_rig(title, find_student(title, name, base), controls, fewer=True)
 
 
-def check_speech(students: Sequence["StudentSettings"], clips: Sequence[Clip]) -> None:
+def check_speech(
+    students: Sequence["StudentSettings"], clips: Sequence[Clip], rest: Sequence[Clip] = ()
+) -> None:
     """Raise `AudioError` where clips, not yet labelled, are too short or too few to train on.
 
-    As drawing stretches of them would, if every clip gets its labels.
+    As drawing stretches of them would, if every clip gets its labels. `rest` is not speech.
     """
     from compress.sampling import Sampler
     from compress.stretches import require_long_enough
@@ -316,6 +325,9 @@ def check_speech(students: Sequence["StudentSettings"], clips: Sequence[Clip]) -
     for settings in students:
         training = settings.training
         require_long_enough(max(hops, default=0), training.frames)
+        if rest:
+            longest = max(hops_of(clip.samples) for clip in rest)
+            require_long_enough(longest, training.frames, "clip of speech.rest")
         long_enough = [length for length in hops if length >= training.frames]
         # The seed orders clips, and has no part in how they are shared.
         Sampler(long_enough, training.frames, training.batch, 0).slots(0, training.devices)

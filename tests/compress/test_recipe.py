@@ -141,6 +141,8 @@ def test_all_mistakes_are_reported_together_with_path_found_and_accepted(tmp_pat
         ("students.0.first_stride=256", "students.0", "divisor of the hop, 256"),
         ("students.0={name: a, past_ms: 0, future_ms: 0, layers: []}", "students.0", "both 0"),
         ("speech.heldout=[speech]", "speech", "`train` and `heldout` both list speech"),
+        ("speech.rest=[speech]", "speech", "`train` and `rest` both list speech"),
+        ("speech.rest_share=0.6", "speech.rest_share", "0.5"),
         ("export.targets=[onnx, onnx]", "export.targets", "onnx is there more than once"),
         ("labels=", "labels", "found nothing"),
         ("students=[]", "students", "at least 1"),
