@@ -23,11 +23,15 @@ FILE = "alignments.json"
 
 @dataclass(frozen=True)
 class Alignment:
-    """What a clip says and when: its text, its phones (label, start s, end s) and their visemes."""
+    """What a clip says and when: its text, its phones (label, start s, end s) and their visemes.
+
+    `voice` is who speaks, or None where the file does not say.
+    """
 
     text: str
     phones: tuple[Phone, ...]
     segments: tuple[Segment, ...]
+    voice: str | None = None
 
 
 def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
@@ -35,7 +39,7 @@ def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
 
     What an aligner writes for no phone, such as ``spn`` or an empty label, is silence.
     An entry has ``phones``, ARPAbet, or ``visemes`` where a synthesizer's phones are others; both as
-    (label, start s, end s). Raises `InputError` for a file that cannot be read, times that cannot
+    (label, start s, end s); it may name its ``voice``. Raises `InputError` for a file that cannot be read, times that cannot
     be, or a label that is not known.
     """
     found: dict[str, Alignment] = {}
@@ -51,7 +55,7 @@ def read_alignments(folders: Iterable[Path]) -> dict[str, Alignment]:
                 f"{path} is not a file of alignments; at {clip}: {type(error).__name__}: {error}. "
                 f"Expected a JSON object, clip id → "
                 f'{{"text": …, "phones": [["P", 0.10, 0.18], …]}}, with ARPAbet phones and seconds, '
-                f'or "visemes" ({", ".join(VISEMES)}) in place of phones.'
+                f'or "visemes" ({", ".join(VISEMES)}) in place of phones; "voice" may name who speaks.'
             ) from error
     return found
 
@@ -66,7 +70,10 @@ def _alignment(entry: dict[str, Any]) -> Alignment:
         if not 0 <= start <= end < float("inf"):
             raise ValueError(f"{label} from {start} to {end} s")
     visemes_of = _viseme if "visemes" in entry else arpabet_visemes
-    return Alignment(str(entry["text"]), phones, tuple(segments_of(phones, visemes_of)))
+    voice = entry.get("voice")
+    if voice is not None and not isinstance(voice, str):
+        raise ValueError(f"voice {voice!r}, expected a name")
+    return Alignment(str(entry["text"]), phones, tuple(segments_of(phones, visemes_of)), voice)
 
 
 def _viseme(name: str) -> tuple[str, ...]:

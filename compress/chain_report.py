@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from compress.evaluation import Measures, Quality
-from compress.metrics import Share
+from compress.bootstrap import Share
+from compress.evaluation import Quality
+from compress.measures import Measures
 from compress.stages.checking import mse_ratio
 from exporters.checks import Check
 from exporters.report import chain
+from exporters.report.kinds import KindFigures
 
 if TYPE_CHECKING:
     from compress.jobs import TierJobs
@@ -22,6 +24,21 @@ def measurements(measures: Measures) -> chain.Measurements:
         else value
         for name, value in measures.items()
     }
+
+
+def kinds_of(judged: Quality) -> tuple[KindFigures, ...]:
+    """Figures of each kind of voice as the report has them."""
+    return tuple(
+        KindFigures(
+            kind=one.kind,
+            language=one.language,
+            clips=one.clips,
+            voices=one.voices,
+            against_teacher=measurements(one.against_teacher),
+            against_truth=measurements(one.against_truth),
+        )
+        for one in judged.by_kind
+    )
 
 
 def hops(

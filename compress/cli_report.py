@@ -147,11 +147,21 @@ def choose(
     min_pbm_of_teacher: Annotated[
         float | None, typer.Option(help="The same by the teacher's share.", min=0)
     ] = None,
+    min_pbm_at_1pct: Annotated[
+        float | None, typer.Option(help="The same at F = 1 %.", min=0, max=1)
+    ] = None,
+    max_false_closures: Annotated[
+        float | None,
+        typer.Option(help="Largest share of other speech with closed lips (F).", min=0, max=1),
+    ] = None,
     min_r2: Annotated[
         float | None, typer.Option(help="Lowest R² against the teacher.", max=1)
     ] = None,
     min_closure_f1: Annotated[
         float | None, typer.Option(help="Lowest F1 of lip closures.", min=0, max=1)
+    ] = None,
+    min_phone_f1: Annotated[
+        float | None, typer.Option(help="Lowest F1 of closures, by the phones.", min=0, max=1)
     ] = None,
     max_jitter: Annotated[
         float | None, typer.Option(help="Largest jitter by the teacher's.", min=0)
@@ -188,6 +198,9 @@ def choose(
         "memory_bytes": _scaled(max_memory_mb, 1_000_000),
         "pbm": min_pbm,
         "pbm_of_teacher": min_pbm_of_teacher,
+        "pbm_at_1pct": min_pbm_at_1pct,
+        "false_closures": max_false_closures,
+        "phone_f1": min_phone_f1,
         "r2": min_r2,
         "closure_f1": min_closure_f1,
         "jitter_ratio": max_jitter,

@@ -12,45 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.bootstrap import Share, share
 from compress.rig import ARKIT_CLOSURE, ClosureRule
 
 Clips = Sequence[np.ndarray]
 Interval = tuple[float, float]
-# What was found of each clip, bool `[n]`: its /p b m/ intervals or vowel frames, true where the
-# lips are sealed.
-Cases = Sequence[NDArray[np.bool_]]
 
 # Lips may close a frame of film before or after the phone's edges and still look right; an
 # alignment errs by 10 ms.
 CLOSURE_SLACK_S = 0.020
-BOOTSTRAP_DRAWS = 2000
-# Clips of all draws together that are held at once: 8 MB of numbers.
-DRAWN_AT_A_TIME = 2**20
 # A frame lies inside of an interval whose edge misses it by the rounding of its time alone.
 ROUNDING_FRAMES = 1e-6
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of `n` cases with its 95 % bootstrap interval over clips; NaN where none was."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """How one model stands to another on the same `n` cases, with its 95 % bootstrap interval.
-
-    A difference of shares or their ratio; NaN where it is not defined.
-    """
-
-    value: float
-    n: int
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -98,7 +70,7 @@ def pbm_cases(
     for clip, intervals in zip(clips, bilabials, strict=True):
         closed = lips_closed(clip, controls, rule)
         widened = [(start - CLOSURE_SLACK_S, end + CLOSURE_SLACK_S) for start, end in intervals]
-        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in widened]
+        spans = [frames_in(interval, closed, rate_hz, offset_s) for interval in widened]
         cases.append(np.array([span.any() for span in spans if len(span)], bool))
     return cases
 
@@ -131,12 +103,12 @@ def vowel_cases(
     cases = []
     for clip, intervals in zip(clips, vowels, strict=True):
         closed = lips_closed(clip, controls, rule)
-        spans = [_frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
+        spans = [frames_in(interval, closed, rate_hz, offset_s) for interval in intervals]
         cases.append(np.concatenate([np.zeros(0, bool), *spans]))
     return cases
 
 
-def _frames_in(
+def frames_in(
     interval: Interval, frames: np.ndarray, rate_hz: float, offset_s: float
 ) -> np.ndarray:
     """Those of `frames` whose times lie in an interval, both ends included."""
@@ -217,18 +189,18 @@ def closure_counts(
         return ClosureCounts(math.nan, math.nan, math.nan, math.nan)
     slack = math.floor(CLOSURE_SLACK_S * rate_hz)
     sealed = lips_closed(reference, controls, rule)
-    ours, theirs = _runs(lips_closed(predicted, controls, rule)), _runs(sealed)
+    ours, theirs = runs(lips_closed(predicted, controls, rule)), runs(sealed)
     right = sum(bool(sealed[max(0, a - slack) : b + slack].any()) for a, b in ours)
-    return ClosureCounts(len(ours), right, len(theirs), _matched(ours, theirs, slack))
+    return ClosureCounts(len(ours), right, len(theirs), matched(ours, theirs, slack))
 
 
-def _runs(closed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def runs(closed: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Runs of true frames as (first, one past the last)."""
     edges = np.flatnonzero(np.diff(closed.astype(np.int8), prepend=0, append=0))
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
-def _matched(
+def matched(
     guesses: Sequence[tuple[int, int]], events: Sequence[tuple[int, int]], slack: int
 ) -> int:
     """How many events can have a guess of their own within `slack` frames.
@@ -242,75 +214,3 @@ def _matched(
         if i < len(guesses) and guesses[i][0] < end + slack:
             found, i = found + 1, i + 1
     return found
-
-
-def share(cases: Cases) -> Share:
-    """Pooled share of true cases with its interval over clips."""
-    return share_of(_hits(cases), _counts(cases))
-
-
-def share_of(hits: NDArray[np.float64], counts: NDArray[np.float64]) -> Share:
-    """The same of each clip's true cases and all its cases, `[clips]`."""
-    value, low, high = ratio_of_sums(hits, counts)
-    return Share(value, int(counts.sum()), low, high)
-
-
-def paired_difference(a: Cases, b: Cases) -> Contrast:
-    """Share of true cases of model `a` less that of model `b`, on the same cases of the same clips.
-
-    Each draw takes the same clips for both, so that clips on which both do badly widen nothing.
-    """
-    counts = _paired_counts(a, b)
-    value, low, high = ratio_of_sums(_hits(a) - _hits(b), counts)
-    return Contrast(value, int(counts.sum()), low, high)
-
-
-def paired_ratio(a: Cases, b: Cases) -> Contrast:
-    """Share of true cases of model `a` over that of model `b`, paired as in `paired_difference`.
-
-    NaN where `b` has no true case; draws in which it has none are left out of the interval.
-    """
-    counts = _paired_counts(a, b)
-    value, low, high = ratio_of_sums(_hits(a), _hits(b))
-    return Contrast(value, int(counts.sum()), low, high)
-
-
-def _hits(cases: Cases) -> NDArray[np.float64]:
-    return np.array([clip.sum() for clip in cases], np.float64)
-
-
-def _counts(cases: Cases) -> NDArray[np.float64]:
-    return np.array([len(clip) for clip in cases], np.float64)
-
-
-def _paired_counts(a: Cases, b: Cases) -> NDArray[np.float64]:
-    """The cases of each clip. Raises `ValueError` when the two models have not the same."""
-    counts, others = _counts(a), _counts(b)
-    if not np.array_equal(counts, others):
-        raise ValueError(
-            f"the two models were not judged on the same cases: {counts.sum():g} in {len(a)} clips "
-            f"and {others.sum():g} in {len(b)} clips; pairs need the same number in each clip"
-        )
-    return counts
-
-
-def ratio_of_sums(
-    upper: NDArray[np.float64], lower: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """Σ upper / Σ lower of `[clips]`, and the ends of its 95 % percentile interval.
-
-    Clips are drawn with replacement (Efron, *Bootstrap methods*, 1979), with a fixed seed; a draw
-    whose lower sum is 0 is left out. NaN where the lower sum of all clips is 0.
-    """
-    if lower.sum() == 0:
-        return math.nan, math.nan, math.nan
-    draw = np.random.default_rng(0)
-    shares, step = [], max(1, DRAWN_AT_A_TIME // len(lower))
-    for rows in range(0, BOOTSTRAP_DRAWS, step):
-        # The numbers come in the order in which one call for all draws would give them.
-        some = min(step, BOOTSTRAP_DRAWS - rows)
-        drawn = draw.integers(0, len(lower), (some, len(lower)))
-        above, below = upper[drawn].sum(1), lower[drawn].sum(1)
-        shares.append(above[below > 0] / below[below > 0])
-    low, high = np.percentile(np.concatenate(shares), [2.5, 97.5])
-    return float(upper.sum() / lower.sum()), float(low), float(high)

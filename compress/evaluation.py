@@ -9,19 +9,17 @@ from numpy.typing import NDArray
 
 from compress import closures, metrics, visemes
 from compress.audio import SAMPLE_RATE
-from compress.closures import Share
 from compress.held_out import Floats, HeldOut
+from compress.judged_clips import JudgedClip, KindQuality, beside_phones, by_kind, sums_of
+from compress.measures import Measures, finite, measured
 from compress.mesh_metrics import MeshErrors
 from compress.rig import ARKIT, ARKIT_CLOSURE
-from exporters.report.clip_sums import MOST_PARTS, ClipSums
+from compress.sealing import MEASURES, Sealing, sealing
+from compress.voice_kinds import numbered
+from exporters.report.clip_sums import ClipSums
 
-Measures = dict[str, float | Share | None]
 # Of each region of the face, or each control: metrics by name, None as in `Measures`.
 Breakdown = dict[str, dict[str, float | None]]
-
-# Of some cases in a clip, how many are true, and how many there are.
-_Cases = tuple[int, int]
-_NONE: _Cases = (0, 0)
 
 COPIES = (
     *("mse", "r2", "correlation", "velocity_mse", "jitter_ratio", "lag_ms"),
@@ -31,7 +29,7 @@ COPIES = (
 # from curves of 5 Hz which agree by 0.65 of their variance (Knapp & Carter, 1976) is 7 ms after a
 # second, and 2 ms after ten. So of less it is not measured.
 LEAST_LAG_S = 10.0
-TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", "pbm", "false_closures", "stillness")
+TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", *MEASURES, "stillness")
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Quality:
     by_control: Breakdown = field(default_factory=dict)
     # What they are summed of; None where nothing was measured, or came out as no number.
     by_clip: ClipSums | None = None
+    # Each kind of voice, and each of its languages.
+    by_kind: tuple[KindQuality, ...] = ()
 
 
 def quality(
@@ -80,9 +80,9 @@ class Judge:
         self._shaking, self._of_teacher = metrics.Mean(), metrics.Mean()
         self._mesh = None if heldout.mesh is None else MeshErrors(heldout.mesh, heldout.driven)
         # Against the truth.
-        self._rules, self._finite = metrics.Moments(), True
+        self._rules = metrics.Moments()
         self._shaking_beside, self._of_rules = metrics.Mean(), metrics.Mean()
-        self._clips: list[_Clip] = []
+        self._clips: list[JudgedClip] = []
 
     def add(self, curves: Floats) -> None:
         """The next clip's, `[frames, driven]`."""
@@ -101,7 +101,7 @@ class Judge:
         self._scaled.join(metrics.Moments.of(*pair))
         self._lag.add(*pair)
         self._clips.append(
-            _Clip(
+            JudgedClip(
                 moments,
                 self._shaking.add(metrics.shaking(pair[0])),
                 self._of_teacher.add(metrics.shaking(pair[1])),
@@ -116,26 +116,24 @@ class Judge:
         driven, rate_hz = self._heldout.driven, self._heldout.rate_hz
         return closures.closure_counts(curves, teacher, driven, rate_hz, self._rule)
 
-    def _beside_phones(self, i: int, curves: Floats) -> tuple[_Cases, _Cases]:
-        """Cases of /p b m/ and of vowels in a clip; rule-based curves are judged by the way."""
+    def _beside_phones(self, i: int, curves: Floats) -> tuple[Sealing | None, bool]:
+        """A clip's lips beside its phones; rule-based curves are judged by the way."""
         heldout = self._heldout
         alignment = heldout.alignments[i]
         if alignment is None:
-            return _NONE, _NONE
+            return None, True
         # A NaN is not below the limit: such lips would pass for open ones on every vowel.
-        self._finite &= bool(np.isfinite(curves).all())
+        if not np.isfinite(curves).all():
+            return Sealing(), False
         if _known_rules(heldout):
             predicted, rules = _beside_rules(i, curves, alignment.segments, heldout)
             self._rules.join(metrics.Moments.of(predicted, rules))
             self._shaking_beside.add(metrics.shaking(predicted))
             self._of_rules.add(metrics.shaking(rules))
         if self._rule is None:
-            return _NONE, _NONE
+            return None, True
         facts = heldout.driven, heldout.rate_hz, heldout.offset_s, self._rule
-        vowels = visemes.clear_vowels(alignment.segments)
-        pbm = closures.pbm_cases([curves], [visemes.bilabials(alignment.segments)], *facts)[0]
-        false = closures.vowel_cases([curves], [vowels], *facts)[0]
-        return (int(pbm.sum()), len(pbm)), (int(false.sum()), len(false))
+        return sealing(curves, alignment.segments, *facts), True
 
     def quality(self, on_silence: Sequence[Floats] = ()) -> Quality:
         """Of all clips, once all are judged."""
@@ -148,13 +146,15 @@ class Judge:
             return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
         quiet = [heldout.evened(curves) for curves in on_silence]
         still = metrics.stillness(quiet, heldout.rate_hz)
-        teacher = _measured(self._against_teacher())
+        teacher = measured(self._against_teacher())
+        mean = self._errors.reference_mean
         return Quality(
             teacher,
-            _measured(self._against_truth() | {"stillness": still}),
+            measured(self._against_truth() | {"stillness": still}),
             self._by_region(),
             self._by_control(),
-            None if teacher["mse"] is None else self._by_clip(),
+            None if teacher["mse"] is None else sums_of(self._clips, heldout, mean),
+            by_kind(self._clips, heldout),
         )
 
     def _against_teacher(self) -> Measures:
@@ -183,18 +183,10 @@ class Judge:
         None for a rig or for speech of which no truth is known.
         """
         measures: Measures = dict.fromkeys(TRUTHS)
-        aligned = [c for c, a in zip(self._clips, self._heldout.alignments, strict=True) if a]
-        if not aligned or not self._finite:
+        if not any(self._heldout.alignments) or not all(clip.finite for clip in self._clips):
             return measures
         if self._rule is not None:
-            pbm, false = (
-                np.array(cases, np.float64).T
-                for cases in zip(*((clip.pbm, clip.vowels) for clip in aligned), strict=True)
-            )
-            measures |= {
-                "pbm": closures.share_of(*pbm),
-                "false_closures": closures.share_of(*false),
-            }
+            measures |= beside_phones(self._clips, numbered(self._heldout.voices))
         if _known_rules(self._heldout):
             measures |= {
                 "mse": self._rules.mse(),
@@ -207,8 +199,8 @@ class Judge:
     def _by_region(self) -> Breakdown:
         return {
             region: {
-                "mse": _finite(self._errors.mse(columns)),
-                "correlation": _finite(self._scaled.correlation(columns)),
+                "mse": finite(self._errors.mse(columns)),
+                "correlation": finite(self._scaled.correlation(columns)),
             }
             for region, columns in self._heldout.rig.regions(self._heldout.driven).items()
         }
@@ -218,44 +210,7 @@ class Judge:
         if self._heldout.evening is not None:  # a control by itself has its own unit
             errors = errors / self._heldout.evening**2
         rows = zip(self._heldout.driven, errors, correlations, strict=True)
-        return {name: {"mse": _finite(e), "correlation": _finite(c)} for name, e, c in rows}
-
-    def _by_clip(self) -> ClipSums:
-        mean, controls = self._errors.reference_mean, len(self._heldout.driven)
-        columns: dict[str, list[float]] = {
-            "values": [clip.moments.frames * controls for clip in self._clips],
-            "squared_error": [clip.moments.squared_error for clip in self._clips],
-            "spread": [clip.moments.spread_around(mean) for clip in self._clips],
-            "shaking": [clip.shaking for clip in self._clips],
-            "teacher_shaking": [clip.of_teacher for clip in self._clips],
-        }
-        if self._rule is not None:
-            for name in ("guesses", "right", "events", "recalled"):
-                columns[name] = [getattr(clip.closures, name) for clip in self._clips]
-            if any(self._heldout.alignments):
-                columns["sounds"] = [clip.pbm[1] for clip in self._clips]
-                columns["sealed"] = [clip.pbm[0] for clip in self._clips]
-        return ClipSums(**{name: _parts(values) for name, values in columns.items()})
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """What is kept of a judged clip: a few numbers, and some for each control."""
-
-    moments: metrics.Moments
-    shaking: float
-    of_teacher: float
-    closures: closures.ClosureCounts
-    pbm: _Cases
-    vowels: _Cases
-
-
-def _parts(values: Sequence[float]) -> tuple[float, ...]:
-    """Sums of at most `MOST_PARTS` neighbours, with the six digits that a comparison needs."""
-    parts = min(len(values), MOST_PARTS)
-    which = np.arange(len(values)) * parts // len(values)
-    sums = np.bincount(which, weights=np.asarray(values, np.float64), minlength=parts)
-    return tuple(float(f"{value:.6g}") for value in sums)
+        return {name: {"mse": finite(e), "correlation": finite(c)} for name, e, c in rows}
 
 
 def pbm_cases(curves: Sequence[Floats], heldout: HeldOut) -> list[NDArray[np.bool_]]:
@@ -312,18 +267,3 @@ def _scaled(curves: Floats, heldout: HeldOut) -> NDArray[np.floating]:
 
 def _ratio(upper: metrics.Mean, lower: metrics.Mean) -> float:
     return upper.value / lower.value if lower.value else math.nan
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _measured(measures: Measures) -> Measures:
-    """The same, with None for a share of no case and for what is no number."""
-    return {name: _known(value) for name, value in measures.items()}
-
-
-def _known(value: float | Share | None) -> float | Share | None:
-    if isinstance(value, Share):
-        return value if value.n else None
-    return None if value is None else _finite(value)

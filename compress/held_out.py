@@ -1,7 +1,7 @@
 """Held-out speech with the teacher's curves: clips that are read when they are judged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from compress.audio import HOP, SAMPLE_RATE
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
 from compress.on_demand import OnDemand, chosen, lengths_of
 from compress.rig import ARKIT_RIG, Rig
+from compress.voice_kinds import Kinds, voice_of
 from exporters.mesh import Mesh, read_mesh
 
 Floats = NDArray[np.float32]
@@ -27,7 +28,7 @@ class HeldOut:
     Both are read when they are asked for, and only an hour of them is kept: go over the clips in
     their order. `alignments` has None where a clip's is not known; `mesh` is what the curves are
     coefficients of. `evening`, float64 `[driven]`, is by what errors of each control are
-    multiplied, of a rig that mixes units.
+    multiplied, of a rig that mixes units. `kinds` are the recipe's kinds of voices.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -41,6 +42,13 @@ class HeldOut:
     scale: float = 1.0
     mesh: Mesh | None = None
     evening: NDArray[np.float64] | None = None
+    kinds: Kinds = field(default_factory=dict)
+
+    @property
+    def voices(self) -> list[str]:
+        """Whose voice each clip is."""
+        pairs = zip(self.clips, self.alignments, strict=True)
+        return [voice_of(clip.id, None if known is None else known.voice) for clip, known in pairs]
 
     def evened(self, curves: Floats) -> NDArray[np.floating]:
         """Curves with all controls in the unit of the liveliest, where the rig mixes units.
@@ -82,7 +90,9 @@ class HeldOut:
         return replace(self, samples=changed)
 
 
-def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
+def load_heldout(
+    labels: Labels, alignments: dict[str, Alignment], kinds: Kinds | None = None
+) -> HeldOut:
     """The held-out side of the labels; audio and curves are read when they are asked for."""
     clips = labels.side("heldout")
 
@@ -106,6 +116,7 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
         labels.scale,
         None if labels.mesh_file is None else read_mesh(labels.mesh_file),
         labels.own_units.evening,
+        kinds or {},
     )
 
 

@@ -13,11 +13,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.bootstrap import Share
 from compress.closures import (
     Clips,
     ClosureScores,
     Interval,
-    Share,
     closure_scores,
     false_closures,
     pbm_accuracy,

@@ -111,7 +111,7 @@ def _stages(
 
     @cache  # one for all stages, and only when something has to be measured
     def heldout() -> HeldOut:
-        return load_heldout(labels, inputs.alignments)
+        return load_heldout(labels, inputs.alignments, recipe.speech.kinds)
 
     exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
     parameters = {name: made.parameters for name, made in (trained | pruned).items()}

@@ -96,8 +96,16 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     # A name for people that changes trains nothing again.
     closure = content_key(file=inputs.rig and inputs.rig.closure_key, mesh=by_vertices)
     alignments = {clip: asdict(a) for clip, a in inputs.alignments.items()}
+    # Who speaks is asked by those who judge, and by nobody who chooses.
+    voices = {clip: found.pop("voice") for clip, found in alignments.items()}
     choices = content_key(alignments=alignments, closure=closure)
-    criteria = content_key(choices=choices, rig=inputs.rig and inputs.rig.key)
+    criteria = content_key(
+        choices=choices,
+        rig=inputs.rig and inputs.rig.key,
+        voices=voices,
+        # As pairs: of two kinds that name a clip the first counts.
+        kinds=[[kind, *patterns] for kind, patterns in recipe.speech.kinds.items()],
+    )
 
     @cache
     def distilled(name: str) -> DistillJob:

@@ -11,7 +11,7 @@ themselves. A Recipe comes back from its own JSON with `Recipe.model_validate_js
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
@@ -89,6 +89,11 @@ class SpeechSettings(Section):
         le=0.5,
         description="largest share of such sound in training; it is its share of the seconds where "
         "that is less",
+    )
+    kinds: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
+        {},
+        description="kind of voice → patterns of held-out clip ids, such as espeak/*; the first that "
+        "names a clip counts, and figures are given for each kind",
     )
     max_bad_share: Share = Field(
         0.05, description="share of unusable files above which a run stops, 0 to 1"

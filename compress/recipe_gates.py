@@ -22,7 +22,20 @@ class Limits(Section):
     min_r2: float | None = Field(
         None, le=1, description="lowest R² against the teacher on held-out speech"
     )
-    min_pbm: Share | None = Field(None, description="lowest PBM accuracy, 0 to 1")
+    min_pbm: Share | None = Field(
+        None, description="lowest PBM accuracy, 0 to 1; say max_false_closures with it"
+    )
+    min_pbm_at_1pct: Share | None = Field(
+        None,
+        description="lowest PBM accuracy with the aperture's limit moved to where 1 % of other speech "
+        "lies below it, 0 to 1",
+    )
+    max_false_closures: Share | None = Field(
+        None, description="largest share of speech outside of /p b m/ with closed lips, 0 to 1"
+    )
+    min_phone_f1: Share | None = Field(
+        None, description="lowest F1 of lip closures against the phones, 0 to 1"
+    )
     min_r2_over_ridge: float | None = Field(
         None, description="least by which R² exceeds that of a ridge regression"
     )

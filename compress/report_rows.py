@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.chain_report import measurements
+from compress.chain_report import kinds_of, measurements
 from compress.smoothing import NONE
 from compress.stages.costing import TEACHER
 from exporters.benchmark import Benchmark
@@ -40,6 +40,7 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         by_region={},
         by_control={},
         by_clip=facts.baselines[0].quality.by_clip,
+        by_kind=kinds_of(facts.baselines[0].quality),
     )
 
 
@@ -108,6 +109,7 @@ def _file_rows(
             by_region=judged.by_region,
             by_control=judged.by_control,
             by_clip=judged.by_clip,
+            by_kind=kinds_of(judged),
         )
 
     if verified.unsmoothed is None:
@@ -138,4 +140,5 @@ def baseline_row(baseline: "Baseline") -> doc.Tier:
         by_region=baseline.quality.by_region,
         by_control=baseline.quality.by_control,
         by_clip=baseline.quality.by_clip,
+        by_kind=kinds_of(baseline.quality),
     )

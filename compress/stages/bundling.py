@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from compress.metrics import Share
+from compress.bootstrap import Share
 from compress.sources import remote
 
 if TYPE_CHECKING:
@@ -21,8 +21,13 @@ SHOWN = {
     "vertex_error": "vertices off, RMS in mesh units",
     "lip_vertex_error": "farthest lip vertex off, mean in mesh units",
     "closure_f1": "closure F1",
+    "pbm_at_1pct": "lips closed on /p b m/ at F = 1 %",
     "pbm": "lips closed on /p b m/",
+    "closed_outside": "lips closed on other speech (F)",
+    "phone_f1": "closure F1 against the phones",
 }
+# These are of the phones, all others of the teacher.
+OF_PHONES = ("pbm_at_1pct", "pbm", "closed_outside", "phone_f1")
 
 
 def run(
@@ -86,7 +91,7 @@ def _rows(
                 name=f"{said} ({', '.join(targets)})",
                 value=figure,
                 against="the phones of held-out speech"
-                if metric == "pbm"
+                if metric in OF_PHONES
                 else "the teacher on held-out speech",
                 n=n,
                 command=f"lipstill compress {recipe.name}",

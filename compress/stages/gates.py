@@ -1,13 +1,14 @@
 """What a recipe asks of a file, and whether it is met. What was not measured is not met."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporters.checks import Status
 from exporters.parity import ParityResult
 from exporters.report import ReportDocument
 from exporters.report import document as doc
-from exporters.report.figures import FIGURES, Subject, excused, gate_name
+from exporters.report.figures import FIGURES, Subject, beside, excused, gate_name
 from exporters.report.gate_words import in_words
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def judge(
         figure = FIGURES[name.partition("_")[2]]
         if figure.asked_of(subject):
             gates.append(
-                _gate(gate_name(row.made, figure), figure.read(subject), limit, figure.limit)
+                replace(
+                    _gate(gate_name(row.made, figure), figure.read(subject), limit, figure.limit),
+                    beside=beside(name.partition("_")[2], subject),
+                )
             )
     return gates
 

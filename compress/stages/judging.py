@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from compress.animation import curves_by_smoothing, frame_times
 from compress.audio import SAMPLE_RATE
-from compress.evaluation import Judge, Measures, Quality, quality
+from compress.bootstrap import Share
+from compress.evaluation import Judge, Quality, quality
 from compress.held_out import Floats, HeldOut, silence
-from compress.metrics import Share
+from compress.judged_clips import KindQuality
+from compress.measures import Measures
 from compress.progress import bar
 from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_write, content_key, kept, tool_versions
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 5
+FORMAT = 6
 QUALITY = "quality.json"
 
 
@@ -182,6 +184,12 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
         fields["by_region"],
         fields["by_control"],
         _read_sums(fields["by_clip"]),
+        tuple(
+            KindQuality(
+                **kind | {side: read(kind[side]) for side in ("against_teacher", "against_truth")}
+            )
+            for kind in fields["by_kind"]
+        ),
     )
 
 

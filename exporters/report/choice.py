@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.figures import FIGURES, Subject
+from exporters.report.figures import FIGURES, Subject, beside
 from exporters.report.gate_words import found_and_asked, in_words
 from exporters.report.noise import Allowance, noise_between
 from exporters.report.tiers import tiers_of
@@ -20,9 +20,9 @@ By = Literal["quality", "closures", "size", "speed", "wait"]
 # What counts most; then what decides among those that are within its noise of the best. Size comes
 # first of these: nobody should carry 500 kB for the third digit of R².
 ORDERS: dict[By, tuple[str, ...]] = {
-    "quality": ("r2", "bytes", "pbm"),
-    "closures": ("pbm", "bytes", "r2"),
-    "size": ("bytes", "r2", "pbm"),
+    "quality": ("r2", "bytes", "pbm_at_1pct"),
+    "closures": ("pbm_at_1pct", "bytes", "r2"),
+    "size": ("bytes", "r2", "pbm_at_1pct"),
     "speed": ("times_faster", "bytes", "r2"),
     "wait": ("future_ms", "bytes", "r2"),
 }
@@ -168,7 +168,8 @@ def rank(
 
 HEADLINES = (
     *("bytes", "download_bytes", "ms", "frame_share", "times_faster", "memory_bytes", "future_ms"),
-    *("r2", "pbm", "pbm_of_teacher", "closure_f1", "jitter_ratio"),
+    *("r2", "pbm_at_1pct", "pbm", "false_closures", "pbm_of_teacher", "phone_f1", "closure_f1"),
+    "jitter_ratio",
 )
 
 
@@ -185,6 +186,8 @@ def _candidate(
         )
         if not kept:
             words = f"{figure.name}: {found_and_asked(value, limit.value, figure.limit)}"
+            if with_it := beside(limit.figure, subject):
+                words += f", {with_it}"
             misses.append(Miss(figure=limit.figure, value=value, limit=limit.value, words=words))
     gates = f"{row.made.tier} {row.made.target}: "
     return Candidate(

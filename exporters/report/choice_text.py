@@ -93,7 +93,7 @@ def _few(names: list[str]) -> str:
 
 
 def _headline(file: Candidate) -> str:
-    """``187 kB, 150 kB to download, 0.2 ms, waits 80 ms, R² 0.65, lips closed 81 %``."""
+    """``187 kB, 150 kB to download, 0.2 ms, waits 80 ms, R² 0.65, PBM 74 % at F = 1 %, …``."""
     figures = file.figures
 
     def said(name: str, before: str, after: str, scale: float = 1.0) -> str:
@@ -111,6 +111,9 @@ def _headline(file: Candidate) -> str:
             said("ms", "", " ms") if figures["ms"] is not None else "time not run",
             said("future_ms", "waits ", " ms"),
             said("r2", "R² ", ""),
-            said("pbm", "lips closed ", " %", 100),
+            said("pbm_at_1pct", "PBM ", " % at F = 1 %", 100)
+            if figures["pbm_at_1pct"] is not None
+            else "PBM at F = 1 % not run",
+            said("pbm", "PBM ", " %", 100) + said("false_closures", " with F ", " %", 100),
         )
     )

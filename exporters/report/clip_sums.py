@@ -15,7 +15,7 @@ class ClipSums:
 
     Figures are ratios of such sums: MSE is Σ squared_error / Σ values, R² is
     1 − Σ squared_error / Σ spread, jitter is Σ shaking / Σ teacher_shaking, PBM accuracy is
-    Σ sealed / Σ sounds. Columns of what was not measured are empty.
+    Σ sealed / Σ sounds, F is Σ closed_outside / Σ outside. Columns of what was not measured are empty.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
@@ -42,6 +42,20 @@ class ClipSums:
     """/p b m/ that were said."""
     sealed: tuple[float, ...] = ()
     """Those of them on which the lips close."""
+    sealed_at_1pct: tuple[float, ...] = ()
+    """Those of them on which they close with the limit moved to where F of all speech is 1 %."""
+    outside: tuple[float, ...] = ()
+    """Speech frames outside of /p b m/."""
+    closed_outside: tuple[float, ...] = ()
+    """Those of them in which the lips are closed."""
+    phone_guesses: tuple[float, ...] = ()
+    """Closures of the lips that touch speech."""
+    phone_right: tuple[float, ...] = ()
+    """Those of them on /p b m/."""
+    phone_events: tuple[float, ...] = ()
+    """Closures that the phones ask for."""
+    phone_recalled: tuple[float, ...] = ()
+    """Those of them that have a closure of their own here."""
 
     def __post_init__(self) -> None:
         lengths = {n for field in fields(self) if (n := len(getattr(self, field.name)))}

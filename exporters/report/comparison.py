@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporters.report.document import ReportDocument, Tier
-from exporters.report.figures import FIGURES, Subject, only_evaluated
+from exporters.report.figures import FIGURES, Subject, beside, only_evaluated
 from exporters.report.noise import METRICS, Allowance, Context, noise_between
 from exporters.report.outcomes import broken, looser, mended, stopped
 from exporters.report.tiers import tiers_of
@@ -18,6 +18,7 @@ from exporters.report.tiers import tiers_of
 TEACHER = "the teacher"
 # Shown, never judged: milliseconds of two machines, or of two hours on one.
 SHOWN_ONLY = ("ms",)
+_OF_TEACHER = ("bytes", "pbm_at_1pct", "pbm", "false_closures", "phone_f1")
 
 Verdict = Literal[
     "better",
@@ -50,6 +51,8 @@ class Change:
     """What it may get worse by, or None where that is not judged."""
     regression: bool
     """Whether it got worse by more than that, or is not measured any more."""
+    beside: str | None = None
+    """What must be read with it: of PBM accuracy, the false closures of both reports."""
     noise: str | None = None
     """What it may differ by for being the same, and where that is from: how many clips the two reports
     were paired by, the 95 % intervals of both, a fixed difference, or the one that was given. None
@@ -177,6 +180,7 @@ class _Judge:
             limit=None if limit is None else str(limit),
             regression=regression,
             noise=None if noise is None else f"{noise} ({how})",
+            beside=_beside(metric, old, new),
         )
 
     def _noise(self, metric: str, old: Tier, new: Tier) -> tuple[Allowance, str]:
@@ -211,6 +215,15 @@ def _read(metric: str, subject: Subject) -> float | None:
     return figure.known(subject) if figure.asked_of(subject) else None
 
 
+def _beside(metric: str, old: Subject, new: Subject) -> str | None:
+    """``with F 1.2 % → 2.7 %``, and None with figures that stand alone."""
+    both = [beside(metric, subject) for subject in (old, new)]
+    if not any(both):
+        return None
+    before, after = (one.removeprefix("with F ") or "not run" for one in both)
+    return f"with F {before} → {after}"
+
+
 def _beyond(old: float | None, new: float | None, allowed: Allowance) -> bool:
     assert old is not None
     assert new is not None
@@ -225,7 +238,7 @@ def _changes(
     for file, new in after.items():
         if file not in before:
             continue
-        metrics = ("bytes", "pbm") if file[0] == TEACHER else (*METRICS, *SHOWN_ONLY)
+        metrics = _OF_TEACHER if file[0] == TEACHER else (*METRICS, *SHOWN_ONLY)
         for metric in metrics:
             change = judge.change(file, metric, before[file], new)
             if change is not None:

@@ -119,7 +119,7 @@ def _row(change: Change) -> Row:
         said += f" (limit {change.limit})"
     return Row(
         file=change.tier,
-        figure=FIGURES[change.metric].name,
+        figure=", ".join(filter(None, (FIGURES[change.metric].name, change.beside))),
         old=texts[0],
         new=texts[1],
         change="" if texts[0] == texts[1] else _difference(change),

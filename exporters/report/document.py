@@ -21,6 +21,7 @@ from exporters.regular import check_regular
 from exporters.report.chain import Hop, Measurements
 from exporters.report.clip_sums import ClipSums
 from exporters.report.compression import Pruning, Quantization
+from exporters.report.kinds import KindFigures
 from exporters.signature import Precision
 
 Comparison = Literal["<=", "<", ">=", ">"]
@@ -192,7 +193,8 @@ class Tier:
     """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, lag_ms, ...; of
     a mesh also vertex_error and lip_vertex_error, in its own units."""
     against_truth: Measurements
-    """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), ..."""
+    """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), pbm_at_1pct, closed_outside
+    (F, share of other speech with closed lips), false_closures (the same of vowels alone), ..."""
     by_region: Parts
     """Region of the face to mse and correlation against the teacher; empty if not measured."""
     by_control: Parts
@@ -200,6 +202,8 @@ class Tier:
     by_clip: ClipSums | None = None
     """What its figures are summed of, clip by clip, by which two reports of the same speech are paired;
     null where nothing was judged, and in reports from before it was kept."""
+    by_kind: tuple[KindFigures, ...] = ()
+    """Its figures for each kind of voice and each language of it; empty if not measured."""
 
     @property
     def latency(self) -> Latency | None:
@@ -236,6 +240,8 @@ class Gate:
     """How value must stand to limit."""
     status: Status
     """`passed` only if the value was measured and keeps the limit."""
+    beside: str = ""
+    """What must be read with the value: of PBM accuracy, its false closures."""
 
     def __post_init__(self) -> None:
         if self.status == "passed":

@@ -13,9 +13,11 @@ from exporters.parity import ParityResult
 from exporters.report.chain import Measurements, Proportion
 from exporters.report.document import Comparison, Made, ReportDocument, Tier
 from exporters.report.tiers import closures_kept
+from exporters.report.wording import percent
 
-# Of fewer /p b m/ a share is no measure: one of them is ten points of it.
-LEAST_SOUNDS = 10
+# Of fewer /p b m/ a share is no measure: one of them is ten points of it. Of fewer frames of other
+# speech one is more than a point.
+LEAST_SOUNDS, LEAST_FRAMES = 10, 100
 
 Unit = Literal["", "bytes", "ms", "rig", "share", "times"]
 
@@ -120,11 +122,30 @@ def _over_ridge(subject: Subject) -> float | None:
     return None if own is None or other is None else own - other
 
 
-def _sounds_closed(subject: Subject) -> float | None:
-    share = subject.row.against_truth.get("pbm")
-    if isinstance(share, Proportion) and share.n < LEAST_SOUNDS:
-        return None
-    return _number(subject.row.against_truth, "pbm")
+def _truth(name: str, counted: str, least: int = LEAST_SOUNDS) -> Callable[[Subject], float | None]:
+    """A figure against the phones, where there are enough of what is `counted`."""
+
+    def read(subject: Subject) -> float | None:
+        share = subject.row.against_truth.get(counted)
+        if isinstance(share, Proportion) and share.n < least:
+            return None
+        return _number(subject.row.against_truth, name)
+
+    return read
+
+
+_sounds_closed = _truth("pbm", "pbm")
+_false = _truth("closed_outside", "closed_outside", LEAST_FRAMES)
+
+
+def beside(name: str, subject: Subject) -> str:
+    """What must be read with a figure: ``with F 2.7 %`` with PBM accuracy, where it is measured.
+
+    Empty with all others.
+    """
+    if name not in ("pbm", "pbm_of_teacher") or FIGURES[name].known(subject) is None:
+        return ""
+    return f"with F {percent(_false(subject))}"
 
 
 def _kept(subject: Subject) -> float | None:
@@ -209,6 +230,12 @@ FIGURES: dict[str, Figure] = {
     "mse": Figure("MSE against the teacher", "less", "rig", _copy("mse")),
     "pbm": Figure("PBM accuracy", "more", "share", _sounds_closed),
     "pbm_of_teacher": Figure("PBM accuracy by the teacher's", "more", "times", _kept),
+    "pbm_at_1pct": Figure(
+        "PBM accuracy at F = 1 %", "more", "share", _truth("pbm_at_1pct", "pbm_at_1pct")
+    ),
+    # F, of all phones. In rows `false_closures` are of vowels alone, as they were in older reports.
+    "false_closures": Figure("false closures (F)", "less", "share", _false),
+    "phone_f1": Figure("closure F1 against the phones", "more", "", _truth("phone_f1", "pbm")),
     "closure_f1": Figure("closure F1", "more", "", _copy("closure_f1")),
     "jitter_ratio": Figure("jitter by the teacher's", "less", "times", _copy("jitter_ratio")),
     "lag_ms": Figure("lag, late or early (ms)", "less", "ms", _lag),

@@ -9,7 +9,8 @@ def in_words(gate: Gate) -> str:
     """``187,201, expected <= 100,000 (87 % over)``, or why there is no value."""
     if gate.value is None and gate.status == "failed":
         return f"no number, expected {gate.comparison} {plain(gate.limit)}"
-    return found_and_asked(gate.value, gate.limit, gate.comparison)
+    found = found_and_asked(gate.value, gate.limit, gate.comparison)
+    return f"{found}, {gate.beside}" if gate.beside else found
 
 
 def found_and_asked(value: float | None, limit: float, comparison: Comparison) -> str:

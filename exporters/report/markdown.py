@@ -12,6 +12,7 @@ from exporters.report.chain import Measurements
 from exporters.report.compression import KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.gate_words import off_by
+from exporters.report.kind_table import KIND_HEADERS, KIND_NOTE, kind_rows
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import (
     CHOICES,
@@ -24,6 +25,7 @@ from exporters.report.wording import (
     human_size,
     limit_cells,
     number,
+    pbm_with_false,
     percent,
     ratio_text,
 )
@@ -66,6 +68,7 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         "header": header,
         "asked_of": _asked_of,
         "percent": percent,
+        "pbm": pbm_with_false,
         "ratio": ratio_text,
         "choice": CHOICES.__getitem__,
         "limit_row": _limit_row,
@@ -94,6 +97,10 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
         integers=_tells_codes([entry.result for entry in document.parity]),
+        kinds=kind_rows(document),
+        languages=kind_rows(document, languages=True),
+        kind_headers=KIND_HEADERS,
+        kind_note=KIND_NOTE,
         regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
     )
 
@@ -105,10 +112,12 @@ def summary(document: ReportDocument) -> list[str]:
     lines = []
     for row in rows:
         r2 = _asked_of(figure(row.tier.against_teacher.get("r2")), row.tier, "student", "baseline")
-        lips = figure(row.tier.against_truth.get("pbm"))
+        truth = row.tier.against_truth
+        at_1pct = figure(truth.get("pbm_at_1pct"))
         size = "–" if row.tier.bytes is None else human_size(row.tier.bytes)
         lines.append(
-            f"{row.name:<{width}}  {size:>7}  R² to teacher {r2:<9}  lips closed on /p b m/ {lips}"
+            f"{row.name:<{width}}  {size:>7}  R² to teacher {r2:<9}  "
+            f"PBM at F = 1 % {at_1pct}  PBM {pbm_with_false(truth)}"
         )
     return lines
 
@@ -256,7 +265,7 @@ def _gate_line(gate: Gate) -> str:
     limit = f"{COMPARISON[gate.comparison]} {number(gate.limit)}"
     found = off = ""
     if gate.value is not None:
-        found = f": {number(gate.value)}"
+        found = f": {number(gate.value)}" + (f" {gate.beside}" if gate.beside else "")
         off = off_by(gate.value, gate.limit, gate.comparison)
     asked = f"asked {limit}, {off}" if off else f"asked {limit}"
     return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} ({asked})"

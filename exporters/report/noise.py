@@ -69,6 +69,18 @@ METRICS: dict[str, Metric] = {
         ("speech",),
         counted=True,
     ),
+    "pbm_at_1pct": Metric(
+        Allowance(absolute=0.02), "never needed: as pbm", ("speech",), counted=True
+    ),
+    "false_closures": Metric(
+        Allowance(absolute=0.002), "never needed: as pbm", ("speech",), counted=True
+    ),
+    "phone_f1": Metric(
+        Allowance(absolute=0.02),
+        "of a report without sums by clip: as closure_f1",
+        ("speech",),
+        counted=True,
+    ),
     "closure_f1": Metric(
         Allowance(absolute=0.02),
         "of a report without sums by clip: counts closures, as PBM counts sounds",

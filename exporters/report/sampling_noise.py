@@ -22,6 +22,8 @@ from exporters.report.document import Tier
 Array = NDArray[np.float64]
 
 DRAWS = 2000
+# Figures that are shares in a row, with intervals of their own: where they stand there.
+SHARES = {"pbm": "pbm", "pbm_at_1pct": "pbm_at_1pct", "false_closures": "closed_outside"}
 # If all of so many clips differ the same way, chance does it once in 2^5 = 32 times: with fewer, no
 # draw of clips can tell a difference of 95 %.
 FEWEST_PARTS = 6
@@ -29,9 +31,9 @@ FEWEST_PARTS = 6
 Z = 1.96
 
 
-def _f1(sums: dict[str, Array]) -> Array:
-    precision = sums["right"] / sums["guesses"]
-    recall = sums["recalled"] / sums["events"]
+def _f1(sums: dict[str, Array], of: str = "") -> Array:
+    precision = sums[f"{of}right"] / sums[f"{of}guesses"]
+    recall = sums[f"{of}recalled"] / sums[f"{of}events"]
     total = precision + recall
     return np.where(total > 0, 2 * precision * recall / np.where(total > 0, total, 1), 0.0)
 
@@ -58,6 +60,18 @@ FORMULAS = {
         lambda s: s["shaking"] / s["teacher_shaking"],
     ),
     "pbm": _Formula(("sealed", "sounds"), "sounds", lambda s: s["sealed"] / s["sounds"]),
+    # The moved limit is taken as given: it is that of all clips in every draw.
+    "pbm_at_1pct": _Formula(
+        ("sealed_at_1pct", "sounds"), "sounds", lambda s: s["sealed_at_1pct"] / s["sounds"]
+    ),
+    "false_closures": _Formula(
+        ("closed_outside", "outside"), "outside", lambda s: s["closed_outside"] / s["outside"]
+    ),
+    "phone_f1": _Formula(
+        ("phone_right", "phone_guesses", "phone_recalled", "phone_events"),
+        "phone_events",
+        lambda s: _f1(s, "phone_"),
+    ),
     "closure_f1": _Formula(("right", "guesses", "recalled", "events"), "events", _f1),
 }
 """By the names of `FIGURES`: those of which the choice of clips is a part of the noise."""
@@ -102,6 +116,8 @@ def _paired(formula: _Formula, one: Tier, other: Tier) -> SamplingNoise | None:
     if one.by_clip is None or other.by_clip is None:
         return None
     given = [getattr(row.by_clip, formula.given) for row in (one, other)]
+    if not all(getattr(r.by_clip, name) for r in (one, other) for name in formula.columns):
+        return None
     telling = sum(value > 0 for value in given[0])
     if given[0] != given[1] or telling < FEWEST_PARTS:
         return None
@@ -119,8 +135,8 @@ def _paired(formula: _Formula, one: Tier, other: Tier) -> SamplingNoise | None:
 
 
 def _interval(metric: str, row: Tier) -> _Interval | None:
-    if metric == "pbm":
-        share = row.against_truth.get("pbm")
+    if metric in SHARES:
+        share = row.against_truth.get(SHARES[metric])
         return _share(share) if isinstance(share, Proportion) else None
     formula = FORMULAS[metric]
     if (

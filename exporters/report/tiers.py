@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from exporters.report.chain import Proportion
 from exporters.report.document import Cost, Made, ReportDocument, Tier
+from exporters.report.kinds import KindFigures
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def teacher_of(document: ReportDocument) -> Tier:
     raise ValueError(f"the report {document.name!r} has no row for its teacher")
 
 
-def against_teacher(row: Tier, metric: str) -> float | None:
+def against_teacher(row: Tier | KindFigures, metric: str) -> float | None:
     """A metric of the row against the teacher's curves; None where it was not measured.
 
     Never one against known truth, which has the same name for some: they are two questions.
@@ -75,7 +76,7 @@ def against_teacher(row: Tier, metric: str) -> float | None:
     return _plain(row.against_teacher.get(metric))
 
 
-def against_truth(row: Tier, metric: str) -> float | None:
+def against_truth(row: Tier | KindFigures, metric: str) -> float | None:
     """A metric of the row against known truth, a share without its interval; or None."""
     return _plain(row.against_truth.get(metric))
 
@@ -84,9 +85,9 @@ def _plain(measured: Proportion | float | None) -> float | None:
     return measured.value if isinstance(measured, Proportion) else measured
 
 
-def closures_kept(row: Tier, teacher: Tier) -> float | None:
+def closures_kept(row: Tier, teacher: Tier, metric: str = "pbm") -> float | None:
     """Lips closed on /p b m/ by the share in which the teacher's are; None where not measured."""
-    own, best = against_truth(row, "pbm"), against_truth(teacher, "pbm")
+    own, best = against_truth(row, metric), against_truth(teacher, metric)
     return None if own is None or not best else own / best
 
 

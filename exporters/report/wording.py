@@ -1,6 +1,6 @@
 """Figures as people read them: with units, no more digits than they need, and words for metrics."""
 
-from exporters.report.chain import Proportion
+from exporters.report.chain import Measurements, Proportion
 from exporters.report.compression import Choice, KeptLimit
 from exporters.report.document import Comparison
 
@@ -17,8 +17,13 @@ HEADERS = {
     "lag_ms": "lag (ms)",
     "vertex_error": "vertices off (RMS, mesh units)",
     "lip_vertex_error": "farthest lip vertex off (mean, mesh units)",
-    "pbm": "lips closed on /p b m/",
+    "pbm_at_1pct": "PBM at F = 1 %",
+    "pbm": "lips closed on /p b m/ (PBM)",
+    "closed_outside": "lips closed on other speech (F)",
     "false_closures": "lips shut on vowels",
+    "phone_f1": "closure F1 against the phones",
+    "phone_precision": "closure precision against the phones",
+    "phone_recall": "closure recall against the phones",
     "stillness": "movement on silence (1/s)",
 }
 CHOICES: dict[Choice, str] = {
@@ -58,6 +63,15 @@ def figure(value: Proportion | float | None) -> str:
         interval = f"{100 * value.low:.1f}\N{EN DASH}{100 * value.high:.1f}"
         return f"{100 * value.value:.1f} % (n = {value.n}, 95 % CI {interval})"
     return number(value)
+
+
+def pbm_with_false(truth: Measurements) -> str:
+    """PBM accuracy and what it costs: ``83.1 % (n = 212, 95 % CI …) with F 2.7 %``."""
+    pbm, false = truth.get("pbm"), truth.get("closed_outside")
+    if pbm is None:
+        return NOT_RUN
+    value = false.value if isinstance(false, Proportion) else false
+    return f"{figure(pbm)} with F {percent(value)}"
 
 
 def percent(share: float | None) -> str:

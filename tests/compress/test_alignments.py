@@ -52,6 +52,13 @@ def test_what_aligners_write_for_no_phone_is_silence(tmp_path: Path, label: str 
         assert (silence.viseme, closed.viseme) == ("sil", "PP")
 
 
+def test_who_speaks_may_be_said(tmp_path: Path) -> None:
+    said = {"text": "pa", "phones": [["P", 0, 0.1]]}
+    content = {"a": said | {"voice": "am_puck+bf_lily"}, "b": said, "c": said | {"voice": None}}
+    found = read_alignments([write(tmp_path / "a", content)])
+    assert [found[clip].voice for clip in "abc"] == ["am_puck+bf_lily", None, None]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
     content = {"né": {"text": "né", "phones": [["P", 0, 0.1]]}}
     for encoding in ("utf-8-sig", "utf-16"):
@@ -76,6 +83,7 @@ def test_what_ships_can_be_read() -> None:
         ({"hi": {"text": "hi", "phones": [["P", 0.2, 0.1]]}}, "P from 0.2 to 0.1 s"),
         ({"hi": {"text": "hi", "phones": [["P", -0.2, 0.1]]}}, "P from -0.2 to 0.1 s"),
         ({"hi": {"text": "hi", "phones": [["P", 0.2, float("nan")]]}}, "P from 0.2 to nan"),
+        ({"hi": {"text": "hi", "phones": [], "voice": 3}}, "voice 3, expected a name"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: object, message: str) -> None:

@@ -85,7 +85,7 @@ def test_other_speech_ends_with_2_unless_it_is_asked_for(write: Write, cli: Cli)
     other = type(speech)(**{**speech.__dict__, "held_out_key": "33" * 32})
     new = write("new", file_row(r2=0.649), speech=other)
     ended = cli("compare", old, new)
-    assert ended.failed(2, "other held-out speech", "7 figures", "--across-speech")
+    assert ended.failed(2, "other held-out speech", "13 figures", "--across-speech")
     assert "Other held-out speech" in ended.out
     assert cli("compare", old, new, "--across-speech").code == 0
     smaller = write("larger", file_row(size=300_000), speech=other)

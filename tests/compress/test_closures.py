@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage, sparse, stats
+from scipy import ndimage, sparse
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from compress import closures
-from compress.closures import BOOTSTRAP_DRAWS, ClosureScores
+from compress import bootstrap, closures
+from compress.closures import ClosureScores
 from compress.rig import ClosureRule
 
 LIPS = ("jawOpen", "mouthClose")
@@ -71,31 +71,8 @@ def test_a_moment_holds_exactly_the_frame_that_stands_for_it(
     frame: int, rate_hz: float, offset_s: float
 ) -> None:
     moment = offset_s + frame / rate_hz
-    frames = closures._frames_in((moment, moment), np.arange(5001), rate_hz, offset_s)
+    frames = closures.frames_in((moment, moment), np.arange(5001), rate_hz, offset_s)
     assert frames.tolist() == [frame]
-
-
-@given(st.lists(st.lists(st.booleans(), max_size=20), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_the_interval_holds_the_value(verdicts: list[list[bool]]) -> None:
-    share = closures.share([np.array(v, bool) for v in verdicts])
-    assert share.n == sum(map(len, verdicts))
-    if share.n:
-        assert share.value == pytest.approx(sum(map(sum, verdicts)) / share.n)
-        assert 0 <= share.low <= share.value <= share.high <= 1
-    else:
-        assert np.isnan(share.value)
-
-
-def test_more_clips_narrow_the_interval_as_theory_says() -> None:
-    """Clips of one case each: the interval is near ± 1.96 √(p (1 − p) / n)."""
-    verdicts = [np.array([i % 4 == 0]) for i in range(400)]
-    share = closures.share(verdicts)
-    half = 1.96 * (0.25 * 0.75 / 400) ** 0.5
-    # 2000 draws estimate a percentile to about a tenth of the interval.
-    assert share.high - share.low == pytest.approx(2 * half, rel=0.1)
-    assert share == closures.share(verdicts), "the seed is fixed"
-    assert astuple(closures.share([np.array([True, False])])) == (0.5, 2, 0.5, 0.5)
 
 
 def test_another_rig_has_a_rule_of_its_own() -> None:
@@ -190,105 +167,8 @@ def test_closures_are_those_of_other_hands(
         assert found.recall == (matched >= 0).sum() / len(theirs)
 
 
-def test_two_models_on_the_same_cases_by_hand() -> None:
-    a = [np.array([True, True]), np.array([True, False])]
-    b = [np.array([True, False]), np.array([True, True])]
-    better = [np.array([True, True]), np.array([True, True])]
-    difference = closures.paired_difference(a, better)
-    assert (difference.value, difference.n) == (-0.25, 4)
-    # Either clip alone gives 0 and −0.5; both twice are drawn in a quarter of the draws each.
-    assert (difference.low, difference.high) == (-0.5, 0)
-    ratio = closures.paired_ratio(a, better)
-    assert astuple(ratio) == (0.75, 4, 0.5, 1)
-    assert closures.paired_difference(a, b).value == 0
-
-
-def test_what_both_models_find_hard_widens_nothing() -> None:
-    """Each clip is easy or hard for both alike: apart their shares are uncertain, paired not."""
-    easy, hard = np.array([True, True, True, True]), np.array([False, False, False, True])
-    cases = [easy, hard] * 20
-    alone = closures.share(cases)
-    assert alone.high - alone.low > 0.1
-    assert astuple(closures.paired_difference(cases, cases)) == (0, 160, 0, 0)
-    assert astuple(closures.paired_ratio(cases, cases)) == (1, 160, 1, 1)
-
-
-def test_paired_intervals_are_those_of_scipy() -> None:
-    random = np.random.default_rng(3)
-    counts = random.integers(1, 9, 120)
-    # b is right where a is, and in four of five other cases.
-    a = [random.random(n) < 0.7 for n in counts]
-    b = [clip | (random.random(len(clip)) < 0.8) for clip in a]
-    hits = [np.array([clip.sum() for clip in cases]) for cases in (a, b)]
-    for compare, statistic in (
-        (closures.paired_difference, lambda x, y, n, axis: (x - y).sum(axis) / n.sum(axis)),
-        (closures.paired_ratio, lambda x, y, n, axis: x.sum(axis) / y.sum(axis)),
-    ):
-        expected = stats.bootstrap(
-            (*hits, counts),
-            statistic,
-            paired=True,
-            n_resamples=4000,
-            method="percentile",
-            rng=np.random.default_rng(1),
-        ).confidence_interval
-        found = compare(a, b)
-        assert found.value == pytest.approx(float(statistic(*hits, counts, axis=0)))
-        # Both estimate the percentiles from some thousand draws: to about a tenth of the interval.
-        tenth = 0.1 * (expected.high - expected.low)
-        assert found.low == pytest.approx(expected.low, abs=tenth)
-        assert found.high == pytest.approx(expected.high, abs=tenth)
-
-
-def test_pairs_need_the_same_cases() -> None:
-    two, three = [np.ones(2, bool)], [np.ones(3, bool)]
-    for compare in (closures.paired_difference, closures.paired_ratio):
-        with pytest.raises(ValueError, match="2 in 1 clips and 3 in 1 clips"):
-            compare(two, three)
-        with pytest.raises(ValueError, match="the same"):
-            compare(two, [*two, np.ones(0, bool)])
-
-
-def test_pairs_of_nothing_are_nan() -> None:
-    nothing, never = [np.ones(0, bool)], [np.zeros(2, bool)]
-    assert math.isnan(closures.paired_difference(nothing, nothing).value)
-    ratio = closures.paired_ratio(never, never)
-    assert (math.isnan(ratio.value), ratio.n) == (True, 2)
-    assert closures.paired_difference(never, never).value == 0
-
-
 def test_pbm_cases_are_those_that_its_share_counts() -> None:
     clips, intervals = [mouth({10}), mouth(set())], [[(0.1, 0.1), (0.2, 0.2), (4, 5)], []]
     cases = closures.pbm_cases(clips, intervals, LIPS, 100.0)
     assert [clip.tolist() for clip in cases] == [[True, False], []]
-    assert closures.share(cases) == closures.pbm_accuracy(clips, intervals, LIPS, 100.0)
-
-
-@pytest.mark.parametrize("clips", [1, 66, 1001])
-def test_the_bootstrap_in_pieces_gives_the_same_digits(
-    clips: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As all draws at once give them, with the random numbers in one piece."""
-    counts = np.random.default_rng(1).integers(1, 9, clips).astype(float)
-    hits = np.floor(counts * np.random.default_rng(2).random(clips))
-    drawn = np.random.default_rng(0).integers(0, clips, (BOOTSTRAP_DRAWS, clips))
-    expected = np.percentile(hits[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
-    for at_a_time in (1, 7 * clips, 10**9):
-        monkeypatch.setattr(closures, "DRAWN_AT_A_TIME", at_a_time)
-        assert closures.ratio_of_sums(hits, counts)[1:] == tuple(expected)
-
-
-def test_the_bootstrap_of_many_clips_holds_few_of_its_numbers() -> None:
-    """Of 20,000 clips all draws at once are 320 MB, three times over."""
-    import tracemalloc
-
-    counts = np.full(20_000, 3.0)
-    hits = np.random.default_rng(0).integers(0, 4, len(counts)).astype(float)
-    tracemalloc.start()
-    try:
-        value, low, high = closures.ratio_of_sums(hits, counts)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert low < value < high
-    assert peak < 64e6
+    assert bootstrap.share(cases) == closures.pbm_accuracy(clips, intervals, LIPS, 100.0)

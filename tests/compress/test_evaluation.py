@@ -9,7 +9,7 @@ import pytest
 from compress import visemes
 from compress.alignments import Alignment
 from compress.audio import SAMPLE_RATE
-from compress.closures import Share, paired_difference
+from compress.bootstrap import Share, paired_difference
 from compress.evaluation import pbm_cases, quality
 from compress.held_out import HeldOut, load_heldout, speech_windows
 from compress.labels.store import LabelledClip, Labels
@@ -174,6 +174,104 @@ def test_two_models_can_be_paired() -> None:
     assert [case.tolist() for case in never_in_one] == [[True], [False]]
     found = paired_difference(never_in_one, pbm_cases(speech.teacher, speech))
     assert (found.value, found.n, found.low, found.high) == (-0.5, 2, -1, 0)
+
+
+def by_voice(*ids: str, voices: tuple[str | None, ...] = ()) -> HeldOut:
+    """Aligned clips of these names, as the teacher said them."""
+    speech, count = heldout(60.0), len(ids)
+    named = [replace(ALIGNED, voice=voice) for voice in voices or (None,) * count]
+    return replace(
+        speech,
+        clips=tuple(replace(speech.clips[0], id=name) for name in ids),
+        samples=(SAMPLES,) * count,
+        teacher=(speech.teacher[0],) * count,
+        alignments=tuple(named),
+    )
+
+
+def test_each_kind_of_voice_and_each_language_is_judged_by_itself() -> None:
+    """The student never closes its lips for the formant voices."""
+    kinds = {"real": ("en/*", "it/*"), "formant": ("espeak/*",)}
+    names = [f"en/lj/{i}" for i in range(6)] + ["it/r/1", "espeak/it/x", "espeak/it/y", "other"]
+    speech = replace(by_voice(*names), kinds=kinds)
+    open_wide = np.tile(np.array([0, 1, 0, 0, 0], np.float32), (len(speech.teacher[0]), 1))
+    curves = [
+        open_wide if name.startswith("espeak") else clip
+        for name, clip in zip(names, speech.teacher, strict=True)
+    ]
+    judged = quality(curves, speech)
+    found = {(one.kind, one.language): one for one in judged.by_kind}
+    assert [(*key, one.clips, one.voices) for key, one in found.items()] == [
+        ("real", None, 7, 2),
+        ("real", "en", 6, 1),
+        ("real", "it", 1, 1),
+        ("formant", None, 2, 1),
+        ("formant", "it", 2, 1),
+        ("other speech", None, 1, 1),
+    ]
+    for key, value in ((("real", None), 1), (("formant", "it"), 0)):
+        for name in ("pbm", "pbm_at_1pct"):
+            share = found[key].against_truth[name]
+            if name == "pbm_at_1pct" and key[1]:
+                assert share is None, "two clips have fewer than a hundred frames of other speech"
+                continue
+            assert isinstance(share, Share)
+            assert share.value == value
+        assert (found[key].against_teacher["r2"] == 1) == bool(value)
+    # The same as of these clips alone.
+    own = quality(curves[7:9], speech.only(lambda clip: clip.id.startswith("espeak")))
+    for side in ("against_teacher", "against_truth"):
+        group = getattr(found["formant", None], side)
+        assert group == {name: getattr(own, side)[name] for name in group}
+    whole = quality(curves, replace(speech, kinds={})).by_kind
+    assert [(one.kind, one.language) for one in whole if one.language is None] == [
+        ("held-out speech", None)
+    ]
+
+
+def test_what_is_no_number_spoils_its_own_kind_alone() -> None:
+    speech = replace(by_voice("en/a", "de/b"), kinds={"a": ("en/*",), "b": ("de/*",)})
+    broken = speech.teacher[0].copy()
+    broken[3, 0] = np.nan
+    judged = quality([broken, speech.teacher[1]], speech)
+    a, b = (one for one in judged.by_kind if one.language is None)
+    assert set(a.against_truth.values()) == {None}
+    assert a.against_teacher["r2"] is None
+    assert b.against_teacher["r2"] == 1
+    assert isinstance(b.against_truth["pbm"], Share)
+
+
+def test_intervals_are_drawn_over_voices() -> None:
+    """Ten clips each of two voices, one of which always opens its lips on /m/."""
+    names = tuple(f"en/{i}" for i in range(20))
+    open_wide = np.tile(np.array([0, 1, 0, 0, 0], np.float32), (54, 1))
+    pbm = {}
+    for label, voices in (("one", ("a",) * 20), ("two", ("a",) * 10 + ("b",) * 10)):
+        speech = by_voice(*names, voices=voices)
+        curves = [*speech.teacher[:10], *[open_wide] * 10]
+        share = quality(curves, speech).against_truth["pbm"]
+        assert isinstance(share, Share)
+        pbm[label] = share
+    assert pbm["one"].value == pbm["two"].value == 0.5
+    assert (pbm["two"].low, pbm["two"].high) == (0, 1), "two voices say nothing of a third"
+    assert pbm["one"].high - pbm["one"].low < 0.5
+
+
+def test_sums_by_clip_give_the_figures_beside_the_phones() -> None:
+    speech = by_voice(*(f"en/{i}" for i in range(7)))
+    judged = quality([0.8 * clip for clip in speech.teacher], speech)
+    sums, truth = judged.by_clip, judged.against_truth
+    assert sums is not None
+    for name, upper, lower in (
+        ("pbm", sums.sealed, sums.sounds),
+        ("pbm_at_1pct", sums.sealed_at_1pct, sums.sounds),
+        ("closed_outside", sums.closed_outside, sums.outside),
+    ):
+        share = truth[name]
+        assert isinstance(share, Share)
+        assert sum(upper) / sum(lower) == pytest.approx(share.value)
+    assert sum(sums.phone_right) / sum(sums.phone_guesses) == truth["phone_precision"]
+    assert sum(sums.phone_recalled) / sum(sums.phone_events) == truth["phone_recall"]
 
 
 def test_some_clips_only() -> None:

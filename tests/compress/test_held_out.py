@@ -1,18 +1,23 @@
 """Held-out speech is read as it is judged: ten hours take no more memory than one."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from compress.alignments import Alignment
 from compress.audio import SAMPLE_RATE
+from compress.bootstrap import Share
 from compress.evaluation import Judge, quality
 from compress.held_out import HeldOut, load_heldout, speech_windows
 from compress.labels.store import LabelledClip, Labels
 from compress.on_demand import OnDemand
+from compress.rig import ClosureRule, Rig
 from compress.sources import Clip
 from compress.sources.folder import FileSource
+from compress.visemes import segments_of
 from exporters.report.clip_sums import MOST_PARTS
 
 DRIVEN = ("mouthClose", "jawOpen", "mouthPucker", "mouthLowerDownLeft", "mouthUpperUpLeft")
@@ -66,6 +71,35 @@ def test_ten_hours_are_never_held() -> None:
     assert windows.shape == (64, 1, 8192)
     assert judged.by_clip is not None
     assert judged.by_clip.parts == MOST_PARTS
+
+
+@pytest.mark.slow
+def test_ten_hours_of_aligned_speech_are_never_held() -> None:
+    """Their apertures are: 4 bytes for each frame of speech, for limits that move."""
+    parts = (("S", 0.0, 0.1), ("AA", 0.1, 0.3), ("P", 0.3, 0.4), ("F", 0.4, 0.5))
+    phones = tuple(
+        (name, start + i / 2, end + i / 2) for i in range(2 * SECONDS) for name, start, end in parts
+    )
+    known = Alignment("", phones, tuple(segments_of(phones)))
+    long = speech(HOURS * 60)
+    # A rig of its own: rule-based curves of ten hours would take minutes.
+    gap = Rig("slider", closure=ClosureRule({"gap": 1.0}, 0.2))
+    names = ("gap", *DRIVEN[1:])
+    long = replace(long, alignments=(known,) * len(long.clips), driven=names, rig=gap)
+    tracemalloc.start()
+    try:
+        judge = Judge(long)
+        for i in range(len(long.clips)):
+            judge.add(teacher(i))
+        judged = judge.quality()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+    false = judged.against_truth["closed_outside"]
+    assert isinstance(false, Share)
+    assert false.n > HOURS * 3600 * RATE / 2
+    assert judged.by_kind[0].clips == HOURS * 60
 
 
 def test_windows_read_only_the_clips_that_they_touch() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,10 @@ EXPORTED = [
 JUDGED = [*EXPORTED[:-1], "verify small distilled", "report"]
 
 
+# What asks for figures alone: no file is made again.
+JUDGED_ANEW = ["verify small-fp32 onnx", "verify small distilled", "verify baselines"]
+
+
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
@@ -65,6 +70,7 @@ JUDGED = [*EXPORTED[:-1], "verify small distilled", "report"]
         ("export.license=CC0-1.0", ["report"]),
         ("report.clips=2", ["report clips", "report"]),
         ("labels.max_missing_share=0.5", ["report"]),
+        ("speech.kinds={known: ['en/*']}", [*JUDGED_ANEW, "report clips", "report"]),
         ("speech.timeout_s=9", []),
         ("parity.max_lag_ms=9", ["verify small-fp32 onnx", "report"]),
         ("parity.fp16_max_abs=0.01", ["verify small-fp32 onnx", "report"]),
@@ -138,6 +144,21 @@ def test_an_alignment_changes_what_choices_are_made_by(
     judged = [f"verify {what}" for what in (*STEPS, "baselines")]
     expected = ["prune small", "quantize small", *FILES, *judged, "report clips", "report"]
     assert changed(keys_of_shrinking(), keys_of_shrinking(inputs=aligned)) == expected
+
+
+def test_who_speaks_is_asked_by_those_who_judge_and_by_nobody_who_chooses(
+    keys_of_shrinking: Callable[..., Keys], workshop: Path
+) -> None:
+    found = find_inputs(load_recipe(workshop / "shrinking.yaml"))
+    phones = (("P", 0.1, 0.2),)
+    known = Alignment("pub", phones, tuple(segments_of(phones)))
+    keys_of_two = [
+        keys_of_shrinking(inputs=Inputs(found.teacher, found.speech, {"0": one}))
+        for one in (known, replace(known, voice="af_heart"))
+    ]
+    judged = [f"verify {what}" for what in (*STEPS, "baselines")]
+    files = [row for row in FILES if row.startswith("verify")]
+    assert changed(*keys_of_two) == [*files, *judged, "report clips", "report"]
 
 
 def test_each_tier_is_of_the_student_as_it_was_made_last(workshop: Path, tmp_path: Path) -> None:

@@ -264,10 +264,10 @@ def test_what_is_said_of_a_choice() -> None:
     ranking = rank(of(*ROWS[:4], coreml), [Limit("ms", 1.0), Limit("bytes", 2_900_000)])
     assert to_lines(ranking) == [
         "small-int8",
-        "  models/small-int8/model.onnx  750 kB, 600 kB to download, 0.2 ms, waits 256 ms, R² 0.747, lips closed 87 %",
+        "  models/small-int8/model.onnx  750 kB, 600 kB to download, 0.2 ms, waits 256 ms, R² 0.747, PBM 87 % at F = 1 %, PBM 87 % with F 2 %",
         "  not for coreml: median of one prediction (ms): not measured, expected <= 1",
         "why: best of 4 that fit by R² against the teacher, 0.747; beats tiny-int8 (0.649), tiny-fp32 (0.65); small-fp32 (0.75): within 0.005, so that bytes decided",
-        "runner-up: small-fp32 for onnx: 2.8 MB, 2.2 MB to download, 0.2 ms, waits 256 ms, R² 0.75, lips closed 88 %",
+        "runner-up: small-fp32 for onnx: 2.8 MB, 2.2 MB to download, 0.2 ms, waits 256 ms, R² 0.75, PBM 88 % at F = 1 %, PBM 88 % with F 2 %",
         "also fit: tiny-int8, tiny-fp32",
     ]
 
@@ -277,14 +277,14 @@ def test_what_is_said_where_none_fits() -> None:
     # tiny-int8: 0.87 + 2.2 + 0.089; rt-int8: 0.88 + 0.222.
     assert to_lines(ranking) == [
         "none fits; nearest: rt-int8 for onnx",
-        "  models/rt-int8/model.onnx  188 kB, 150 kB to download, 0.2 ms, waits 80 ms, R² 0.6, lips closed 70 %",
+        "  models/rt-int8/model.onnx  188 kB, 150 kB to download, 0.2 ms, waits 80 ms, R² 0.6, PBM 70 % at F = 1 %, PBM 70 % with F 2 %",
         "  misses bytes: 188,000, expected <= 100,000 (88 % over)",
-        "  misses PBM accuracy: 0.7, expected >= 0.9 (0.2 short)",
+        "  misses PBM accuracy: 0.7, expected >= 0.9 (0.2 short), with F 2.0 %",
         "farther: tiny-int8, tiny-fp32, small-int8 and 1 more",
     ]
     assert miss_in_words(ranking) == (
         "No tier keeps all limits. The nearest is rt-int8 for onnx: bytes: 188,000, expected <= 100,000 "
-        "(88 % over); PBM accuracy: 0.7, expected >= 0.9 (0.2 short)."
+        "(88 % over); PBM accuracy: 0.7, expected >= 0.9 (0.2 short), with F 2.0 %."
     )
 
 

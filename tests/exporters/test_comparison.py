@@ -113,7 +113,9 @@ def test_milliseconds_are_shown_and_never_judged() -> None:
 
 
 def test_noise_and_limit_go_over_the_default() -> None:
-    old, new = of(file_row(r2=0.65, pbm=0.81)), of(file_row(r2=0.60, pbm=0.65))
+    old, new = (
+        of(file_row(r2=r2, pbm=pbm, pbm_at_1pct=0.6)) for r2, pbm in ((0.65, 0.81), (0.60, 0.65))
+    )
     assert compare(old, new).regressions == 2
     limits = {"r2": Allowance(absolute=0.1), "pbm": Allowance(absolute=0.05)}
     found = compare(old, new, limits=limits)
@@ -128,10 +130,15 @@ def test_noise_and_limit_go_over_the_default() -> None:
 
 def test_a_figure_that_is_not_measured_any_more_is_a_regression() -> None:
     found = compare(of(file_row()), of(file_row(pbm=None)))
-    assert changed(found, "no longer measured") == {"pbm": (0.81, None)}
-    assert found.regressions == 1
+    assert changed(found, "no longer measured") == {
+        "pbm": (0.81, None),
+        "pbm_at_1pct": (0.81, None),
+        "false_closures": (0.02, None),
+        "phone_f1": (0.7, None),
+    }
+    assert found.regressions == 4
     back = compare(of(file_row(pbm=None)), of(file_row()))
-    assert changed(back, "now measured") == {"pbm": (None, 0.81)}
+    assert changed(back, "now measured")["pbm"] == (None, 0.81)
     assert back.regressions == 0
 
 
@@ -171,6 +178,7 @@ def test_baselines_are_not_compared_and_the_teacher_is() -> None:
     assert changed(found, "worse", tier="the teacher") == {
         "bytes": (1_000_000, 2_000_000),
         "pbm": (0.9, 0.7),
+        "pbm_at_1pct": (0.9, 0.7),
     }
     assert found.regressions == 0, "it is given"
 
@@ -190,15 +198,17 @@ def test_quality_on_other_speech_is_shown_and_not_judged() -> None:
     old, new = of(file_row()), other_speech(of(file_row(r2=0.2, pbm=None, size=300_000)))
     found = compare(old, new)
     assert set(changed(found, "not comparable")) == {
-        *("r2", "mse", "pbm", "closure_f1", "jitter_ratio", "lag_ms")
+        *("r2", "mse", "pbm", "closure_f1", "jitter_ratio", "lag_ms"),
+        *("pbm_at_1pct", "false_closures", "phone_f1"),
     }
     assert set(changed(found, "worse")) == {"bytes", "download_bytes"}, "the rest is"
     assert "Other held-out speech: 3 minutes → 9 minutes." in found.notes
-    assert found.incomparable == 7, "the teacher's PBM too"
+    assert found.incomparable == 9 + 4, "the teacher's lips too"
     across = compare(old, new, across=["speech"])
     assert across.incomparable == 0
     assert set(changed(across, "worse", "no longer measured")) == {
-        *("bytes", "download_bytes", "r2", "pbm")
+        *("bytes", "download_bytes", "r2", "pbm"),
+        *("pbm_at_1pct", "false_closures", "phone_f1"),
     }
 
 
@@ -207,7 +217,7 @@ def test_what_another_teacher_measures_is_not_judged() -> None:
     assert set(changed(found, "not comparable")) == {
         *("r2", "mse", "closure_f1", "jitter_ratio", "lag_ms", "times_faster")
     }
-    assert set(changed(found, "worse")) == {"pbm"}, "the truth is the same"
+    assert set(changed(found, "worse")) == {"pbm", "pbm_at_1pct"}, "the truth is the same"
     assert "Other teacher: demo teacher (abababab) → another (efefefef)." in found.notes
 
 

@@ -23,7 +23,8 @@ def document() -> ReportDocument:
 def test_the_summary_is_a_line_a_tier_best_first(document: ReportDocument) -> None:
     student, baseline = summary(document)
     assert student.startswith("demo, fp32   655 kB  R² to teacher 0.812")
-    assert student.endswith("93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)")
+    interval = "(n = 212, 95 % CI 89.0\N{EN DASH}96.2)"
+    assert student.endswith(f"  PBM at F = 1 % 0.84  PBM 93.1 % {interval} with F 4.5 %")
     assert baseline.startswith("mean curve        –  R² to teacher 0 ")
     assert baseline.endswith("not run")
 
@@ -49,7 +50,8 @@ def test_markdown_says_it_in_words(document: ReportDocument) -> None:
         "0.812",
         "1.37",
         "0.875",
-        "93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2)",
+        "0.84",
+        "93.1 % (n = 212, 95 % CI 89.0\N{EN DASH}96.2) with F 4.5 %",
     ]
     assert cells_of(text, "| mean curve | baseline")[3:7] == ["–"] * 4
     assert text.index("| demo, fp32 |") < text.index("| mean curve |")

@@ -81,7 +81,9 @@ def test_markdown_shows_what_each_hop_cost(document: ReportDocument) -> None:
         ["int8", "distilled", "PyTorch", "0.7", "1.012", "–"],
         [f"`{FILE}`", "int8", "MIL evaluated in PyTorch 2.13.0", "0.7", "1.000", "0.25"],
     ]
-    assert rows[0][8].startswith("80.0 % (n = 89")
+    assert rows[0][8] == "not run"
+    assert rows[0][9].startswith("80.0 % (n = 89")
+    assert rows[0][9].endswith("with F not run"), "PBM accuracy never stands alone"
 
 
 def test_failed_checks_are_said_at_the_top_and_all_are_listed(document: ReportDocument) -> None:

@@ -27,6 +27,8 @@ GIVEN: dict[str, Any] = {
     "teacher_shaking": tuple(DRAW.uniform(5, 9, CLIPS).tolist()),
     "events": (4.0,) * CLIPS,
     "sounds": (3.0,) * CLIPS,
+    "outside": (200.0,) * CLIPS,
+    "phone_events": (3.0,) * CLIPS,
 }
 # Clips are easy or hard for every student.
 HARD = DRAW.uniform(0.2, 3, CLIPS)
@@ -42,6 +44,11 @@ def sums(sealed: np.ndarray, error: float = 10.0, wobble: float = 0.0) -> ClipSu
         right=tuple(sealed.tolist()),
         recalled=tuple(sealed.tolist()),
         sealed=tuple(sealed.tolist()),
+        sealed_at_1pct=tuple(sealed.tolist()),
+        closed_outside=tuple((10 - 3 * sealed).tolist()),
+        phone_guesses=(4.0,) * CLIPS,
+        phone_right=tuple(sealed.tolist()),
+        phone_recalled=tuple(sealed.tolist()),
     )
 
 
@@ -57,7 +64,14 @@ def judged(found: ClipSums, **given: Any) -> Tier:
         **given,
     )
     pbm = share(sum(found.sealed) / sum(found.sounds), int(sum(found.sounds)))
-    return replace(row, by_clip=found, against_truth={"pbm": pbm})
+    false = sum(found.closed_outside) / max(1.0, sum(found.outside))
+    truth: dict[str, Proportion | float | None] = {
+        "pbm": pbm,
+        "pbm_at_1pct": pbm,
+        "closed_outside": share(false, 12_000),
+        "phone_f1": sum(found.phone_right) / max(1.0, sum(found.phone_guesses)),
+    }
+    return replace(row, by_clip=found, against_truth=truth)
 
 
 def asked(old: ReportDocument, new: ReportDocument, metric: str, **given: Any) -> Change:
@@ -202,6 +216,37 @@ def test_f1_of_closures_is_paired() -> None:
     assert (change.verdict, change.noise is not None) == ("worse", True)
     few = asked(old, of(judged(sums(missed(2)))), "closure_f1")
     assert few.verdict == "same"
+
+
+@pytest.mark.parametrize("metric", ["pbm_at_1pct", "false_closures", "phone_f1"])
+def test_what_the_phones_say_is_paired(metric: str) -> None:
+    """Thirty clips of sixty are worse and none is better; two may be chance."""
+    old, new, few = (of(judged(sums(sealed))) for sealed in (ALL, missed(30), missed(2)))
+    change = asked(old, new, metric)
+    assert (change.verdict, change.regression) == ("worse", True)
+    assert change.noise is not None
+    assert change.noise.endswith("(paired by 60 clips)")
+    assert asked(old, few, metric).verdict == "same"
+    assert asked(new, old, metric).verdict == "better"
+
+
+def test_sums_from_before_f_was_kept_are_not_paired_by_it() -> None:
+    """The new columns are empty there, and sums of nothing are no figure."""
+    names = ("sealed_at_1pct", "outside", "closed_outside", "phone_events", "phone_right")
+    older = replace(sums(ALL), **dict.fromkeys(names, ()), phone_guesses=(), phone_recalled=())
+    row = judged(sums(missed(12)))
+    assert noise_between("pbm", judged(older), row, same_clips=True)[1] == "paired by 60 clips"
+    for metric, how in (
+        ("pbm_at_1pct", "95 % intervals of both"),
+        ("false_closures", "95 % intervals of both"),
+        ("phone_f1", "fixed"),
+    ):
+        before = replace(row, by_clip=older)
+        assert noise_between(metric, before, row, same_clips=True)[1] == how
+    without = replace(row, by_clip=older, against_truth={"pbm": share(0.9)})
+    change = asked(of(without), of(row), "false_closures")
+    assert (change.verdict, change.old) == ("now measured", None)
+    assert asked(of(without), of(row), "pbm").beside == "with F not run → 0.8 %"
 
 
 def test_old_reports_are_not_paired() -> None:

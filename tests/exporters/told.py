@@ -154,7 +154,7 @@ def told_report() -> ReportDocument:
                     "lag_ms": -2.5,
                     "velocity_error": 0.0123,
                 },
-                against_truth={"pbm": PBM},
+                against_truth={"pbm_at_1pct": 0.84, "pbm": PBM, "closed_outside": 0.045},
                 by_region={
                     "lips": {"mse": 0.0021, "correlation": 0.9},
                     "brows": {"mse": 0.0, "correlation": None},

@@ -56,7 +56,12 @@ def _choose_if(name: str, own: Point, points: dict[str, Point], closes_most: boo
         reasons.append(("every kilobyte counts", "it is the smallest"))
     reasons += _soonest(own, others)
     if closes_most:
-        reasons.append(("closed lips matter", "it closes them most often on p, b and m"))
+        reasons.append(
+            (
+                "closed lips matter",
+                "it closes them most often on p, b and m at F = 1 %",
+            )
+        )
     if not reasons:
         reasons.append((_budget(own, others), "nothing that fits is nearer to the teacher"))
     wishes, claims = zip(*reasons, strict=True)
@@ -108,7 +113,7 @@ def _closes_most(views: Sequence[TierView], teacher: Tier | None) -> str | None:
     shares = {
         view.name: round(share, 2)
         for view in views
-        if (share := closures_kept(view.lead, teacher)) is not None
+        if (share := closures_kept(view.lead, teacher, "pbm_at_1pct")) is not None
     }
     most = [name for name, share in shares.items() if share == max(shares.values())]
     return most[0] if len(most) == 1 and len(shares) > 1 else None

@@ -1,9 +1,10 @@
 """Tiers as an artist reads them: a name, what it costs, what it gives, and for whom it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporters.report.document import ReportDocument, Tier
+from exporters.report.kinds import KindFigures, worst
 from exporters.report.page.advice import advise
 from exporters.report.tiers import (
     TierView,
@@ -13,7 +14,7 @@ from exporters.report.tiers import (
     pareto,
     teacher_of,
 )
-from exporters.report.wording import NOT_RUN, human_size, number
+from exporters.report.wording import NOT_RUN, human_size, number, percent
 from exporters.signature import Precision
 
 _PRECISIONS: dict[Precision, str] = {
@@ -65,7 +66,7 @@ def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
             size=human_size(view.lead.bytes),
             wait=_wait(view.lead),
             gain=_gain(view),
-            meters=(_likeness(view.lead), _lips(view.lead, teacher)),
+            meters=tuple(_meters(view.lead, teacher)),
             advice=advice[view.name].sentence,
             beaten=advice[view.name].beaten_by is not None,
             # Whoever ran the recipe looks for what it made, good or bad.
@@ -122,13 +123,32 @@ def _likeness(row: Tier) -> Meter:
     return Meter("likeness to the teacher: R²", f"{r2:.2f}", "", max(r2, 0.0))
 
 
+def _meters(row: Tier, teacher: Tier | None) -> Iterator[Meter]:
+    yield _likeness(row)
+    yield _lips(row, teacher)
+    pbm, false = against_truth(row, "pbm"), against_truth(row, "closed_outside")
+    if pbm is not None:
+        after = f"of p, b and m, and wrongly in {percent(false)} of other speech (F)"
+        yield Meter("as it is they close on", f"{100 * pbm:.0f} %", after, None)
+    if (lowest := worst(row.by_kind)) is not None:
+        yield _worst(lowest)
+
+
+def _worst(one: KindFigures) -> Meter:
+    """The kind of voice on which the tier does worst, and how it does there."""
+    before = f"worst kind of voice, {one.kind}:"
+    if (share := against_truth(one, "pbm_at_1pct")) is not None:
+        return Meter(before, f"{100 * share:.0f} %", "of p, b and m at F = 1 %", share)
+    return Meter(before, f"R² {number(against_teacher(one, 'r2'))}", "", None)
+
+
 def _lips(row: Tier, teacher: Tier | None) -> Meter:
-    kept = None if teacher is None else closures_kept(row, teacher)
+    kept = None if teacher is None else closures_kept(row, teacher, "pbm_at_1pct")
     if kept is not None:
         shown = f"{100 * kept:.0f} %"
-        return Meter("lips close", shown, "as often as the teacher's", min(kept, 1.0))
-    if (own := against_truth(row, "pbm")) is not None:
-        return Meter("lips close on", f"{100 * own:.0f} %", "of p, b and m", own)
+        return Meter("lips close", shown, "as often as the teacher's, at F = 1 %", min(kept, 1.0))
+    if (own := against_truth(row, "pbm_at_1pct")) is not None:
+        return Meter("lips close on", f"{100 * own:.0f} %", "of p, b and m at F = 1 %", own)
     if (off := against_teacher(row, "lip_vertex_error")) is not None:
         return Meter("farthest lip vertex", number(off), "mesh units off", None)
     if (off := against_teacher(row, "vertex_error")) is not None:

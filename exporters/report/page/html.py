@@ -12,6 +12,7 @@ from exporters.report.document import ReportDocument
 from exporters.report.page import costs, making, proofs, provenance, quality
 from exporters.report.page.advice import join
 from exporters.report.page.cards import cards_of, known_teacher
+from exporters.report.page.kinds import kinds_table
 from exporters.report.page.packing import audio_of, fitting, pack_clip
 from exporters.report.page.tables import Code, Mark
 from exporters.report.page.view import view_of
@@ -45,6 +46,7 @@ def to_page(document: ReportDocument, clips: Clips | None, audio: Mapping[str, b
             cards=cards_of(document, views),
             teacher_size=human_size(teacher.bytes) if teacher and teacher.bytes else "",
             verdict=proofs.verdict_of(document.gates),
+            kinds=kinds_table(document),
             sections=[
                 costs.files_section(document, views),
                 quality.quality_section(document),

@@ -10,7 +10,7 @@ from exporters.report.document import Gate, ReportDocument
 from exporters.report.figures import excused
 from exporters.report.gate_words import apart, in_words, off_by, plain
 from exporters.report.page.tables import Cell, Code, Section, Table, count_of, rows_of, status_cell
-from exporters.report.wording import COMPARISON, NOT_RUN, figure, number, ratio_text
+from exporters.report.wording import COMPARISON, NOT_RUN, figure, number, pbm_with_false, ratio_text
 
 NONE = "–"
 _ORDER: tuple[Status, ...] = ("failed", "not run", "passed")
@@ -71,6 +71,7 @@ def _gate(gate: Gate, cannot_run: Collection[str]) -> tuple[Cell, ...]:
         found = "no number" if gate.status == "failed" else NOT_RUN
         return (*said, found, f"{sign} {plain(gate.limit)}", "")
     found, asked = apart(gate.value, gate.limit)
+    found += f" {gate.beside}" if gate.beside else ""
     off = off_by(gate.value, gate.limit, gate.comparison)
     return (*said, found, f"{sign} {asked}", off)
 
@@ -81,7 +82,7 @@ def chain_section(document: ReportDocument) -> Section:
         caption="What each hop cost on held-out speech",
         headers=(
             *("Student", "Hop", "Made of", "Runs in", "R² to teacher", "MSE, ×", "Differs by"),
-            *("Jitter, × the teacher's", "Lips closed on /p b m/"),
+            *("Jitter, × the teacher's", "PBM at F = 1 %", "PBM with F"),
         ),
         rows=rows_of([_hop(hop) for hop in document.chain]),
         words=4,
@@ -112,7 +113,8 @@ def _hop(hop: Hop) -> tuple[str | Code, ...]:
         NONE if hop.made_of == TEACHER else ratio_text(hop.mse_ratio),
         number(hop.max_abs) if is_file else NONE,
         figure(hop.against_teacher.get("jitter_ratio")),
-        figure(hop.against_truth.get("pbm")),
+        figure(hop.against_truth.get("pbm_at_1pct")),
+        pbm_with_false(hop.against_truth),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from exporters.report.chain import Measurements
 from exporters.report.document import ReportDocument, Tier
+from exporters.report.page.kinds import languages_table
 from exporters.report.page.tables import Section, Table, count_of, rows_of
 from exporters.report.wording import HEADERS, NOT_RUN, figure, header, number
 
@@ -14,6 +15,7 @@ def quality_section(document: ReportDocument) -> Section:
     tables = [
         _metrics("Against the teacher", rows, lambda row: row.against_teacher),
         _metrics("Against the truth", rows, lambda row: row.against_truth),
+        languages_table(document),
         _regions(rows),
     ]
     return Section(

@@ -8,17 +8,21 @@ from exporters.report.document import ReportDocument, Tier
 from exporters.report.page.advice import advise
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
 from exporters.report.tiers import TierView, against_teacher, against_truth
-from exporters.report.wording import human_size, number
+from exporters.report.wording import human_size, number, percent
 
 # Metric, what people call it, in short, and whether lower is better; in the order of the choice.
 _QUALITIES: tuple[tuple[str, str, str, bool], ...] = (
     ("r2", "closeness to the teacher (R²)", "R²", False),
-    ("pbm", "lips closed on p, b and m (%)", "closed", False),
+    ("pbm_at_1pct", "lips closed on p, b and m at F = 1 % (%)", "closed", False),
+    ("pbm", "lips closed on p, b and m, with F (%)", "closed, F", False),
+    ("closed_outside", "lips closed on other speech, F (%)", "F", True),
+    ("phone_f1", "closures where the phones ask for them (F1, %)", "F1", False),
     ("closure_f1", "lips close when the teacher's do (F1, %)", "F1", False),
     ("lip_vertex_error", "farthest lip vertex off (mesh units)", "off", True),
     ("vertex_error", "vertices off (RMS, mesh units)", "off", True),
 )
-_SHARES = frozenset({"pbm", "closure_f1"})
+_OF_PHONES = frozenset({"pbm_at_1pct", "pbm", "closed_outside", "phone_f1"})
+_SHARES = _OF_PHONES | {"closure_f1"}
 # Without these a face is no face: it would open its jaw and nothing else.
 _FACE = frozenset({"jawOpen", "mouthPucker", "mouthFunnel", "mouthClose"})
 
@@ -93,13 +97,15 @@ def _figures(row: Tier) -> dict[str, dict[str, Any]]:
             shown = f"{round(value, 2) + 0.0:.2f}"  # no minus before 0.00
         elif value is not None and key in _SHARES:
             shown = f"{value:.1f} %"
+            if key == "pbm":
+                shown += f", F {percent(against_truth(row, 'closed_outside'))}"
         found[key] = {"value": value, "text": shown}
     return found
 
 
 def _known(row: Tier, key: str) -> float | None:
     """A metric as it is drawn; /p b m/ by the truth, all others by the teacher's curves."""
-    value = against_truth(row, key) if key == "pbm" else against_teacher(row, key)
+    value = against_truth(row, key) if key in _OF_PHONES else against_teacher(row, key)
     return None if value is None else 100 * value if key in _SHARES else value
 
 

@@ -12,12 +12,15 @@ from exporters.benchmark import Arena
 from exporters.checks import Check
 from exporters.report.document import FileParity, Gate, Tier
 from exporters.report.figures import FIGURES
+from exporters.report.gate_words import in_words
+from exporters.report.markdown import to_markdown
 from tests.exporters.documents import (
     benchmark,
     document,
     file_row,
     parity_of,
     ridge_row,
+    share,
     teacher_row,
 )
 
@@ -32,6 +35,9 @@ ARENA = benchmark(arena=Arena(bytes=104_000, detail="tflite-micro 1"))
 ASKED = [
     ("min_r2", 0.65, 0.66, 0.65),
     ("min_pbm", 0.81, 0.82, 0.81),
+    ("min_pbm_at_1pct", 0.74, 0.75, 0.74),
+    ("max_false_closures", 0.027, 0.026, 0.027),
+    ("min_phone_f1", 0.7, 0.71, 0.7),
     ("min_r2_over_ridge", 0.4, 0.5, 0.65 - 0.25),
     ("max_bytes", 187_201, 187_200, 187_201),
     ("max_parity", 5e-4, 4e-4, 5e-4),
@@ -57,13 +63,28 @@ def judged(limits: GateSettings, row: Tier, parity: Any = None) -> list[Gate]:
 
 @pytest.mark.parametrize(("limit", "kept", "missed", "value"), ASKED)
 def test_one_limit(limit: str, kept: float, missed: float, value: float) -> None:
-    row = file_row(costs=ARENA)
+    row = file_row(costs=ARENA, pbm_at_1pct=0.74, closed_outside=0.027)
     for asked, status in ((kept, "passed"), (missed, "failed")):
         (gate,) = judged(GateSettings(**{limit: asked}), row, parity_of(3e-4, 5e-4))  # type: ignore[arg-type]
         assert (gate.status, gate.value, gate.limit) == (status, pytest.approx(value), asked)
         assert gate.name.startswith("tiny-int8 onnx: ")
     (gate,) = judged(GateSettings(**{limit: kept}), NO_FIGURES)  # type: ignore[arg-type]
     assert (gate.status, gate.value) == ("not run", None), "what was not measured is not met"
+
+
+@pytest.mark.parametrize(("asked", "status"), [(0.8, "passed"), (0.9, "failed")])
+def test_a_gate_on_pbm_says_what_it_cost_in_false_closures(asked: float, status: str) -> None:
+    row = file_row(pbm=0.83, closed_outside=0.027)
+    gates = judged(GateSettings(min_pbm=asked, min_pbm_of_teacher=0.1, min_r2=0.1), row)
+    assert [gate.beside for gate in gates] == ["", "with F 2.7 %", "with F 2.7 %"]
+    assert gates[1].status == status
+    assert in_words(gates[1]).endswith("with F 2.7 %")
+    assert "PBM accuracy: 0.83 with F 2.7 % (asked" in to_markdown(document(row, gates=gates))
+    # Of vowels alone: a report from before F was measured.
+    older = replace(row, against_truth={"pbm": share(0.83), "false_closures": share(0.001)})
+    assert judged(GateSettings(min_pbm=asked), older)[0].beside == "with F not run"
+    (false,) = judged(GateSettings(max_false_closures=0.5), older)
+    assert (false.status, false.value) == ("not run", None)
 
 
 def test_every_limit_asks_a_figure_the_way_its_name_says() -> None:

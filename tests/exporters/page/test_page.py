@@ -12,10 +12,12 @@ import pytest
 from exporters.benchmark import Arena
 from exporters.mesh import MeshFacts
 from exporters.report.document import ReportDocument, Tier
+from exporters.report.kinds import KindFigures
 from exporters.report.page import html
 from exporters.report.page.advice import ALONE, NOT_JUDGED, advise
 from exporters.report.page.cards import cards_of, first_chosen
 from exporters.report.page.html import to_page
+from exporters.report.page.kinds import kinds_table, languages_table
 from exporters.report.page.packing import fitting, pack_clip
 from exporters.report.page.proofs import verdict_of
 from exporters.report.page.tables import Table
@@ -52,7 +54,7 @@ def embedded(page: str) -> dict[str, object]:
 def test_each_tier_is_for_somebody_or_is_beaten() -> None:
     assert said(*ROWS) == {
         "near-fp32": "Choose this if likeness comes first and closed lips matter: nothing is nearer "
-        "to the teacher and it closes them most often on p, b and m.",
+        "to the teacher and it closes them most often on p, b and m at F = 1 %.",
         "tiny-int8": "Choose this if every kilobyte counts: it is the smallest.",
         "quick-fp32": "Choose this if the face must answer soon: nothing waits less.",
         "stale-fp16": "quick, fp32 beats it in everything: it is smaller and nearer to the teacher, "
@@ -127,9 +129,58 @@ def test_a_card_says_what_a_tier_costs_and_gives() -> None:
     meters = [" ".join(filter(None, (m.before, m.value, m.after))) for m in near.meters]
     assert meters == [
         "likeness to the teacher: R² 0.90",
-        "lips close 94 % as often as the teacher's",
+        "lips close 94 % as often as the teacher's, at F = 1 %",
+        "as it is they close on 85 % of p, b and m, and wrongly in 3.0 % of other speech (F)",
+        "worst kind of voice, formant voices never heard: 60 % of p, b and m at F = 1 %",
     ]
     assert (tiny.provenance, near.provenance) == ("trained in this run", "reference weights")
+
+
+def test_the_worst_kind_is_that_of_the_closures_or_else_of_the_copy() -> None:
+    row = model_row("a", "fp32", 500, 80.0, 0.001)
+
+    def said_of(kinds: tuple[KindFigures, ...]) -> list[str]:
+        tiers = (teacher_row(), replace(row, by_kind=kinds))
+        (card,) = cards_of(document(tiers=tiers), tiers_of(document(tiers=tiers)))
+        return [f"{m.before} {m.value}" for m in card.meters if "worst" in m.before]
+
+    assert said_of(row.by_kind) == ["worst kind of voice, formant voices never heard: 55 %"]
+    unaligned = tuple(replace(one, against_truth={}) for one in row.by_kind)
+    assert said_of(unaligned) == ["worst kind of voice, formant voices never heard: R² 0.7"]
+    assert said_of(row.by_kind[:3]) == [], "one kind alone is no choice"
+    assert said_of(()) == []
+
+
+def test_kinds_of_voices_are_a_table_with_the_worst_of_each_tier() -> None:
+    table = kinds_table(document())
+    assert table is not None
+    near = [place for place, cells in enumerate(table.rows) if cells[0] == "near, fp32"]
+    assert [table.rows[place] for place in near] == [
+        (
+            *("near, fp32", "known real speakers", "0.900", "80.0 % (75.0\N{EN DASH}85.0)"),
+            *("85.0 % (80.0\N{EN DASH}90.0)", "3.0 %", "0.75", "100", "60", "4"),
+        ),
+        (
+            *("near, fp32", "formant voices never heard", "0.700", "60.0 % (55.0\N{EN DASH}65.0)"),
+            *("65.0 % (60.0\N{EN DASH}70.0)", "3.0 %", "0.75", "100", "24", "3"),
+        ),
+    ]
+    assert [place in table.strong for place in near] == [False, True]
+    assert table.rows[0][:3] == ("the demo teacher", "known real speakers", "–")
+    languages = {cells[1] for cells in languages_table(document()).rows}
+    assert languages == {
+        *("known real speakers, en", "known real speakers, it", "formant voices never heard, de"),
+    }
+    assert kinds_table(document(tiers=tuple(replace(row, by_kind=()) for row in ROWS))) is None
+
+
+def test_the_plot_has_f_beside_every_share_of_closed_lips() -> None:
+    data = view_of(document(), tiers_of(document()), None)
+    assert [one["key"] for one in data["qualities"]][:4] == [
+        *("r2", "pbm_at_1pct", "pbm", "closed_outside"),
+    ]
+    figures = data["tiers"][0]["figures"]
+    assert (figures["pbm"]["text"], figures["pbm_at_1pct"]["text"]) == ("85.0 %, F 3.0 %", "80.0 %")
 
 
 def test_the_page_begins_with_the_nearest_and_the_smallest() -> None:

@@ -139,7 +139,7 @@ def test_another_quality_is_plotted(visit: Open, html: str) -> None:
     assert max(values) == pytest.approx(85.0)
     # The baseline closes the lips in 30 %, and leaves the tiers their room.
     assert opened.eval("() => Chart.getChart('plot').scales.y.min") > 60
-    assert opened.page.locator("#list thead").text_content() == "TierSizeWaitsclosed"
+    assert opened.page.locator("#list thead").text_content() == "TierSizeWaitsclosed, F"
 
 
 def test_the_lips_touch_exactly_where_the_rig_says(visit: Open, html: str) -> None:
