@@ -20,7 +20,11 @@ from compress.cli_report import report_app
 from compress.cli_run import run_app
 from compress.cli_teacher import teacher_app
 from compress.errors import LipstillError, MissingError
-from compress.surroundings import home, replace_what_cannot_be_written
+from compress.surroundings import (
+    home,
+    replace_what_cannot_be_written,
+    wait_without_spinning,
+)
 
 
 class Commands(TyperGroup):
@@ -111,6 +115,7 @@ def main() -> None:
     interpreter's own end would bring the process down with another exit code.
     """
     replace_what_cannot_be_written()
+    wait_without_spinning()
     try:
         with home():
             app()

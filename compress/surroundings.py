@@ -1,4 +1,4 @@
-"""What a machine may lack without a command failing for it: a home folder, a page of characters."""
+"""What a command finds around it and may not fail for: no home folder, a poor page of characters, busy cores."""
 
 import io
 import os
@@ -21,6 +21,16 @@ def replace_what_cannot_be_written() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in _FAILING:
             stream.reconfigure(errors="replace")
+
+
+def wait_without_spinning() -> None:
+    """Let PyTorch's threads sleep while they wait for each other, unless the user has said how.
+
+    They would spin, which keeps a core from whoever else computes on it. Where that is the thread
+    that is waited for, two threads are many times slower than one (docs/benchmarks.md). OpenMP reads
+    this when PyTorch is imported, and processes that are started inherit it.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager

@@ -13,6 +13,11 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import HealthCheck, settings
 
+from compress.surroundings import wait_without_spinning
+
+# Before anything imports PyTorch: tests may run beside others on the same cores.
+wait_without_spinning()
+
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 

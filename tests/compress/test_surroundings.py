@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,3 +132,16 @@ def test_a_user_whom_nobody_knows_makes_a_whole_run(workshop: Path, tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert (folder / "run" / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("said", [None, "ACTIVE"])
+def test_threads_of_pytorch_sleep_while_they_wait_unless_the_user_says_otherwise(
+    said: str | None,
+) -> None:
+    """OpenMP itself says what it read, when a command has imported PyTorch."""
+    given = {name: value for name, value in environment().items() if name != "OMP_WAIT_POLICY"}
+    given |= {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": said} if said else {})
+    command = [sys.executable, "-m", "compress", "inspect", "builtin:tiny"]
+    ended = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
+    told = [line for line in ended.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    assert {line.split("=")[1].strip(" '") for line in told} == {said or "PASSIVE"}
