@@ -8,7 +8,7 @@ from recipes.build import voices
 from recipes.build.corpus import sentence
 from recipes.build.dataset import LabelledClip, _silent_start, varied
 from recipes.build.phones import IPA, ipa_visemes, sampa_visemes
-from recipes.build.synthesis import _close_before_burst, _drop_voiced_pauses
+from recipes.build.synthesis import _close_before_burst, drop_voiced_pauses
 
 RATE = 16_000
 
@@ -71,8 +71,8 @@ def test_a_stop_begins_where_the_quiet_before_its_burst_begins() -> None:
 def test_a_pause_that_sounds_belongs_to_the_phone_before_it() -> None:
     audio = np.ones(RATE, np.float32) * 0.1
     phones = [("a", 0.0, 0.3), ("_", 0.3, 0.4), ("b", 0.4, 0.5)]
-    assert _drop_voiced_pauses(phones, audio) == [("a", 0.0, 0.4), ("b", 0.4, 0.5)]
-    assert _drop_voiced_pauses(phones, audio * 0) == phones
+    assert drop_voiced_pauses(phones, audio) == [("a", 0.0, 0.4), ("b", 0.4, 0.5)]
+    assert drop_voiced_pauses(phones, audio * 0) == phones
 
 
 def test_quiet_before_the_first_vowel_is_silence() -> None:
