@@ -34,11 +34,12 @@ Pairs = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Figures:
-    """A student on the clips set aside: the loss of its training, R² and PBM, None if not known."""
+    """A student on the clips set aside: the loss of its training, R², PBM and F, None if not known."""
 
     loss: float
     r2: float | None
     pbm: float | None
+    false_closures: float | None
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _loss_of(lesson: Lesson) -> Callable[[Tensor, Tensor], Tensor]:
 def figures(student: ConvFC, lesson: Lesson) -> Figures:
     """What a student makes of the clips set aside."""
     found = judge(student.animate, lesson.watched, quiet=False)
-    return Figures(_loss(student, lesson), found.r2, found.pbm)
+    return Figures(_loss(student, lesson), found.r2, found.pbm, found.false_closures)
 
 
 @torch.inference_mode()

@@ -16,7 +16,8 @@ from compress.audio import HOP, SAMPLE_RATE
 from compress.closures import Interval
 from compress.examples import Example
 from compress.labels.store import LabelledClip
-from compress.rig import ARKIT_RIG, Rig
+from compress.rig import ARKIT_RIG, ClosureRule, Rig
+from compress.sealing import sealing
 from compress.sources import Clip
 
 # Clips, whether they have labels yet or not.
@@ -30,19 +31,23 @@ SECONDS = 240.0
 
 @dataclass(frozen=True)
 class Watched:
-    """Clips with the teacher's curves on the hop grid, and the /p b m/ of those aligned."""
+    """Clips with the teacher's curves on the hop grid, and the /p b m/ of those aligned.
+
+    `segments` are the visemes of each clip, empty where it is not aligned; () where none is known.
+    """
 
     clips: tuple[Example, ...]
     bilabials: tuple[Sequence[Interval], ...]
     driven: tuple[str, ...]
     rig: Rig = ARKIT_RIG
+    segments: tuple[Sequence[visemes.Segment], ...] = ()
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What a student makes of the clips: MSE, at −30 dB too, R², jitter × teacher's, PBM 0 to 1.
 
-    None where the clips do not allow it.
+    `false_closures` is F, the share of speech outside of /p b m/ with closed lips. None where the clips do not allow it.
     """
 
     mse: float
@@ -50,6 +55,7 @@ class Judgement:
     r2: float | None
     jitter: float | None
     pbm: float | None
+    false_closures: float | None = None
 
 
 def set_aside(clips: Sequence[Heard], seconds: float = ASIDE_S) -> tuple[list[Heard], list[Heard]]:
@@ -106,6 +112,7 @@ def choose(
         tuple(visemes.bilabials(a.segments) if a else () for a in found),
         tuple(driven),
         rig,
+        tuple(a.segments if a else () for a in found),
     )
 
 
@@ -121,19 +128,31 @@ def judge(animate: Callable[[Tensor], Tensor], watched: Watched, quiet: bool = T
     loud = [_curves(animate, clip.samples) for clip in watched.clips]
     low = [_curves(animate, clip.samples * _QUIET) for clip in watched.clips] if quiet else []
     labels = [clip.curves for clip in watched.clips]
-    pbm = None
+    pbm = false = None
     if (rule := watched.rig.closure_of(watched.driven)) is not None:
         share = closures.pbm_accuracy(
             loud, watched.bilabials, watched.driven, SAMPLE_RATE / HOP, rule=rule
         )
         pbm = share.value if share.n else None
+        false = _false(loud, watched, rule)
     return Judgement(
         mse=metrics.mse(loud, labels),
         quiet_mse=metrics.mse(low, labels) if quiet else math.nan,
         r2=_finite(metrics.r2(loud, labels)),
         jitter=_finite(metrics.jitter_ratio(loud, labels)),
         pbm=pbm,
+        false_closures=false,
     )
+
+
+def _false(curves: Sequence[np.ndarray], watched: Watched, rule: ClosureRule) -> float | None:
+    """F of the aligned clips."""
+    sealed = frames = 0
+    for clip, segments in zip(curves, watched.segments, strict=False):
+        if segments:
+            found = sealing(clip, segments, watched.driven, SAMPLE_RATE / HOP, 0.0, rule)
+            sealed, frames = sealed + found.closed_outside[0], frames + found.closed_outside[1]
+    return sealed / frames if frames else None
 
 
 _QUIET = np.float32(10 ** (QUIET_DB / 20))

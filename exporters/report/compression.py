@@ -29,6 +29,8 @@ class Quality:
     """R² against the teacher, or null if not measured."""
     pbm: float | None
     """Share of /p b m/ with closed lips, 0 to 1, or null if their times are not known."""
+    false_closures: float | None = None
+    """F, the share of other speech with closed lips, 0 to 1, or null like that."""
 
     def __post_init__(self) -> None:
         if self.pbm is not None and not 0 <= self.pbm <= 1:

@@ -75,6 +75,19 @@ def test_a_judgement_is_what_the_metrics_say(watched: Watched) -> None:
     assert found.pbm == share.value
 
 
+def test_f_stands_beside_pbm(watched: Watched) -> None:
+    """Lips are open by 0.8 × the loudest sample, so that quiet audio seals them on anything."""
+    segments = (segments_of((("B", 0.16, 0.24), ("F", 0.24, 0.44), ("AA", 0.44, 0.6))), ())
+    aligned = replace(watched, segments=segments)
+    assert judge(animate, watched).false_closures is None, "no visemes are known"
+    assert judge(animate, aligned).false_closures == 0
+    clips = tuple(replace(c, samples=c.samples.copy()) for c in watched.clips)
+    clips[0].samples[20 * HOP : 24 * HOP] = 0  # four hops in /f/, from 0.32 s
+    # 62.5 hops a second: those from 0.26 s, 20 ms after /b/, to 0.6 s are 17 to 37.
+    found = judge(animate, replace(aligned, clips=clips))
+    assert found.false_closures == pytest.approx(4 / 21)
+
+
 def test_quiet_is_30_db_less(watched: Watched) -> None:
     """A factor of 10^(−30/20); the labels stay what they are."""
     curves = [by_hand(c.samples) * 0.0316227766 for c in watched.clips]
@@ -124,6 +137,7 @@ def test_clips_with_alignments_come_first() -> None:
     found = choose(clips, examples, {"c": alignment(), "elsewhere": alignment()}, DRIVEN)
     assert found.clips == (examples[2], examples[0], examples[1], examples[3])
     assert found.bilabials == ([(0.16, 0.24)], (), (), ())
+    assert found.segments == (alignment().segments, (), (), ())
     assert found.driven == DRIVEN
 
 

@@ -89,12 +89,13 @@ def _rounds(pruning: Pruning) -> Table:
             (f"after {step.recovery_steps:,} steps", step.parameters, step.after_recovery),
         )
         for moment, count, quality in moments:
-            figures = (number(quality.loss), number(quality.r2), percent(quality.pbm))
+            lips = percent(quality.pbm), percent(quality.false_closures)
+            figures = (number(quality.loss), number(quality.r2), *lips)
             rows.append((moment, str(step.round), human_count(count), *figures))
         parameters = step.parameters
     return Table(
         caption=f"Rounds of {pruning.student}",
-        headers=("Moment", "Round", "Parameters", "Loss", "R²", "Lips closed on /p b m/"),
+        headers=("Moment", "Round", "Parameters", "Loss", "R²", "PBM", "F"),
         rows=tuple(rows),
     )
 

@@ -142,6 +142,29 @@ def test_another_quality_is_plotted(visit: Open, html: str) -> None:
     assert opened.page.locator("#list thead").text_content() == "TierSizeWaitsclosed, F"
 
 
+@pytest.mark.parametrize("width", [1280, 420])
+def test_kinds_of_voices_are_in_view_with_the_worst_in_bold(
+    visit: Open, html: str, width: int
+) -> None:
+    opened = visit(html, width=width)
+    table = opened.page.locator("#kinds table")
+    assert table.is_visible()
+    rows = table.locator("tbody tr")
+    assert rows.count() == 2 * 6, "the teacher, four tiers and the baseline"
+    bold = "(row) => getComputedStyle(row.cells[0]).fontWeight"
+    worst = rows.filter(has_text="formant voices never heard").first
+    assert int(worst.evaluate(bold)) > 600 > int(rows.first.evaluate(bold))
+    assert rows.nth(2).locator("td").all_text_contents()[1:5] == [
+        *("0.900", "80.0 % (75.0–85.0)", "85.0 % (80.0–90.0)", "3.0 %"),
+    ]
+    words = card(opened, "near, fp32").text_content() or ""
+    assert "wrongly in 3.0 % of other speech (F)" in " ".join(words.split())
+    assert "worst kind of voice, formant voices never heard: 60 %" in " ".join(words.split())
+    assert opened.eval(OVERFLOW) <= 0
+    opened.page.get_by_role("link", name="Kinds of voices").click()
+    assert opened.page.locator("#kinds-title").is_visible()
+
+
 def test_the_lips_touch_exactly_where_the_rig_says(visit: Open, html: str) -> None:
     opened = visit(html)
     apart = opened.eval(
