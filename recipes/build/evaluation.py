@@ -52,15 +52,15 @@ def groups(teacher: Voice2Face, natural: Path) -> dict[str, dict[str, Any]]:
 def as_table(results: dict[str, dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     rows = [
-        "| held-out set | minutes | R² | correlation | PBM (n, 95 % interval) | lips shut on vowels | jitter ratio |"
+        "| held-out set | minutes | voices | R² | PBM at F = 1 % (n, 95 % interval) | PBM | F | closure F1, phones | jitter ratio |"
     ]
-    rows.append("|---|--:|--:|--:|--:|--:|--:|")
+    rows.append("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for name, row in results.items():
-        pbm = row["pbm"]
-        interval = f"{pbm['value']:.1%} ({pbm['n']}, {pbm['low']:.1%} to {pbm['high']:.1%})"
+        at = row["pbm_at_1pct"]
         rows.append(
-            f"| {name} | {row['minutes']:.1f} | {row['r2']:.3f} | {row['correlation']:.3f} | {interval} "
-            f"| {row['false_closures']['value']:.2%} | {row['jitter_ratio']:.2f} |"
+            f"| {name} | {row['minutes']:.1f} | {row['voices']} | {row['r2']:.3f} "
+            f"| {at['value']:.1%} ({at['n']}, {at['low']:.1%} to {at['high']:.1%}) | {row['pbm']['value']:.1%} "
+            f"| {row['closed_outside']['value']:.2%} | {row['phone_f1']:.2f} | {row['jitter_ratio']:.2f} |"
         )
     return "\n".join(rows)
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress import metrics
-from compress.rig import ARKIT
+from compress import metrics, sealing
+from compress.bootstrap import Share
+from compress.rig import ARKIT, ARKIT_CLOSURE
 from compress.teachers.voice2face import Voice2Face, frame_positions
-from compress.visemes import INDEX, bilabials, clear_vowels, curves
+from compress.visemes import INDEX, curves
+from compress.voice_kinds import numbered
 from recipes.build.dataset import LabelledClip
 
 RATE_HZ = 60.0
@@ -58,19 +60,38 @@ def predictions(teacher: Voice2Face, examples: list[Example]) -> list[np.ndarray
 
 
 def judged(teacher: Voice2Face, examples: list[Example]) -> dict[str, Any]:
-    """Metrics of the teacher as it stands against the rule-based curves of some examples."""
+    """Metrics of the teacher as it stands against the rule-based curves of some examples.
+
+    Intervals are drawn over voices, and then over clips.
+    """
     predicted, truth = predictions(teacher, examples), [e.curves.numpy() for e in examples]
-    driven = teacher.config.driven
-    closures = [bilabials(e.clip.segments) for e in examples]
-    vowels = [clear_vowels(e.clip.segments) for e in examples]
+    voices = numbered([e.clip.voice for e in examples])
+    lips = _lips(teacher, examples, predicted)
+    found = {
+        name: asdict(value) if isinstance(value, Share) else value
+        for name, value in sealing.measures(lips, voices).items()
+    }
+    of_truth = sealing.measures(_lips(teacher, examples, truth))["pbm"]
+    assert isinstance(of_truth, Share)
     return {
         "clips": len(examples),
+        "voices": len(set(voices)),
         "minutes": round(sum(e.clip.seconds for e in examples) / 60, 2),
         "mse": metrics.mse(predicted, truth),
         "r2": metrics.r2(predicted, truth),
         "correlation": metrics.correlation(predicted, truth),
         "jitter_ratio": metrics.jitter_ratio(predicted, truth),
-        "pbm": asdict(metrics.pbm_accuracy(predicted, closures, driven, RATE_HZ)),
-        "pbm_of_truth": metrics.pbm_accuracy(truth, closures, driven, RATE_HZ).value,
-        "false_closures": asdict(metrics.false_closures(predicted, vowels, driven, RATE_HZ)),
+        **found,
+        "pbm_of_truth": of_truth.value,
     }
+
+
+def _lips(
+    teacher: Voice2Face, examples: list[Example], curves: Sequence[np.ndarray]
+) -> list[sealing.Sealing]:
+    """Lips beside the phones, of each example's curves `[frames, driven]`."""
+    facts = teacher.config.driven, RATE_HZ, teacher.offset_s, ARKIT_CLOSURE
+    return [
+        sealing.sealing(clip, example.clip.segments, *facts)
+        for clip, example in zip(curves, examples, strict=True)
+    ]
