@@ -4,7 +4,7 @@
 IPA: dict[str, str] = {
     symbol: viseme
     for viseme, symbols in {
-        "PP": "p b m ɓ", "BV": "β", "FF": "f v ʋ ɱ", "TH": "θ ð", "DD": "t d ɾ ʈ ɖ ɗ", "kk": "k ɡ g ŋ x ɣ q c ɟ χ",
+        "PP": "p b m ɓ", "BV": "β ɸ", "FF": "f v ʋ ɱ", "TH": "θ ð", "DD": "t d ɾ ɽ ʈ ɖ ɗ", "kk": "k ɡ g ŋ x ɣ q c ɟ χ ɴ ɰ",
         "CH": "ʃ ʒ ʂ ʐ ɕ ʑ", "SS": "s z", "nn": "n ɲ ɳ", "RR": "ɹ r ʁ ɻ ʀ", "LL": "l ʎ ɫ ɭ", "WW": "w ɥ ʍ",
         "HH": "h ɦ ʔ ç", "YY": "j ʝ", "aa": "a ɑ ɐ ɶ", "ae": "æ", "ah": "ə ʌ ɤ ɘ ᵊ ɜ", "ao": "ɔ ɒ", "eh": "ɛ e",
         "er": "ɚ ɝ", "ih": "ɪ ɨ ᵻ ɯ", "iy": "i", "ow": "o ɵ", "uh": "ʊ ø œ", "uw": "u y ʉ ʏ",

@@ -202,7 +202,9 @@ def train(
 def watched_figures(found: dict[str, Any]) -> dict[str, float]:
     """Of what `judged` gives, the figures of the training log."""
     figures = {name: found[name] for name in ("r2", "correlation")}
-    return figures | {name: found[name]["value"] for name in ("pbm_at_1pct", "pbm", "closed_outside")}
+    return figures | {
+        name: found[name]["value"] for name in ("pbm_at_1pct", "pbm", "closed_outside")
+    }
 
 
 def main() -> None:

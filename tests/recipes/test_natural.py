@@ -12,6 +12,7 @@ from compress.visemes import Segment
 from recipes.build import kokoro, natural_pack, sentences
 from recipes.build.natural import plan
 from recipes.build.natural_voices import NEVER_HEARD, SPEAKS, Cast
+from recipes.build.phones import ipa_visemes
 from recipes.build.voices import DICTIONARIES
 
 NAMES = (*NEVER_HEARD, "af_heart", "am_adam", "bm_daniel", "ef_dora", "hf_alpha", "if_sara", "zf_xiaoni", "pm_alex", "jf_nezumi")  # fmt: skip
@@ -116,3 +117,11 @@ def test_packing_takes_the_lowest_numbers_of_each_side(
     assert written == {*sides["train"][:5], *sides["heldout"][:1]}
     judged_by = json.loads((packed / "alignments.json").read_text("utf-8"))
     assert judged_by == {sides["heldout"][0]: entries[sides["heldout"][0]]}
+
+
+def test_every_letter_that_is_no_mark_has_a_viseme() -> None:
+    """Those of the languages that it speaks; the rest of the model's letters are not written by us."""
+    phones = (
+        "abcdefhijklmnopqrstuvwxyzçæðøœŋβθχɐɑɒɔɕɖəɚɛɜɟɡɣɤɥɨɪɯɰɲɳɴɸɹɻɽɾʁʂʃʈʊʋʌʎʒʔʝʰᵊᵻAIOQWYʣʥʦʨʤʧ"
+    )
+    assert [p for p in phones if not ipa_visemes(kokoro._SPELLED.get(p, p))] == []
