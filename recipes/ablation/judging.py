@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from compress import sealing
 from compress.alignments import Alignment
 from compress.animation import curves_by_smoothing
 from compress.audio import HOP, SAMPLE_RATE
@@ -22,6 +23,12 @@ GROUPS = {
     "english": ("en/*",),
     "spanish and italian": ("es/*", "it/*"),
     "synthetic": ("espeak/*", "flite/*", "festival/*"),
+    "natural": ("natural/*",),
+    **{f"real {language}": (f"{language}/*",) for language in ("es", "it")},
+    **{
+        f"natural {language}": (f"natural/{language}/*",)
+        for language in ("en", "es", "fr", "hi", "it", "ja", "pt", "zh")
+    },
 }
 QUIET = "english at -30 dB"
 QUIET_DB = -30.0
@@ -54,6 +61,7 @@ def speech_groups(labels: Labels, alignments: dict[str, Alignment]) -> dict[str,
         name: everything.only(lambda clip, p=patterns: any(fnmatch(clip.id, one) for one in p))  # type: ignore[misc]
         for name, patterns in GROUPS.items()
     }
+    groups = {name: group for name, group in groups.items() if group.clips}
     return groups | {QUIET: groups["english"].at_gain(QUIET_DB)}
 
 
@@ -84,6 +92,22 @@ def measures(curves: Sequence[Floats], heldout: HeldOut) -> dict[str, Any]:
         "against_truth": _plain(result.against_truth),
         "by_region": result.by_region,
         "pbm_cases": [case.astype(int).tolist() for case in pbm_cases(curves, heldout)],
+        "lips": _lips(curves, heldout),
+    }
+
+
+def _lips(curves: Sequence[Floats], heldout: HeldOut) -> dict[str, list[Any]]:
+    """Of each aligned clip: its voice, its /p b m/, and how many of them seal where F is 1 %."""
+    rule = heldout.rig.closure_of(heldout.driven)
+    assert rule is not None
+    facts = heldout.driven, heldout.rate_hz, heldout.offset_s, rule
+    rows = zip(curves, heldout.alignments, heldout.voices, strict=True)
+    known = [(c, alignment.segments, voice) for c, alignment, voice in rows if alignment]
+    clips = [sealing.sealing(c, segments, *facts) for c, segments, _ in known]
+    return {
+        "voices": [voice for *_, voice in known],
+        "sounds": [clip.pbm[1] for clip in clips],
+        "sealed_at_1pct": sealing.sealed_at(clips),
     }
 
 

@@ -16,7 +16,8 @@ class Row:
 
     `student` is one of base.yaml's, or a reference student (``builtin:NAME``) or the ``teacher``, which are only judged. `labels` says what it
     learns: the teacher's curves, or rule-based ones where alignments are known. `speech` are patterns of clip ids to train
-    on, `without` patterns to leave out of them; `settings` replace the student's training settings.
+    on, `without` patterns to leave out of them, and of what is left only the first `minutes` are heard, in the order of the
+    clips' numbers; `settings` replace the student's training settings. `part` is the table that it stands in.
     """
 
     id: str
@@ -28,6 +29,8 @@ class Row:
     without: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (7,)
+    minutes: float | None = None
+    part: str = ""
 
     def hears(self, clip: str) -> bool:
         """Whether a clip of the training side is in this row's training speech."""

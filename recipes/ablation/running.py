@@ -160,8 +160,17 @@ def material(bench: Bench, row: Row) -> Material:
         clips = [clip for clip in clips if clip.id in bench.alignments]
     aside = [clip for clip in clips if watched(prompt_id(clip.id))]
     heard = [clip for clip in clips if not watched(prompt_id(clip.id))]
+    if row.minutes is not None:
+        heard = _first(heard, row.minutes)
     make = _by_rules if row.labels == "rules" else _by_teacher
     return Material(make(bench, heard), make(bench, aside), labels.driven)
+
+
+def _first(clips: Sequence[LabelledClip], minutes: float) -> list[LabelledClip]:
+    """The first so many minutes of clips whose names begin with a number, in its order."""
+    in_order = sorted(clips, key=lambda clip: (clip.id.rsplit("/", 1)[1], clip.id))
+    ends = np.cumsum([clip.hops * HOP / SAMPLE_RATE / 60 for clip in in_order])
+    return in_order[: 1 + int(np.searchsorted(ends, minutes))]
 
 
 def _by_teacher(bench: Bench, clips: Sequence[LabelledClip]) -> Sequence[Example]:

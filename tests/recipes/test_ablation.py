@@ -1,16 +1,12 @@
 """The table of results: rows that can be run, results made once, and a page that hides no gap."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from compress.planning import find_inputs, plan
 from compress.recipe import load_recipe
-from compress.stages import labelling, training
-from recipes.ablation import judging, table
+from recipes.ablation import table
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.running import BASE, Bench, run_row
 
@@ -36,20 +32,6 @@ def test_a_row_hears_what_it_names() -> None:
     row = Row("x", "x", "tiny", speech=("en/*", "espeak/*"), without=("*/fr/*",))
     heard = [clip for clip in ("en/a", "es/a", "espeak/en/1", "espeak/fr/1") if row.hears(clip)]
     assert heard == ["en/a", "espeak/en/1"]
-
-
-@pytest.fixture(scope="module")
-def bench(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The tiny recipe, labelled, its student trained as the guide; all its clips in each group."""
-    folder = tmp_path_factory.mktemp("ablation")
-    recipe = load_recipe(workshop / "recipe.yaml")
-    inputs = find_inputs(recipe)
-    jobs = plan(recipe, inputs, folder)
-    labels = labelling.run(jobs.label)
-    training.run(jobs.students[0].distill, labels)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "GROUPS", dict.fromkeys(judging.GROUPS, ("*",)))
-        yield Bench(recipe, labels, inputs.alignments, jobs.students[0].distill.folder, folder)
 
 
 GUIDED = Row(
