@@ -1,0 +1,61 @@
+"""What students make of voices that they never heard, by kind of voice; and what it takes to be good at them.
+
+    python -m recipes.voices run FOLDER --speech REAL SYNTHETIC NATURAL [--guide DIR] [--rows ID …] [--parts shipped …] [--jobs 2]
+    python -m recipes.voices table FOLDER          writes docs/voices.md and docs/voices.json
+
+The folders are those that ``python -m recipes.build`` makes; the rows on few voices need ``python -m recipes.build.natural
+NATURAL --voices N --minutes 16 --held-out-minutes 0`` with N of 1, 4, 16 and 40 as well. A row that is there already is not run
+again; one that was not run reads ``not run``.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from recipes.ablation.rows import read_rows
+from recipes.ablation.running import open_bench, run_in
+
+ROWS = Path(__file__).with_name("rows.yaml")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    speech = tuple(str(path.absolute()) for path in arguments.speech)
+    shared = (arguments.folder.absolute(), speech, arguments.guide)
+    open_bench(*shared)  # labels once, before the workers start
+    rows = [
+        row
+        for row in read_rows(ROWS)
+        if (not arguments.rows or row.id in arguments.rows)
+        and (not arguments.parts or row.part in arguments.parts)
+    ]
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
+        jobs = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
+        for job in jobs:
+            print(job.result(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("folder", type=Path)
+    running.add_argument("--speech", type=Path, nargs="+", required=True)
+    running.add_argument("--guide", default="builtin:small")
+    running.add_argument("--rows", nargs="*", default=[])
+    running.add_argument("--parts", nargs="*", default=[])
+    running.add_argument("--jobs", type=int, default=2)
+    commands.add_parser("table").add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        from recipes.voices.table import write
+
+        write(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()
