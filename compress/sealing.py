@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress import closures, visemes
-from compress.bootstrap import Share, Voices, draws, interval_of, share_of
+from compress.bootstrap import Share, Voices, drawn_sums, interval_of, share_between
 from compress.closures import CLOSURE_SLACK_S, ClosureCounts, Interval, frames_in
 from compress.measures import Measures
 from compress.rig import ClosureRule
@@ -145,49 +145,61 @@ def _phone_counts(
 # PBM accuracy at F = 1 %
 
 
-def limit_at(outside: Apertures, share: float = FALSE_SHARE) -> float:
-    """The largest limit of which no more than a share of these apertures lies below; NaN of few."""
+def limit_at(outside: Apertures) -> float:
+    """The largest limit below which no more than 1 % of these apertures lie; NaN of few."""
     if len(outside) < LEAST_FRAMES:
         return math.nan
-    place = math.floor(share * len(outside) + 1e-9)
+    place = math.floor(FALSE_SHARE * len(outside) + 1e-9)
     return float(np.partition(outside, place)[place])
 
 
-def pbm_at(clips: Sequence[Sealing], voices: Voices = None, share: float = FALSE_SHARE) -> Share:
-    """Share of /p b m/ whose smallest aperture lies below the limit at which F is `share`.
+def pbm_at(clips: Sequence[Sealing], voices: Voices = None) -> Share:
+    """Share of /p b m/ whose smallest aperture lies below the limit at which F is 1 %.
 
-    Each draw of clips has a limit of its own, one of some hundred, so that the interval holds what
-    is not known of the limit as well. NaN where there is no /p b m/, or fewer than 100 frames.
+    Each draw of clips has a limit of its own, one of about a hundred, so that the interval holds
+    what is not known of the limit as well. NaN without /p b m/, or of fewer than 100 frames.
+    """
+    columns = _columns(clips)
+    return _at_its_limit(clips, drawn_sums(columns, voices) if columns.size else columns)
+
+
+def _columns(clips: Sequence[Sealing]) -> NDArray[np.float64]:
+    """Of each clip its frames and its /p b m/, and how many of both lie below each limit.
+
+    Float64 `[clips, 2 + 2 limits]`; `[clips, 0]` where that is not measured.
     """
     outside = _joined([clip.outside for clip in clips])
-    lowest = _joined([clip.lowest for clip in clips])
-    limit = limit_at(outside, share)
-    if not len(lowest) or math.isnan(limit):
-        return Share(math.nan, 0, math.nan, math.nan)
-    limits = _limits(outside, share)
+    if len(outside) < LEAST_FRAMES or not any(len(clip.lowest) for clip in clips):
+        return np.zeros((len(clips), 0))
+    limits = _limits(outside)
+    lengths = [(len(clip.outside), len(clip.lowest)) for clip in clips]
     frames = _below([clip.outside for clip in clips], limits)
     sounds = _below([clip.lowest for clip in clips], limits)
-    lengths = np.array([(len(clip.outside), len(clip.lowest)) for clip in clips], np.float64)
-    found = []
-    for taken in draws(len(clips), voices):
-        total, said = (taken @ lengths).T
-        own = (taken @ frames <= share * total[:, None] + 1e-9).sum(1) - 1
-        known = (said > 0) & (total > 0)
-        hits = (taken @ sounds)[np.arange(len(own)), own]
-        found.append(hits[known] / said[known])
-    value = float((lowest < np.float32(limit)).mean())
-    low, high = interval_of(np.concatenate(found))
-    return Share(value, len(lowest), min(low, value), max(high, value))
+    return np.concatenate([np.array(lengths, np.float64), frames, sounds], 1)
+
+
+def _at_its_limit(clips: Sequence[Sealing], drawn: NDArray[np.float64]) -> Share:
+    """`pbm_at` with the sums of `_columns` in each draw, `[draws, 2 + 2 limits]`."""
+    if not drawn.size:
+        return Share(math.nan, 0, math.nan, math.nan)
+    frames, sounds = np.split(drawn[:, 2:], 2, axis=1)
+    own = (frames <= FALSE_SHARE * drawn[:, :1] + 1e-9).sum(1) - 1
+    # A draw without a frame has no limit.
+    said = np.where(drawn[:, 0] > 0, drawn[:, 1], 0.0)
+    low, high = interval_of(sounds[np.arange(len(own)), own], said)
+    lowest = _joined([clip.lowest for clip in clips])
+    limit = np.float32(limit_at(_joined([clip.outside for clip in clips])))
+    return share_between(float((lowest < limit).mean()), len(lowest), low, high)
 
 
 def _joined(clips: Sequence[Apertures]) -> Apertures:
     return np.concatenate([np.zeros(0, np.float32), *clips])
 
 
-def _limits(outside: Apertures, share: float) -> Apertures:
-    """Limits that a draw may have: near the share wanted close together, above it farther apart."""
-    ranks = [*np.arange(0, 4, 0.05) * share, *np.geomspace(4 * share, 1, 40), share]
-    places = np.floor(np.array(ranks) * len(outside) + 1e-9).astype(int)
+def _limits(outside: Apertures) -> Apertures:
+    """Limits that a draw may have: around F = 1 % close together, above it farther apart."""
+    shares = [FALSE_SHARE, *np.arange(0, 0.03, 0.0005), *np.geomspace(0.03, 1, 30)]
+    places = np.floor(np.array(shares) * len(outside) + 1e-9).astype(int)
     return np.unique(np.sort(outside)[np.clip(places, 0, len(outside) - 1)])
 
 
@@ -221,16 +233,24 @@ MEASURES = (
 def measures(clips: Sequence[Sealing], voices: Voices = None) -> Measures:
     """Of aligned clips: the figures of `MEASURES`, 0 to 1 or NaN."""
 
-    def counted(cases: Sequence[Counted]) -> Share:
-        hits, counts = np.array(cases, np.float64).T
-        return share_of(hits, counts, voices)
+    counts = np.array(
+        [(*clip.pbm, *clip.closed_outside, *clip.vowels) for clip in clips], np.float64
+    )
+    # All of them of the same draws, which are long to make of many clips.
+    drawn = drawn_sums(np.concatenate([counts, _columns(clips)], 1), voices)
+    totals = counts.sum(0)
+
+    def counted(place: int) -> Share:
+        hits, n = totals[place : place + 2]
+        value = float(hits / n) if n else math.nan
+        return share_between(value, n, *interval_of(drawn[:, place], drawn[:, place + 1]))
 
     scores = sum((clip.phones for clip in clips), ClosureCounts()).scores
     return {
-        "pbm_at_1pct": pbm_at(clips, voices),
-        "pbm": counted([clip.pbm for clip in clips]),
-        "closed_outside": counted([clip.closed_outside for clip in clips]),
-        "false_closures": counted([clip.vowels for clip in clips]),
+        "pbm_at_1pct": _at_its_limit(clips, drawn[:, counts.shape[1] :]),
+        "pbm": counted(0),
+        "closed_outside": counted(2),
+        "false_closures": counted(4),
         "phone_precision": scores.precision,
         "phone_recall": scores.recall,
         "phone_f1": scores.f1,
