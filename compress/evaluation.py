@@ -14,6 +14,7 @@ from compress.held_out import Floats, HeldOut
 from compress.mesh_metrics import MeshErrors
 from compress.rig import ARKIT, ARKIT_CLOSURE
 from exporters.report.clip_sums import MOST_PARTS, ClipSums
+from exporters.report.not_speech import NotSpeech
 
 Measures = dict[str, float | Share | None]
 # Of each region of the face, or each control: metrics by name, None as in `Measures`.
@@ -48,6 +49,8 @@ class Quality:
     by_control: Breakdown = field(default_factory=dict)
     # What they are summed of; None where nothing was measured, or came out as no number.
     by_clip: ClipSums | None = None
+    # On other sound than speech; None where the teacher's rest pose is not known.
+    not_speech: NotSpeech | None = None
 
 
 def quality(

@@ -10,6 +10,7 @@ from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
 from compress.on_demand import OnDemand, chosen, lengths_of
+from compress.rest_judging import AtRest, at_rest
 from compress.rig import ARKIT_RIG, Rig
 from exporters.mesh import Mesh, read_mesh
 
@@ -27,7 +28,8 @@ class HeldOut:
     Both are read when they are asked for, and only an hour of them is kept: go over the clips in
     their order. `alignments` has None where a clip's is not known; `mesh` is what the curves are
     coefficients of. `evening`, float64 `[driven]`, is by what errors of each control are
-    multiplied, of a rig that mixes units.
+    multiplied, of a rig that mixes units. `rest` is what sound that is not speech is judged by, None
+    where the teacher's rest pose is not known.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -41,6 +43,7 @@ class HeldOut:
     scale: float = 1.0
     mesh: Mesh | None = None
     evening: NDArray[np.float64] | None = None
+    rest: AtRest | None = None
 
     def evened(self, curves: Floats) -> NDArray[np.floating]:
         """Curves with all controls in the unit of the liveliest, where the rig mixes units.
@@ -106,6 +109,7 @@ def load_heldout(labels: Labels, alignments: dict[str, Alignment]) -> HeldOut:
         labels.scale,
         None if labels.mesh_file is None else read_mesh(labels.mesh_file),
         labels.own_units.evening,
+        at_rest(labels),
     )
 
 

@@ -40,6 +40,7 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         by_region={},
         by_control={},
         by_clip=facts.baselines[0].quality.by_clip,
+        not_speech=facts.baselines[0].quality.not_speech,
     )
 
 
@@ -108,6 +109,7 @@ def _file_rows(
             by_region=judged.by_region,
             by_control=judged.by_control,
             by_clip=judged.by_clip,
+            not_speech=judged.not_speech,
         )
 
     if verified.unsmoothed is None:

@@ -21,6 +21,7 @@ from exporters.regular import check_regular
 from exporters.report.chain import Hop, Measurements
 from exporters.report.clip_sums import ClipSums
 from exporters.report.compression import Pruning, Quantization
+from exporters.report.not_speech import NotSpeech
 from exporters.signature import Precision
 
 Comparison = Literal["<=", "<", ">=", ">"]
@@ -200,6 +201,9 @@ class Tier:
     by_clip: ClipSums | None = None
     """What its figures are summed of, clip by clip, by which two reports of the same speech are paired;
     null where nothing was judged, and in reports from before it was kept."""
+    not_speech: NotSpeech | None = None
+    """What it does on sound that is not speech; null where the teacher's rest pose is not known, of
+    baselines, and in reports from before it was measured."""
 
     @property
     def latency(self) -> Latency | None:

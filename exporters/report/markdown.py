@@ -12,6 +12,7 @@ from exporters.report.chain import Measurements
 from exporters.report.compression import KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.gate_words import off_by
+from exporters.report.not_speech_text import NOTE, sound_table, summary_table
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import (
     CHOICES,
@@ -94,6 +95,8 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
         truth_metrics=_metrics([tier.against_truth for tier in tiers]),
         integers=_tells_codes([entry.result for entry in document.parity]),
+        not_speech=[table for table in (summary_table(tiers), sound_table(tiers)) if table[1]],
+        not_speech_note=NOTE,
         regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
     )
 
