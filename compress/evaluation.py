@@ -17,6 +17,7 @@ from compress.rig import ARKIT, ARKIT_CLOSURE
 from compress.sealing import MEASURES, Sealing, sealing
 from compress.voice_kinds import numbered
 from exporters.report.clip_sums import ClipSums
+from exporters.report.not_speech import NotSpeech
 
 # Of each region of the face, or each control: metrics by name, None as in `Measures`.
 Breakdown = dict[str, dict[str, float | None]]
@@ -48,6 +49,8 @@ class Quality:
     by_clip: ClipSums | None = None
     # Each kind of voice, and each of its languages.
     by_kind: tuple[KindQuality, ...] = ()
+    # On other sound than speech; None where the teacher's rest pose is not known.
+    not_speech: NotSpeech | None = None
 
 
 def quality(

@@ -10,6 +10,7 @@ from compress.alignments import Alignment
 from compress.audio import HOP, SAMPLE_RATE
 from compress.labels.store import LabelledClip, Labels, audio_of, curves_of
 from compress.on_demand import OnDemand, chosen, lengths_of
+from compress.rest_judging import AtRest, at_rest
 from compress.rig import ARKIT_RIG, Rig
 from compress.voice_kinds import Kinds, voice_of
 from exporters.mesh import Mesh, read_mesh
@@ -28,7 +29,8 @@ class HeldOut:
     Both are read when they are asked for, and only an hour of them is kept: go over the clips in
     their order. `alignments` has None where a clip's is not known; `mesh` is what the curves are
     coefficients of. `evening`, float64 `[driven]`, is by what errors of each control are
-    multiplied, of a rig that mixes units. `kinds` are the recipe's kinds of voices.
+    multiplied, of a rig that mixes units. `kinds` are the recipe's kinds of voices. `rest` is what
+    sound that is not speech is judged by, None where the teacher's rest pose is not known.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -43,6 +45,7 @@ class HeldOut:
     mesh: Mesh | None = None
     evening: NDArray[np.float64] | None = None
     kinds: Kinds = field(default_factory=dict)
+    rest: AtRest | None = None
 
     @property
     def voices(self) -> list[str]:
@@ -117,6 +120,7 @@ def load_heldout(
         None if labels.mesh_file is None else read_mesh(labels.mesh_file),
         labels.own_units.evening,
         kinds or {},
+        at_rest(labels),
     )
 
 

@@ -15,6 +15,7 @@ from compress.jobs import Inputs, Plan, StudentJobs, TierJobs
 from compress.recipe import Recipe, StudentSettings, recipe_hash
 from compress.reference_students import float_twin, reference_students, reference_targets
 from compress.report_clips import ClipsJob
+from compress.rest_pose import FOLDER as REST
 from compress.rig_file import find_rig
 from compress.run_folder import check_run_folder
 from compress.stages.checking import BenchmarkJob, VerifyJob
@@ -71,7 +72,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     if not students:
         known |= {student.name: student for student in references}
     rest = RestJob(
-        folder / "rest",
+        folder / REST,
         inputs.teacher,
         recipe.teacher,
         recipe.threads,
@@ -106,6 +107,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         # As pairs: of two kinds that name a clip the first counts.
         kinds=[[kind, *patterns] for kind, patterns in recipe.speech.kinds.items()],
     )
+    judged_by = content_key(criteria=criteria, rest=rest.key)
 
     @cache
     def distilled(name: str) -> DistillJob:
@@ -186,7 +188,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 export_key=export.key,
                 student_folder=source.student_folder,
                 labels_key=label.key,
-                criteria_key=criteria,
+                criteria_key=judged_by,
                 limits=recipe.parity,
             )
             for target, file in files.items()
@@ -216,7 +218,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
                 student_key=job.key,
                 smoothing=settings.smoothing,
                 labels_key=label.key,
-                criteria_key=criteria,
+                criteria_key=judged_by,
             )
             for step, job in ((first, distill), ("pruned", prune), ("int8", quantize))
             if job is not None
@@ -271,7 +273,7 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
         rest=rest,
         distills=tuple(distilled(name) for name in _with_guides(known, shown)),
         students=students_jobs,
-        baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria),
+        baselines=BaselineJob(folder / "checks" / "baselines", label.key, judged_by),
         cost=cost(students_jobs),
         clips=ClipsJob(
             folder=folder / "checks" / "clips",

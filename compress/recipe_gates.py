@@ -74,6 +74,16 @@ class Limits(Section):
     max_jitter_ratio: Positive | None = Field(
         None, description="largest jitter by the teacher's; 1 is as calm as it"
     )
+    max_rest_movement: NotNegative | None = Field(
+        None,
+        description="most movement on noise, hum, typing and music, relative to the teacher's in "
+        "speech; 0.1 is a tenth, at 1 the face is as lively as in speech",
+    )
+    max_rest_distance: NotNegative | None = Field(
+        None,
+        description="largest mean distance from the teacher's rest pose on the same sounds, relative "
+        "to the teacher's in speech; a mouth that stays open is far from rest without moving",
+    )
     max_lag_ms: NotNegative | None = Field(
         None, description="largest lag behind the teacher, or lead before it"
     )

@@ -41,6 +41,7 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         by_control={},
         by_clip=facts.baselines[0].quality.by_clip,
         by_kind=kinds_of(facts.baselines[0].quality),
+        not_speech=facts.baselines[0].quality.not_speech,
     )
 
 
@@ -110,6 +111,7 @@ def _file_rows(
             by_control=judged.by_control,
             by_clip=judged.by_clip,
             by_kind=kinds_of(judged),
+            not_speech=judged.not_speech,
         )
 
     if verified.unsmoothed is None:

@@ -7,6 +7,7 @@ of its rig.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from compress.teachers.pieces import Cutting, animate_long
 
 Floats = NDArray[np.float32]
 
+FOLDER = "rest"  # of a run
 # Digital silence that the teacher hears; of its curves the middle half counts, since a teacher may
 # move at a clip's edges.
 SILENCE_S = 6.0
@@ -39,12 +41,14 @@ class Rest:
 
     `pose` has the value of every control of the teacher, in rig units. Students are trained on the
     clips of the training side, which are at most `most_share` of what they hear; those held out are
-    for the report.
+    for the report. `teacher` holds what the teacher itself does on the sounds of the report, None
+    where it gives nothing there.
     """
 
     pose: dict[str, float]
     clips: tuple[RestClip, ...] = ()
     most_share: float = 0.1
+    teacher: Path | None = None
 
     def of(self, controls: Sequence[str]) -> Floats:
         """The pose of some controls, float32 `[controls]`."""

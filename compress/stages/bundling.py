@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from compress.bootstrap import Share
 from compress.sources import remote
+from exporters.report.not_speech import compared
 
 if TYPE_CHECKING:
     from compress.jobs import Inputs, TierJobs
@@ -72,6 +73,7 @@ def _rows(
     """Each figure with the targets in whose runtime it came out so."""
     from exporters.bundle.card import MetricRow
 
+    yield from _resting(recipe, verified)
     minutes = sum(s.clip.seconds for s in inputs.speech.spoken if s.side == "heldout") / 60
     for metric, said in SHOWN.items():
         found: dict[tuple[str | None, int | str], list[str]] = {}
@@ -96,3 +98,27 @@ def _rows(
                 n=n,
                 command=f"lipstill compress {recipe.name}",
             )
+
+
+def _resting(recipe: "Recipe", verified: Mapping[str, "Verified"]) -> "Iterator[MetricRow]":
+    """How much the face moves on noise and music, with the targets in whose runtime it came out so."""
+    from exporters.bundle.card import MetricRow
+    from exporters.report.not_speech_text import share_text
+
+    found: dict[tuple[str | None, str, str], list[str]] = {}
+    for target, result in verified.items():
+        elsewhere = result.quality.not_speech
+        if elsewhere is None:
+            continue
+        shown = None if elsewhere.movement is None else share_text(elsewhere.movement)
+        seconds = sum(one.seconds for one in compared(elsewhere.sounds))
+        of_teacher = share_text(elsewhere.teacher_movement)
+        found.setdefault((shown, of_teacher, f"{seconds:.0f} s"), []).append(target)
+    for (shown, of_teacher, seconds_heard), targets in found.items():
+        yield MetricRow(
+            name=f"movement on noise and music, of the teacher's in speech ({', '.join(targets)})",
+            value=shown,
+            against=f"the teacher's movement in held-out speech; the teacher itself: {of_teacher}",
+            n=seconds_heard,
+            command=f"lipstill compress {recipe.name}",
+        )

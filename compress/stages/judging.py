@@ -6,7 +6,7 @@ Students in PyTorch are the hops of the chain from teacher to file, run through 
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,16 @@ from compress.measures import Measures
 from compress.progress import bar
 from compress.stages.exporting import signature_of, window_form
 from compress.store import atomic_write, content_key, kept, tool_versions
+from exporters.records import from_json
 from exporters.report.clip_sums import ClipSums
+from exporters.report.not_speech import Moved, NotSpeech
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 6
+FORMAT = 7
 QUALITY = "quality.json"
 
 
@@ -86,7 +88,21 @@ def animated(
                 judge.add(clip)
             progress(i + 1)
     still = at_rest(predictor, heldout.rate_hz, weightings)
-    return [judge.quality(quiet) for judge, quiet in zip(judges, still, strict=True)]
+    judged = [judge.quality(quiet) for judge, quiet in zip(judges, still, strict=True)]
+    if heldout.rest is None:
+        return judged
+    elsewhere = heldout.rest.of_file(predictor, weightings, teacher_in_speech(heldout))
+    return [replace(q, not_speech=found) for q, found in zip(judged, elsewhere, strict=True)]
+
+
+def teacher_in_speech(heldout: HeldOut) -> Moved | None:
+    """How lively the teacher is on held-out speech; None where its rest pose is not known."""
+    if heldout.rest is None:
+        return None
+    lively = heldout.rest.liveliness()
+    for curves in heldout.teacher:
+        lively.add(heldout.evened(curves))
+    return lively.moved(heldout.rate_hz)
 
 
 def at_rest(
@@ -147,8 +163,12 @@ def baselines(
         for i, samples in enumerate(speech.samples):
             for name, model in models.items():
                 judges[name].add(speech.at_frames(i, model.hops(samples)))
+        teacher = quality(speech.teacher, speech)
+        if speech.rest is not None:
+            elsewhere = speech.rest.of_teacher(teacher_in_speech(speech))
+            teacher = replace(teacher, not_speech=elsewhere)
         return (
-            Baseline("the teacher", 0, quality(speech.teacher, speech)),
+            Baseline("the teacher", 0, teacher),
             *(Baseline(n, models[n].parameters, judge.quality()) for n, judge in judges.items()),
         )
 
@@ -190,6 +210,7 @@ def quality_from_json(fields: dict[str, Any]) -> Quality:
             )
             for kind in fields["by_kind"]
         ),
+        fields["not_speech"] and from_json(NotSpeech, json.dumps(fields["not_speech"])),
     )
 
 

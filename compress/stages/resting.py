@@ -1,4 +1,7 @@
-"""Stage label, its second part: the teacher's rest pose, the label of sound that is not speech."""
+"""Stage label, its second part: the teacher's rest pose, the label of sound that is not speech.
+
+And what the teacher itself does on the sounds of the report, while it is open.
+"""
 
 import json
 from collections.abc import Callable
@@ -6,20 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from compress import rest_sounds
 from compress.errors import TeacherError
+from compress.rest_curves import write_curves
 from compress.rest_pose import Rest, RestClip, rest_pose
 from compress.store import atomic_write, content_key, kept, tool_versions
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile
-from compress.teachers.pieces import cutting_of
+from compress.teachers.pieces import Cutting, animate_long, cutting_of
 
 if TYPE_CHECKING:
     from compress.recipe import TeacherSettings
 
+Floats = NDArray[np.float32]
+
 FORMAT = 1
 # Sealed under this instead of a key, a teacher without a rest pose is asked again.
 NOT_KEPT = "no-rest-pose"
-POSE = "pose.json"
+POSE, CURVES = "pose.json", "teacher.safetensors"
 # The value of every control, in rig units.
 Pose = dict[str, float]
 
@@ -41,6 +51,15 @@ class RestJob:
 
     @property
     def key(self) -> str:
+        """Of the pose, and of the teacher's curves on the sounds of the report."""
+        heldout = [
+            [clip.id, clip.sha256, clip.start, samples]
+            for clip, samples in rest_sounds.chosen_heldout(self.clips)
+        ]
+        return content_key(pose=self.pose_key, sounds=rest_sounds.FORMAT, heldout=heldout)
+
+    @property
+    def pose_key(self) -> str:
         return content_key(
             format=FORMAT,
             teacher=self.teacher.hash,
@@ -58,7 +77,9 @@ class RestJob:
             for r in self.clips
             if r.side == "train"
         ]
-        return content_key(pose=self.key, clips=clips, share=self.most_share) if clips else None
+        return (
+            content_key(pose=self.pose_key, clips=clips, share=self.most_share) if clips else None
+        )
 
 
 def run(job: RestJob, teacher: Callable[[], Teacher]) -> Rest | None:
@@ -68,18 +89,22 @@ def run(job: RestJob, teacher: Callable[[], Teacher]) -> Rest | None:
     `TeacherError` where some do.
     """
 
-    def make() -> Pose | None:
-        opened = teacher()
+    def make() -> tuple[Pose | None, list[Floats]]:
+        opened, cutting = teacher(), cutting_of(job.settings)
         try:
-            pose = rest_pose(opened, cutting_of(job.settings))
+            pose = rest_pose(opened, cutting)
         except TeacherError:
             if job.clips:
                 raise
-            return None
-        return dict(zip(opened.controls, map(float, pose), strict=True))
+            return None, []
+        named = dict(zip(opened.controls, map(float, pose), strict=True))
+        return named, _on_sounds(opened, cutting, job.clips)
 
-    def write(folder: Path, pose: Pose | None) -> str | None:
+    def write(folder: Path, made: tuple[Pose | None, list[Floats]]) -> str | None:
+        pose, curves = made
         atomic_write(folder / POSE, json.dumps(pose, indent=1) + "\n")
+        if curves:
+            write_curves(folder / CURVES, curves)
         return NOT_KEPT if pose is None else None
 
     def read(folder: Path) -> Pose | None:
@@ -87,4 +112,21 @@ def run(job: RestJob, teacher: Callable[[], Teacher]) -> Rest | None:
         return pose
 
     pose = kept(job.folder, job.key, make, write, read)
-    return None if pose is None else Rest(pose, job.clips, job.most_share)
+    if pose is None:
+        return None
+    curves = job.folder / CURVES
+    return Rest(pose, job.clips, job.most_share, curves if curves.exists() else None)
+
+
+def _on_sounds(teacher: Teacher, cutting: Cutting, clips: tuple[RestClip, ...]) -> list[Floats]:
+    """The teacher's curves on each sound of the report; none at all where it fails on one.
+
+    It has labelled speech: what it cannot do elsewhere is no reason to stop, and is shown as not run.
+    """
+    try:
+        return [
+            animate_long(teacher, sound.samples[None], cutting, [f"{sound.kind} (not speech)"])[0]
+            for sound in rest_sounds.sounds_of(clips)
+        ]
+    except TeacherError:
+        return []

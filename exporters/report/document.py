@@ -22,6 +22,7 @@ from exporters.report.chain import Hop, Measurements
 from exporters.report.clip_sums import ClipSums
 from exporters.report.compression import Pruning, Quantization
 from exporters.report.kinds import KindFigures
+from exporters.report.not_speech import NotSpeech
 from exporters.signature import Precision
 
 Comparison = Literal["<=", "<", ">=", ">"]
@@ -204,6 +205,9 @@ class Tier:
     null where nothing was judged, and in reports from before it was kept."""
     by_kind: tuple[KindFigures, ...] = ()
     """Its figures for each kind of voice and each language of it; empty if not measured."""
+    not_speech: NotSpeech | None = None
+    """What it does on sound that is not speech; null where the teacher's rest pose is not known, of
+    baselines, and in reports from before it was measured."""
 
     @property
     def latency(self) -> Latency | None:

@@ -154,6 +154,15 @@ def _kept(subject: Subject) -> float | None:
     return closures_kept(subject.row, subject.teacher)
 
 
+def _on_rest(name: str) -> Callable[[Subject], float | None]:
+    def read(subject: Subject) -> float | None:
+        found = subject.row.not_speech
+        value: float | None = None if found is None else getattr(found, name)
+        return value
+
+    return read
+
+
 def _bytes(subject: Subject) -> float | None:
     return None if subject.row.bytes is None else float(subject.row.bytes)
 
@@ -238,6 +247,14 @@ FIGURES: dict[str, Figure] = {
     "phone_f1": Figure("closure F1 against the phones", "more", "", _truth("phone_f1", "pbm")),
     "closure_f1": Figure("closure F1", "more", "", _copy("closure_f1")),
     "jitter_ratio": Figure("jitter by the teacher's", "less", "times", _copy("jitter_ratio")),
+    "rest_movement": Figure(
+        *("movement on noise and music, of the teacher's in speech", "less", "share"),
+        _on_rest("movement"),
+    ),
+    "rest_distance": Figure(
+        *("distance from rest on noise and music, of the teacher's in speech", "less", "share"),
+        _on_rest("distance"),
+    ),
     "lag_ms": Figure("lag, late or early (ms)", "less", "ms", _lag),
     "future_ms": Figure(
         *("algorithmic latency (ms)", "less", "ms"),

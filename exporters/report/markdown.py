@@ -13,6 +13,7 @@ from exporters.report.compression import KeptLimit
 from exporters.report.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.gate_words import off_by
 from exporters.report.kind_table import KIND_HEADERS, KIND_NOTE, kind_rows
+from exporters.report.not_speech_text import NOTE, sound_table, summary_table
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import (
     CHOICES,
@@ -101,6 +102,8 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         languages=kind_rows(document, languages=True),
         kind_headers=KIND_HEADERS,
         kind_note=KIND_NOTE,
+        not_speech=[table for table in (summary_table(tiers), sound_table(tiers)) if table[1]],
+        not_speech_note=NOTE,
         regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
     )
 

@@ -39,7 +39,11 @@ def make_job(own: Path, tmp_path: Path) -> MakeJob:
         (own / "mesh.yaml").write_text(of_swelling(plain, mesh))
         recipe = load_recipe(own / "mesh.yaml")
         planned = plan(recipe, find_inputs(recipe), tmp_path / "run")
-        return replace(planned.label, **({"folder": tmp_path / "labels"} | changes))
+        places = {
+            "folder": tmp_path / "labels",
+            "rest": replace(planned.rest, folder=tmp_path / "rest"),
+        }
+        return replace(planned.label, **(places | changes))
 
     return make
 

@@ -67,7 +67,7 @@ def test_a_finished_run(finished: Path, workshop: Path) -> None:
     text = (finished / "run.json").read_text()
     fields = json.loads(text)
     assert len(fields["speech"]) == 11
-    assert [len(key) for key in fields["keys"].values()] == [16] * 10
+    assert [len(key) for key in fields["keys"].values()] == [16] * 11
     assert (
         fields["keys"]["verify small-fp32 onnx"]
         in (finished / "checks/small-fp32/onnx-verify/stage.json").read_text()
@@ -96,7 +96,7 @@ def test_a_second_run_does_nothing_again(workshop: Path, run: Path, cli: Cli) ->
     before = hashes(run, ".")
     ended = cli("compress", workshop / "recipe.yaml", "--out", run)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done before") == 10
+    assert ended.out.count("done before") == 11
     assert hashes(run, ".") == before
 
 
@@ -492,7 +492,7 @@ def test_a_gate_that_cannot_be_met(workshop: Path, run: Path, cli: Cli) -> None:
     before = hashes(run, ".")
     again = cli(*asked)
     assert again.failed(1, "expected >= 0.99")
-    assert again.out.count("done before") == 10
+    assert again.out.count("done before") == 11
     assert json.loads(cli(*asked, "--json").out)["report"] == str(run / "report" / "report.json")
     assert hashes(run, ".") == before
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from compress import rest_sounds
 from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Material, distill
 from compress.errors import AudioError, TeacherError
@@ -105,7 +106,8 @@ def rest_job(folder: Path, clips: tuple[RestClip, ...] = ()) -> RestJob:
 def test_it_is_found_the_second_time(known_teacher: type[Teacher], tmp_path: Path) -> None:
     made = resting.run(rest_job(tmp_path), known_teacher)
     found = resting.run(rest_job(tmp_path), lambda: pytest.fail("opened"))
-    assert made == found == Rest({"jawOpen": 0.0, "mouthClose": 0.0, "browInnerUp": 0.25})
+    pose = {"jawOpen": 0.0, "mouthClose": 0.0, "browInnerUp": 0.25}
+    assert made == found == Rest(pose, teacher=tmp_path / "rest" / "teacher.safetensors")
     assert found is not None
     assert found.of(["browInnerUp", "jawOpen"]).tolist() == [0.25, 0]
 
@@ -117,8 +119,16 @@ def test_a_teacher_without_numbers_on_silence_is_refused_where_it_is_needed_only
         return known_teacher(spoil=lambda curves: curves * float("nan"))  # type: ignore[call-arg]
 
     assert resting.run(rest_job(tmp_path), broken) is None
+    assert not (tmp_path / "rest" / "teacher.safetensors").exists()
     assert resting.run(rest_job(tmp_path), known_teacher) is not None, "asked again"
     write_sounds(tmp_path / "sounds", [0.6])
+
+    def moody(curves: torch.Tensor) -> torch.Tensor:
+        return curves if curves[..., 0].max() < 0.1 else curves * float("nan")
+
+    deaf = resting.run(rest_job(tmp_path / "deaf"), lambda: known_teacher(spoil=moody))  # type: ignore[call-arg]
+    assert deaf is not None, "what it does on noise is no reason to stop"
+    assert deaf.teacher is None
     clips = tuple(RestClip(clip, "train") for clip in scan(str(tmp_path / "sounds")).clips)
     with pytest.raises(TeacherError, match=r"rest pose .* digital silence.*nan for jawOpen"):
         resting.run(rest_job(tmp_path / "other", clips), broken)
@@ -278,6 +288,7 @@ def test_a_recipe_with_sounds_that_are_not_speech(sounds: Path, tmp_path: Path) 
     assert labels.rest is not None
     assert len(labels.rest.side("train")) == 6
     assert len(labels.rest.side("heldout")) == 1
+    assert rest_sounds.chosen_heldout(labels.rest.clips)[0][1] == round(0.8 * SAMPLE_RATE)
     kept = json.loads((planned.rest.folder / "pose.json").read_text())
     assert kept == labels.rest.pose
     assert tuple(kept) == labels.controls
@@ -303,6 +314,7 @@ def test_sounds_have_a_part_in_what_is_trained_and_none_in_the_labels(
     before, after = keys(), keys(with_sounds)
     kept = {name for name in before if before[name] == after[name]}
     assert {"label", "benchmark teacher"} <= kept
+    assert not {"label rest pose", "verify baselines"} & kept, "another row of the report"
     assert not {"distill small", "prune small", "quantize small", "report"} & kept
     more = keys(with_sounds, "speech.rest_share=0.2")
     assert more["distill small"] != after["distill small"]

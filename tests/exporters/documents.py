@@ -17,6 +17,7 @@ from exporters.report.document import (
     Teacher,
     Tier,
 )
+from exporters.report.not_speech import Moved, NotSpeech, OnSound
 
 MACHINE = {"cpu": "Example 9000", "cores": "2", "runtime": "ONNX Runtime 1.31"}
 TEACHER_BYTES = 36_000_000
@@ -107,6 +108,26 @@ def row(name: str, **given: Any) -> Tier:
     return Tier(name=name, **{**nothing, **kinds, **parts, **given})
 
 
+def not_speech(movement: float, distance: float) -> NotSpeech:
+    """On noise as lively as asked, relative to the teacher in speech, and twice as lively on hum.
+
+    The teacher moves half as much on noise as in speech, and as far from rest.
+    """
+
+    def on(sound: str, times: float) -> OnSound:
+        moved = Moved(movement=0.8 * movement * times, distance=0.05 * distance * times)
+        return OnSound(sound=sound, seconds=4.0, moved=moved, farthest=0.3, lips_changed=0.25)
+
+    sounds = (on("silence", 0.1), on("noise", 1.0), on("hum", 2.0))
+    moved = Moved(movement=0.4, distance=0.05)
+    of_teacher = OnSound(sound="noise", seconds=4.0, moved=moved, farthest=0.2, lips_changed=None)
+    return NotSpeech(
+        sounds=sounds,
+        in_speech=Moved(movement=0.8, distance=0.05),
+        of_teacher=(of_teacher,),
+    )
+
+
 def teacher_row(*, pbm: float | None = 0.9, size: int | None = TEACHER_BYTES) -> Tier:
     return row(
         "demo teacher",
@@ -136,6 +157,7 @@ def file_row(
     costs: Benchmark | str | None = "as the size says",
     faster: float | None = 40.0,
     future_ms: float | None = 80.0,
+    elsewhere: NotSpeech | None = None,
     **measured: float | None,
 ) -> Tier:
     """A file as it ships. Metrics are keywords: r2, mse, jitter_ratio, closure_f1, lag_ms and pbm.
@@ -184,6 +206,7 @@ def file_row(
             measured.get("closed_outside", 0.02),
             measured.get("phone_f1", 0.7),
         ),
+        not_speech=elsewhere,
     )
 
 

@@ -47,7 +47,7 @@ def test_a_run_shows_what_a_closure_costs_and_who_was_judged(
     assert sounds == truth["pbm_at_1pct"]["n"]
     assert sealed / sounds == pytest.approx(truth["pbm_at_1pct"]["value"])
     page = table.page(found)
-    (line,) = [line for line in table.figures([STAGE_1], found, "natural").splitlines()[2:]]
+    (line,) = table.figures([STAGE_1], found, "natural").splitlines()[2:]
     assert f"({sounds}, " in line
     assert f"{100 * truth['closed_outside']['value']:.2f} %" in line
     goal = next(line for line in page.splitlines() if line.startswith("| small: PBM at F"))

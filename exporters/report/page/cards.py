@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from exporters.report.document import ReportDocument, Tier
 from exporters.report.kinds import KindFigures, worst
+from exporters.report.not_speech_text import share_text
 from exporters.report.page.advice import advise
 from exporters.report.tiers import (
     TierView,
@@ -66,7 +67,7 @@ def cards_of(document: ReportDocument, views: Sequence[TierView]) -> list[Card]:
             size=human_size(view.lead.bytes),
             wait=_wait(view.lead),
             gain=_gain(view),
-            meters=tuple(_meters(view.lead, teacher)),
+            meters=(*_meters(view.lead, teacher), *_rest(view.lead)),
             advice=advice[view.name].sentence,
             beaten=advice[view.name].beaten_by is not None,
             # Whoever ran the recipe looks for what it made, good or bad.
@@ -154,6 +155,18 @@ def _lips(row: Tier, teacher: Tier | None) -> Meter:
     if (off := against_teacher(row, "vertex_error")) is not None:
         return Meter("vertices", number(off), "mesh units off", None)
     return Meter("lip closures:", NOT_RUN, "", None)
+
+
+def _rest(row: Tier) -> list[Meter]:
+    """How much the face moves where nobody speaks; nothing where that was not asked."""
+    found = row.not_speech
+    if found is None or found.movement is None:
+        return []
+    of_teacher = found.teacher_movement
+    beside = "" if of_teacher is None else f"; the teacher {share_text(of_teacher)}"
+    shown = share_text(found.movement)
+    said = f"as much as in speech{beside}"
+    return [Meter("on noise and music it moves", shown, said, min(found.movement, 1.0))]
 
 
 def _gain(view: TierView) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from exporters.report.chain import Measurements
 from exporters.report.document import ReportDocument, Tier
+from exporters.report.not_speech_text import NOTE, sound_table, summary_table
 from exporters.report.page.kinds import languages_table
 from exporters.report.page.tables import Section, Table, count_of, rows_of
 from exporters.report.wording import HEADERS, NOT_RUN, figure, header, number
@@ -17,6 +18,7 @@ def quality_section(document: ReportDocument) -> Section:
         _metrics("Against the truth", rows, lambda row: row.against_truth),
         languages_table(document),
         _regions(rows),
+        *_not_speech(rows),
     ]
     return Section(
         anchor="figures",
@@ -52,6 +54,18 @@ def _regions(rows: Sequence[Tier]) -> Table:
             [(row.name, *(_part(row, name) for name in names)) for row in rows if row.by_region]
         ),
     )
+
+
+def _not_speech(rows: Sequence[Tier]) -> list[Table]:
+    (headers, found), (kinds, by_kind) = summary_table(rows), sound_table(rows)
+    return [
+        Table("Not speech", headers, rows_of(found), note=NOTE),
+        Table(
+            "Not speech: movement on each sound, of the teacher's in speech",
+            kinds,
+            rows_of(by_kind),
+        ),
+    ]
 
 
 def _part(row: Tier, region: str) -> str:

@@ -18,6 +18,7 @@ from tests.exporters.documents import (
     benchmark,
     document,
     file_row,
+    not_speech,
     parity_of,
     ridge_row,
     share,
@@ -50,6 +51,8 @@ ASKED = [
     ("min_pbm_of_teacher", 0.89, 0.91, 0.81 / 0.9),
     ("min_closure_f1", 0.8, 0.9, 0.8),
     ("max_jitter_ratio", 1.5, 1.4, 1.5),
+    ("max_rest_movement", 0.1501, 0.14, (0.1 + 0.2) / 2),
+    ("max_rest_distance", 0.6001, 0.5, (0.4 + 0.8) / 2),
     ("max_lag_ms", 2.0, 1.9, 2.0),
     ("max_future_ms", 80.0, 79.0, 80.0),
     ("min_times_smaller", 192.0, 200.0, 36_000_000 / 187_201),
@@ -63,7 +66,9 @@ def judged(limits: GateSettings, row: Tier, parity: Any = None) -> list[Gate]:
 
 @pytest.mark.parametrize(("limit", "kept", "missed", "value"), ASKED)
 def test_one_limit(limit: str, kept: float, missed: float, value: float) -> None:
-    row = file_row(costs=ARENA, pbm_at_1pct=0.74, closed_outside=0.027)
+    row = file_row(
+        costs=ARENA, elsewhere=not_speech(0.1, 0.4), pbm_at_1pct=0.74, closed_outside=0.027
+    )
     for asked, status in ((kept, "passed"), (missed, "failed")):
         (gate,) = judged(GateSettings(**{limit: asked}), row, parity_of(3e-4, 5e-4))  # type: ignore[arg-type]
         assert (gate.status, gate.value, gate.limit) == (status, pytest.approx(value), asked)
