@@ -25,6 +25,7 @@ from exporters.onnx_graph import (
     with_half_weights,
 )
 from exporters.onnx_session import opened
+from exporters.onnx_unsigned import with_unsigned_codes
 from exporters.opsets import NEWEST_OPSET, OLDEST_OPSET
 from exporters.reading import reading
 from exporters.requirements import require
@@ -67,6 +68,8 @@ def export(
         model = _simplified(_converted(module, signature, opset))
     if signature.precision == "fp16":
         model = with_half_weights(model)
+    if signature.precision == "int8":
+        model = with_unsigned_codes(model)
     _strip(model)
     model.producer_name = "lipstill"
     model.producer_version = ""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from exporters.onnx_unsigned import SHIFT
 from exporters.structure import Convolution, Storage, Structure
 from exporters.upstream import upstream
 
@@ -92,6 +93,7 @@ def _convolutions(graph: "GraphProto") -> Iterator[Convolution]:
         TensorProto.FLOAT: "float32",
         TensorProto.FLOAT16: "float16",
         TensorProto.INT8: "int8",
+        TensorProto.UINT8: "int8",  # the same codes, shifted (`exporters.onnx_unsigned`)
     }
     stored = {value.name: storages.get(value.data_type) for value in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
@@ -123,9 +125,10 @@ def _convolutions(graph: "GraphProto") -> Iterator[Convolution]:
 def until_last_codes(model: "ModelProto", entry: str) -> "tuple[ModelProto, float, int] | None":
     """The model as far as the place where its last quantized activation is dequantized.
 
-    With that tensor's scale and zero point; None if no activation is quantized. Its only output is
+    With that tensor's scale and the zero point of its int8 codes; None if no activation is quantized. Its only output is
     the dequantized tensor.
     """
+    import numpy as np
     import onnx
 
     # The checker saw to it that nodes stand in topological order.
@@ -136,7 +139,8 @@ def until_last_codes(model: "ModelProto", entry: str) -> "tuple[ModelProto, floa
     values = {value.name: value for value in model.graph.initializer}
     scale, zero_point = (onnx.numpy_helper.to_array(values[name]) for name in read.input[1:])
     part = onnx.utils.Extractor(model).extract_model([entry], [read.output[0]])
-    return part, scale.item(), zero_point.item()
+    shift = SHIFT if zero_point.dtype == np.uint8 else 0
+    return part, scale.item(), zero_point.item() - shift
 
 
 def with_all_outputs(model: "ModelProto") -> "ModelProto":

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from compress.students.integers import Quantization
     from exporters.bundle.golden import Golden
 
-FORMAT = 4
+FORMAT = 5
 SIGNATURE = "signature.json"
 GOLDEN_SPEECH = 24  # windows of held-out speech that travel with the files
 LAST_DIGITS = 4  # of a rest value in float32, by which a runtime may differ from PyTorch

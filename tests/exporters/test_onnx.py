@@ -72,14 +72,19 @@ def test_file_says_what_a_hand_calculation_says(
 def test_int8_file_keeps_int8_weights_and_says_how_it_was_made(
     integer_file: Path, integer_weights_file: Path
 ) -> None:
-    for path in (integer_file, integer_weights_file):
+    eight_bits = {  # beside codes of activations as uint8, beside floats as int8
+        integer_file: [onnx.TensorProto.UINT8] * 2,
+        integer_weights_file: [onnx.TensorProto.INT8] * 2,
+    }
+    for path, types in eight_bits.items():
         model = onnx.load(path)
         shapes = {"features": [4, 1, 16], "head": [3, 4, 7]}
         weights = [
             value for value in model.graph.initializer if list(value.dims) in shapes.values()
         ]
         # Folded into float they would be four bytes each, and stored twice if folded in part.
-        assert [value.data_type for value in weights] == [onnx.TensorProto.INT8] * 2
+        first, second = sorted(weights, key=lambda value: value.dims[1])
+        assert [first.data_type, second.data_type] == types
         assert sum(len(value.raw_data) for value in weights) == 4 * 16 + 3 * 4 * 7
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert metadata["lipstill.quantization"] == (
@@ -105,6 +110,11 @@ def test_codes_by_hand(integer_file: Path, integer_student: nn.Module, speech: n
     ]
     bias = integer_student.state_dict()["program.features.bias"].numpy()
 
+    # In the file all codes are shifted by 128, which is the zero point of the weights.
+    assert weights.dtype == audio_zero.dtype == np.uint8
+    weights, audio_zero = weights.astype(int) - 128, audio_zero.astype(int) - 128
+    hidden_zero -= 128
+
     codes = np.clip(np.rint(speech / audio_scale) + audio_zero, -128, 127)[:, 0] - audio_zero
     frames = np.stack([codes[:, start : start + 16] for start in range(0, 49, 8)], axis=2)
     sums = np.einsum("nkt,ck->nct", frames.astype(np.int64), weights[:, 0].astype(np.int64))
@@ -129,7 +139,8 @@ def test_codes_are_those_that_the_rig_is_made_of(integer_file: Path, speech: np.
     session = onnxruntime.InferenceSession(rest.SerializeToString())
     codes = runtime.codes(speech)
     assert codes is not None
-    rig = [session.run(None, {quantize.output[0]: window[np.newaxis]})[0][0] for window in codes]
+    unsigned = (codes.astype(np.int16) + 128).astype(np.uint8)
+    rig = [session.run(None, {quantize.output[0]: window[np.newaxis]})[0][0] for window in unsigned]
     assert np.array_equal(np.stack(rig), runtime.run(speech))
 
 
