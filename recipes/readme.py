@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporters.report.chain import Proportion
 from exporters.report.document import ReportDocument, Tier, read_report
+from exporters.report.kinds import whole
 from exporters.report.tiers import TierView, tiers_of
 from exporters.report.wording import NOT_RUN, human_count, human_size, number
 
@@ -17,24 +18,24 @@ REPORT = ROOT / "artifacts" / "reference" / "report.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- demo: written by python -m recipes.readme -->\n", "<!-- end of demo -->\n"
 TARGETS = ("onnx", "tflite", "coreml")
-HEAD = (
-    "| | parameters | ONNX | TFLite | Core ML | time, × fp32: ONNX / TFLite | waits (ms) | smaller, faster "
-    "than the teacher | R² to teacher | jitter, × teacher's | lips closed on /p b m/ |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-)
+HEAD = ("", "parameters", *("ONNX", "TFLite", "Core ML"), "waits (ms)", "smaller, faster")
+FIGURES = ("R²", "PBM at F = 1 %", "PBM (F)")
 
 
 def table(document: ReportDocument) -> str:
-    """The teacher, what the run trained, what ships, and what is simpler."""
-    return HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in _rows(document))
+    """The teacher, what the run trained, what ships, and what is simpler; figures by kind of voice."""
+    kinds = [one.kind for one in whole(document.tiers[0].by_kind)]
+    head = [*HEAD, *(f"{kind}: {figure}" for kind in kinds for figure in FIGURES)]
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *_rows(document)))
 
 
 def _rows(document: ReportDocument) -> Iterator[list[str]]:
     views = tiers_of(document)
     for row in document.tiers:
         if row.kind == "teacher":
-            size = human_size(row.bytes)
-            yield ["the teacher", human_count(row.parameters), size, *["–"] * 7, _lips(row)]
+            size, *rest = human_size(row.bytes), *["–"] * 4
+            yield ["the teacher", human_count(row.parameters), size, *rest, *_quality(row)]
     own = [view for view in views if view.lead.provenance == "trained in this run"]
     for view in own:
         yield [f"**{view.title}**", *_of_tier(view)]
@@ -44,44 +45,41 @@ def _rows(document: ReportDocument) -> Iterator[list[str]]:
             yield [f"`{name}`{comma}{precision}", *_of_tier(view)]
     for row in document.tiers:
         if row.kind == "baseline":
-            yield [row.name, human_count(row.parameters), *["–"] * 6, *_quality(row)]
+            yield [row.name, human_count(row.parameters), *["–"] * 5, *_quality(row)]
 
 
 def _of_tier(view: TierView) -> list[str]:
     files = [view.of(target) for target in TARGETS]
     sizes = ["–" if row is None else human_size(row.bytes) for row in files]
-    ratios = [_ratio(row) for row in files[:2]]
     cost = view.cost
     gain = NOT_RUN if cost is None else f"× {number(cost.smaller)}, × {number(cost.faster)}"
     wait = view.lead.algorithmic_latency_ms
     waits = NOT_RUN if wait is None else f"{wait:g}"
-    paces = "1" if view.made.precision == "fp32" else " / ".join(ratios)
-    return [
-        *(human_count(view.lead.parameters), *sizes, paces, waits, gain),
-        *_quality(view.lead),
-    ]
-
-
-def _ratio(row: Tier | None) -> str:
-    pace = None if row is None or row.benchmark is None else row.benchmark.single
-    return NOT_RUN if pace is None or pace.ratio is None else f"{pace.ratio:.2f}"
+    return [human_count(view.lead.parameters), *sizes, waits, gain, *_quality(view.lead)]
 
 
 def _quality(row: Tier) -> list[str]:
-    copies = [row.against_teacher.get(name) for name in ("r2", "jitter_ratio")]
-    r2, jitter = (value if isinstance(value, float) else None for value in copies)
-    return [
-        NOT_RUN if r2 is None else f"{r2:.3f}",
-        NOT_RUN if jitter is None else f"{jitter:.1f}",
-        _lips(row),
-    ]
+    """The figures of each kind; against itself the teacher has no R²."""
+    cells = []
+    for one in whole(row.by_kind):
+        r2 = one.against_teacher.get("r2")
+        own = row.kind == "teacher" or not isinstance(r2, float)
+        at, pbm, closed = (
+            share if isinstance(share := one.against_truth.get(name), Proportion) else None
+            for name in ("pbm_at_1pct", "pbm", "closed_outside")
+        )
+        cells += [
+            "–" if own else f"{r2:.3f}",
+            NOT_RUN if at is None else f"{_percent(at)} ({100 * at.low:.0f}–{100 * at.high:.0f})",
+            NOT_RUN
+            if pbm is None or closed is None
+            else f"{_percent(pbm)} ({100 * closed.value:.2f} %)",
+        ]
+    return cells
 
 
-def _lips(row: Tier) -> str:
-    share = row.against_truth.get("pbm")
-    if not isinstance(share, Proportion):
-        return NOT_RUN
-    return f"{100 * share.value:.1f} % ({100 * share.low:.0f}–{100 * share.high:.0f})"
+def _percent(share: Proportion) -> str:
+    return f"{100 * share.value:.1f} %"
 
 
 def with_table(readme: str, document: ReportDocument) -> str:
