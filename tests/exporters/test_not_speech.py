@@ -87,7 +87,7 @@ def test_a_report_from_before_it_was_measured_is_read() -> None:
     text = to_markdown(report)
     assert "Not speech" not in text
     (card,) = cards_of(report, tiers_of(report))
-    assert len(card.meters) == 2
+    assert not any("noise and music" in meter.before + meter.after for meter in card.meters)
     fields = json.loads(records.to_json(report))
     for tier in fields["tiers"]:
         del tier["not_speech"]
