@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from compress.recipe_teacher import TeacherSettings
 from compress.store import atomic_write
-from compress.teachers.loading import find_teacher, open_teacher
+from compress.teachers import Opening
+from compress.teachers.reference import open_checkpoint
 from compress.teachers.voice2face import Voice2Face
 from recipes.build.dataset import natural_clips, real_clips, synthetic_clips
 from recipes.build.examples import judged, made_ready
@@ -74,9 +74,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.checkpoint
-    teacher = open_teacher(
-        find_teacher(str(folder), folder), TeacherSettings(checkpoint=str(folder)), folder
-    )
+    # Unguarded, since its encoder and its head are called by themselves.
+    teacher = open_checkpoint(folder, Opening())
     assert isinstance(teacher, Voice2Face)
     results = groups(teacher, arguments.natural)
     atomic_write(folder / "evaluation.json", json.dumps(results, indent=1) + "\n")

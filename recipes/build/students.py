@@ -75,6 +75,7 @@ def card(
 
 A reference student, `builtin:{name}`: {facts.parameters:,} parameters, {config.past / 16:g} ms of past and {config.future / 16:g} ms of future; a pose waits {waits:g} ms.
 It copies `builtin:voice2face-demo`, {guide}; what that teacher is and is not holds here too ([its card](../voice2face-demo/README.md)).
+**It has not yet learned from natural voices**: it was distilled before the teacher's head had heard them.
 
 **Made by** `lipstill distill reference`: {last["step"]:,} steps in {last["seconds"] / 60:.0f} minutes on one busy CPU core, weights of the best validation
 (`training-log.jsonl`), stored as float16 by `python -m recipes.build.students pack`. **Trained on** the training side of the full sets that
