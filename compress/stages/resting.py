@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress import rest_sounds
-from compress.errors import TeacherError
+from compress.errors import LipstillError
 from compress.rest_curves import write_curves
 from compress.rest_pose import Rest, RestClip, rest_pose
 from compress.store import atomic_write, content_key, kept, tool_versions
@@ -85,15 +85,17 @@ class RestJob:
 def run(job: RestJob, teacher: Callable[[], Teacher]) -> Rest | None:
     """The rest pose, found or made now; `teacher` opens what is asked on silence then.
 
-    None for a teacher that gives nothing on silence, where no clip needs a label. Raises its
-    `TeacherError` where some do.
+    None for a teacher that gives nothing on silence or cannot be opened here, where no clip needs a
+    label. Raises why not where some do.
     """
 
     def make() -> tuple[Pose | None, list[Floats]]:
-        opened, cutting = teacher(), cutting_of(job.settings)
+        cutting = cutting_of(job.settings)
         try:
+            opened = teacher()
             pose = rest_pose(opened, cutting)
-        except TeacherError:
+        except LipstillError:
+            # Labels may come from another machine, the only one on which the teacher runs.
             if job.clips:
                 raise
             return None, []
@@ -128,5 +130,5 @@ def _on_sounds(teacher: Teacher, cutting: Cutting, clips: tuple[RestClip, ...]) 
             animate_long(teacher, sound.samples[None], cutting, [f"{sound.kind} (not speech)"])[0]
             for sound in rest_sounds.sounds_of(clips)
         ]
-    except TeacherError:
+    except LipstillError:
         return []

@@ -87,15 +87,16 @@ def test_the_rest_pose_of_a_known_teacher_is_its_pose_on_silence(
     assert short == pytest.approx([0, 0, 0.25])
 
 
-def test_the_packaged_teacher_rests_with_closed_lips_and_opens_them_on_noise(
+def test_the_packaged_teacher_rests_with_a_closed_jaw_and_stays_so_on_noise(
     packaged: Teacher,
 ) -> None:
-    """Why its curves are no label there."""
+    """It has learned to: before, its jaw was open by 0.31 here."""
     pose = dict(zip(packaged.controls, rest_pose(packaged, Cutting()), strict=True))
-    assert abs(pose["jawOpen"]) < 0.02
+    assert abs(pose["jawOpen"]) < 0.05
     noise = 0.1 * coloured(np.random.default_rng(0), 2.0, "white")
     curves = packaged.animate(torch.from_numpy(noise)[None])[0].numpy()
-    assert np.median(curves[:, packaged.controls.index("jawOpen")]) > pose["jawOpen"] + 0.1
+    jaw = np.median(curves[:, packaged.controls.index("jawOpen")])
+    assert jaw == pytest.approx(pose["jawOpen"], abs=0.05)
 
 
 def rest_job(folder: Path, clips: tuple[RestClip, ...] = ()) -> RestJob:
