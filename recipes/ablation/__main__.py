@@ -8,23 +8,17 @@ student (default ``builtin:small``). A row that is there already is not run agai
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from recipes.ablation.rows import read_rows
-from recipes.ablation.running import open_bench, run_in
+from recipes.ablation.running import run_rows
 
 
 def run(arguments: argparse.Namespace) -> None:
-    speech = tuple(str(path.absolute()) for path in arguments.speech)
-    shared = (arguments.folder.absolute(), speech, arguments.guide)
-    open_bench(*shared)  # labels once, before the workers start
     rows = [row for row in read_rows() if not arguments.rows or row.id in arguments.rows]
-    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
-        jobs = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
-        for job in jobs:
-            print(job.result(), flush=True)
+    where = arguments.folder, arguments.speech, arguments.guide
+    for done in run_rows(*where, rows, arguments.jobs):
+        print(done, flush=True)
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,18 @@ def open_bench(folder: Path, speech: tuple[str, ...], guide: str) -> Bench:
     )
     labels = labelling.run(job)
     return Bench(recipe, labels, inputs.alignments, resolve(guide, Path.cwd()), folder)
+
+
+def run_rows(
+    folder: Path, speech: Sequence[Path], guide: str, rows: Sequence[Row], jobs: int
+) -> Iterator[str]:
+    """Trains and judges rows side by side; gives the name of each that is done."""
+    shared = (folder.absolute(), tuple(str(path.absolute()) for path in speech), guide)
+    open_bench(*shared)  # labels once, before the workers start
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
+        running = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
+        for job in running:
+            yield job.result()
 
 
 def run_in(folder: Path, speech: tuple[str, ...], guide: str, row: Row, seed: int) -> str:

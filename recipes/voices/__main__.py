@@ -9,30 +9,24 @@ again; one that was not run reads ``not run``.
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from recipes.ablation.rows import read_rows
-from recipes.ablation.running import open_bench, run_in
+from recipes.ablation.running import run_rows
 
 ROWS = Path(__file__).with_name("rows.yaml")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    speech = tuple(str(path.absolute()) for path in arguments.speech)
-    shared = (arguments.folder.absolute(), speech, arguments.guide)
-    open_bench(*shared)  # labels once, before the workers start
     rows = [
         row
         for row in read_rows(ROWS)
         if (not arguments.rows or row.id in arguments.rows)
         and (not arguments.parts or row.part in arguments.parts)
     ]
-    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
-        jobs = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
-        for job in jobs:
-            print(job.result(), flush=True)
+    where = arguments.folder, arguments.speech, arguments.guide
+    for done in run_rows(*where, rows, arguments.jobs):
+        print(done, flush=True)
 
 
 def main() -> None:
