@@ -2,8 +2,7 @@
 
 import json
 from dataclasses import replace
-
-import pytest
+from typing import Any
 
 from compress.recipe import load_recipe
 from recipes.ablation.rows import Row, read_rows
@@ -33,27 +32,52 @@ def test_nothing_run_says_so_everywhere() -> None:
     assert page.count(f"| {table.NOT_RUN} |") >= len(table.GOALS) + len(table.LEAST_R2)
 
 
-def test_a_run_shows_what_a_closure_costs_and_who_was_judged(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    teacher = replace(STAGE_1, id="teacher", student="teacher")
-    monkeypatch.setattr(table, "read_rows", lambda _: (teacher, STAGE_1))
-    for row in (teacher, STAGE_1):
-        run_row(bench, row, 7)
-    found = table.collected(bench.folder)
-    judged = found["small"][0]["groups"]["natural"]
-    lips, truth = judged["lips"], judged["against_truth"]
-    sealed, sounds = sum(lips["sealed_at_1pct"]), sum(lips["sounds"])
-    assert sounds == truth["pbm_at_1pct"]["n"]
-    assert sealed / sounds == pytest.approx(truth["pbm_at_1pct"]["value"])
-    page = table.page(found)
+def judged(sealed: list[int], r2: float) -> dict[str, Any]:
+    """A result as a run leaves it: three voices of two, one and one clips with four sounds each."""
+    share = {"value": sum(sealed) / 16, "n": 16, "low": 0.1, "high": 0.9}
+    group = {
+        "against_teacher": {"r2": r2, "closure_f1": 0.8, "jitter_ratio": 2.0},
+        "against_truth": {
+            "pbm_at_1pct": share,
+            "pbm": share,
+            "closed_outside": share | {"value": 0.0123},
+            "phone_f1": 0.9,
+        },
+        "lips": {"voices": ["a", "a", "b", "c"], "sounds": [4] * 4, "sealed_at_1pct": sealed},
+    }
+    groups = dict.fromkeys((*table.KINDS, "natural en"), group)
+    return {
+        "groups": groups,
+        "parameters": 1_000,
+        "future_ms": 64.0,
+        "smoothing": [1, 1, 1],
+        "steps": 9_000,
+    }
+
+
+def test_figures_stand_with_what_a_closure_costs_and_goals_are_ratios() -> None:
+    found = {
+        "teacher": [judged([4, 4, 4, 4], 1.0)],
+        "small": [judged([4, 4, 3, 4], 0.8)],
+        "tiny": [judged([2, 4, 3, 3], 0.7)],
+    }
+    page = table.page({row.id: found.get(row.id, []) for row in read_rows(ROWS)})
     (line,) = table.figures([STAGE_1], found, "natural").splitlines()[2:]
-    assert f"({sounds}, " in line
-    assert f"{100 * truth['closed_outside']['value']:.2f} %" in line
-    goal = next(line for line in page.splitlines() if line.startswith("| small: PBM at F"))
-    of_teacher = sum(found["teacher"][0]["groups"]["natural"]["lips"]["sealed_at_1pct"])
-    assert f"{100 * sealed / of_teacher:.1f} % (" in goal
-    json.dumps(found)
+    assert "| 1,000 | 80 | 9,000 | 0.800 | 93.8% (16, 10.0% to 90.0%) | 93.8 % | 1.23 % |" in line
+    assert "| small: PBM at F = 1 % ≥ 95% of teacher's | 93.8 % (75.0 to 100.0) | 16 | no |" in page
+    assert "| tiny: PBM at F = 1 % ≥ 97% of small's | 80.0 % (" in page
+    assert "| small: R² to the teacher ≥ 0.78 | 0.800 |  | yes |" in page
+    assert "| tiny: R² to the teacher ≥ 0.72 | 0.700 |  | no |" in page
+    assert "| natural en | 1.00, 100% (16) | 0.80, 94% (16) | 0.70, 75% (16) |" in page
+
+
+def test_a_real_run_has_what_the_page_asks_for(bench: Bench) -> None:
+    group = run_row(bench, STAGE_1, 7)["groups"]["natural"]
+    assert {"r2", "closure_f1", "jitter_ratio"} <= set(group["against_teacher"])
+    assert {"pbm_at_1pct", "pbm", "closed_outside", "phone_f1"} <= set(group["against_truth"])
+    assert set(group["lips"]) == {"voices", "sounds", "sealed_at_1pct"}
+    assert len(group["lips"]["voices"]) == len(group["lips"]["sounds"]) == len(group["pbm_cases"])
+    json.dumps(group)
 
 
 def test_minutes_are_the_first_by_number(bench: Bench) -> None:
