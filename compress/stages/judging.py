@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 7
+FORMAT = 8
 QUALITY = "quality.json"
 
 
