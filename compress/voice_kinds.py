@@ -45,15 +45,8 @@ def language_of(clip: str) -> str | None:
 
 
 def voice_of(clip: str, named: str | None) -> str:
-    """The voice that an alignment names, or else the folders of the clip's id.
-
-    As far as the folder of its language where there is one: what lies below it are topics.
-    """
-    if named:
-        return named
-    folders = clip.split("/")[:-1]
-    language = language_of(clip)
-    return "/".join(folders if language is None else folders[: folders.index(language) + 1])
+    """The voice that an alignment names, or else the folders of the clip's id."""
+    return named or clip.rpartition("/")[0]
 
 
 def numbered(voices: Sequence[str]) -> NDArray[np.intp]:

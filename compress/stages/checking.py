@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from compress.recipe import ParitySettings
     from exporters.runtime import Floats
 
-FORMAT = 8
+FORMAT = 7
 BENCHMARK_FORMAT = 4
 # Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"

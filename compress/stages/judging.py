@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compress.examples import Example
     from exporters.runtime import Predictor
 
-FORMAT = 8
+FORMAT = 7
 QUALITY = "quality.json"
 
 
