@@ -56,7 +56,8 @@ def aligned(prompts: Iterable[tuple[Prompt, np.ndarray]]) -> dict[str, dict[str,
         phones = align(prompt, audio)
         if phones:
             rounded = [[name, round(start, 3), round(end, 3)] for name, start, end in phones]
-            found[prompt.id] = {"text": prompt.text, "phones": rounded}
+            voice = corpus.SPEAKERS[prompt.language]  # its folders are topics, and no voices
+            found[prompt.id] = {"text": prompt.text, "voice": voice, "phones": rounded}
     return found
 
 
