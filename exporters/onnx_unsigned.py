@@ -1,8 +1,8 @@
 """Codes of an int8 ONNX graph as uint8, which ONNX Runtime computes exactly on every processor.
 
 On x86 it makes int8 activations uint8. Beside int8 weights it then adds products in pairs into 16
-bits, with saturation, on processors without VNNI: AMD before Zen 4, most of Intel's desktop
-processors before the twelfth generation. Two products of 255 and 127 do not fit, and codes are dozens of
+bits, with saturation, on processors without VNNI: AMD before Zen 4, Intel's desktop processors before
+the eleventh generation. Two products of 255 and 127 do not fit, and codes are dozens of
 steps off. Products of uint8 and uint8 it adds into 32 bits. Codes shift by 128 with their zero
 points, so values are the same to the bit.
 """
