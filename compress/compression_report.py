@@ -76,7 +76,8 @@ def quantization_of(jobs: StudentJobs, integers: Shrunk) -> doc.Quantization:
                 mse_ratio=row["cost"]["mse"],
                 quiet_mse_ratio=row["cost"]["quiet_mse"],
                 jitter_ratio=row["cost"]["jitter"],
-                pbm_points=_points(row["cost"]["pbm_loss"]),
+                pbm_points=_points(row["cost"]["pbm_loss"], -100),
+                false_points=_points(row["cost"]["false_rise"], 100),
                 chosen=_taken(row, choices),
             )
             for row in record["scan"]["rows"]
@@ -103,5 +104,5 @@ def _kept(gate: "QualityGate", cost: Fields) -> dict[str, doc.KeptLimit]:
     }
 
 
-def _points(loss: float | None) -> float | None:
-    return None if loss is None else -100 * loss
+def _points(share: float | None, points: int) -> float | None:
+    return None if share is None else points * share

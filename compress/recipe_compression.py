@@ -57,6 +57,10 @@ class QualityGate(Section):
     quiet_mse: NotNegative = Field(1.05, description="the same on the clips 30 dB quieter")
     jitter: NotNegative = Field(1.10, description="largest jitter, × the float student's")
     pbm_loss: Share = Field(0.01, description="largest loss of PBM accuracy, 0.01 is one point")
+    false_rise: Share = Field(
+        0.005,
+        description="largest rise of F, the share of other speech with closed lips; 0.005 is half a point",
+    )
 
 
 class QuantizationSettings(Section):

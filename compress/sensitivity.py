@@ -25,14 +25,15 @@ EVERYTHING = "everything"
 class Cost:
     """What a set of choices costs on clips set aside, against the float student.
 
-    Ratios of MSE, of MSE at −30 dB and of jitter, and the loss of PBM accuracy, 0.01 is one point;
-    None where the clips do not allow it.
+    Ratios of MSE, of MSE at −30 dB and of jitter; the loss of PBM accuracy and the rise of F, 0.01 is
+    one point. None where the clips do not allow it.
     """
 
     mse: float
     quiet_mse: float
     jitter: float | None
     pbm_loss: float | None
+    false_rise: float | None
 
     def worst(self, gate: "QualityGate") -> float:
         """The largest share of what a gate allows; at most 1 where it holds.
@@ -47,6 +48,8 @@ class Cost:
             shares.append(_share(self.jitter - 1, gate.jitter - 1))
         if self.pbm_loss is not None:
             shares.append(_share(self.pbm_loss, gate.pbm_loss))
+        if self.false_rise is not None:
+            shares.append(_share(self.false_rise, gate.false_rise))
         return max(shares)
 
 
@@ -91,12 +94,14 @@ class Costs:
 
 def against(found: Judgement, whole: Judgement) -> Cost:
     """The cost of what was found beside the float student's."""
-    jitter = pbm = None
+    jitter = pbm = false = None
     if found.jitter is not None and whole.jitter:
         jitter = found.jitter / whole.jitter
     if found.pbm is not None and whole.pbm is not None:
         pbm = whole.pbm - found.pbm
-    return Cost(found.mse / whole.mse, found.quiet_mse / whole.quiet_mse, jitter, pbm)
+    if found.false_closures is not None and whole.false_closures is not None:
+        false = found.false_closures - whole.false_closures
+    return Cost(found.mse / whole.mse, found.quiet_mse / whole.quiet_mse, jitter, pbm, false)
 
 
 def scan(

@@ -4,7 +4,7 @@ That report is artifacts/reference/report.json. The table stands between two mar
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from exporters.report.chain import Proportion
@@ -18,44 +18,51 @@ REPORT = ROOT / "artifacts" / "reference" / "report.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- demo: written by python -m recipes.readme -->\n", "<!-- end of demo -->\n"
 TARGETS = ("onnx", "tflite", "coreml")
-HEAD = ("", "parameters", *("ONNX", "TFLite", "Core ML"), "waits (ms)", "smaller, faster")
+SIZES = ("", "parameters", *("ONNX", "TFLite", "Core ML"), "waits (ms)", "smaller", "faster")
 FIGURES = ("R²", "PBM at F = 1 %", "PBM (F)")
+Cells = Sequence[str]
 
 
 def table(document: ReportDocument) -> str:
-    """The teacher, what the run trained, what ships, and what is simpler; figures by kind of voice."""
+    """What each model costs, then what it makes of each kind of voice.
+
+    Both have the teacher, what the run trained and what ships; the second has what is simpler too.
+    """
     kinds = [one.kind for one in whole(document.tiers[0].by_kind)]
-    head = [*HEAD, *(f"{kind}: {figure}" for kind in kinds for figure in FIGURES)]
+    figures = ["", *(f"{kind}: {figure}" for kind in kinds for figure in FIGURES)]
+    costs, qualities = zip(*_models(document), strict=True)
+    simpler = [[row.name, *_quality(row)] for row in document.tiers if row.kind == "baseline"]
+    return f"{_markdown(SIZES, costs)}\n{_markdown(figures, [*qualities, *simpler])}"
+
+
+def _markdown(head: Cells, rows: Iterable[Cells]) -> str:
     rule = ["---", *["--:"] * (len(head) - 1)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *_rows(document)))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
 
 
-def _rows(document: ReportDocument) -> Iterator[list[str]]:
-    views = tiers_of(document)
+def _models(document: ReportDocument) -> Iterator[tuple[Cells, Cells]]:
+    """The row of each model in either table."""
     for row in document.tiers:
         if row.kind == "teacher":
-            size, *rest = human_size(row.bytes), *["–"] * 4
-            yield ["the teacher", human_count(row.parameters), size, *rest, *_quality(row)]
+            sizes = [human_count(row.parameters), human_size(row.bytes), *["–"] * 5]
+            yield ["the teacher", *sizes], ["the teacher", *_quality(row)]
+    views = tiers_of(document)
     own = [view for view in views if view.lead.provenance == "trained in this run"]
-    for view in own:
-        yield [f"**{view.title}**", *_of_tier(view)]
-    for view in views:
-        if view not in own:
-            name, comma, precision = view.title.partition(",")
-            yield [f"`{name}`{comma}{precision}", *_of_tier(view)]
-    for row in document.tiers:
-        if row.kind == "baseline":
-            yield [row.name, human_count(row.parameters), *["–"] * 5, *_quality(row)]
+    for view in (*own, *(view for view in views if view not in own)):
+        name, comma, precision = view.title.partition(",")
+        title = f"**{view.title}**" if view in own else f"`{name}`{comma}{precision}"
+        yield [title, *_cost(view)], [title, *_quality(view.lead)]
 
 
-def _of_tier(view: TierView) -> list[str]:
+def _cost(view: TierView) -> list[str]:
     files = [view.of(target) for target in TARGETS]
     sizes = ["–" if row is None else human_size(row.bytes) for row in files]
     cost = view.cost
-    gain = NOT_RUN if cost is None else f"× {number(cost.smaller)}, × {number(cost.faster)}"
+    gains = (NOT_RUN, NOT_RUN) if cost is None else (cost.smaller, cost.faster)
+    smaller, faster = (gain if isinstance(gain, str) else f"× {number(gain)}" for gain in gains)
     wait = view.lead.algorithmic_latency_ms
     waits = NOT_RUN if wait is None else f"{wait:g}"
-    return [human_count(view.lead.parameters), *sizes, waits, gain, *_quality(view.lead)]
+    return [human_count(view.lead.parameters), *sizes, waits, smaller, faster]
 
 
 def _quality(row: Tier) -> list[str]:

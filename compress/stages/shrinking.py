@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Made = tuple[ConvFC, StudentCard, dict[str, Any]]
 
-FORMAT = 3
+FORMAT = 4
 Step = Literal["pruned", "int8"]
 TOOLS = ("torch", "numpy", "scipy", "lightning-fabric", "torch-pruning", "torchao")
 

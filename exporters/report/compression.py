@@ -165,6 +165,9 @@ class ScanRow:
     null if their times are not known."""
     chosen: bool
     """Whether the int8 student has this choice."""
+    false_points: float | None = None
+    """Change of F, the share of other speech with closed lips, in percentage points, positive for more
+    of it; null if it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +214,8 @@ class Quantization:
     chosen_by: Literal["recipe", "auto"]
     """`recipe`: it names the layers; `auto`: the fewest left in float with which the gate holds."""
     gate: dict[str, KeptLimit]
-    """What `auto` must keep: mse, quiet_mse and jitter, × the float student's, and pbm_loss, as a
-    share (0.01 is one percentage point); empty if the recipe names the layers."""
+    """What `auto` must keep: mse, quiet_mse and jitter, × the float student's, and pbm_loss and
+    false_rise, as shares (0.01 is one percentage point); empty if the recipe names the layers."""
     scan: tuple[ScanRow, ...]
     """The sensitivity scan; empty if there was none."""
 

@@ -36,7 +36,9 @@ _LIMITS = {
     "quiet_mse": "MSE 30 dB quieter, × float",
     "jitter": "jitter, × float",
     "pbm_loss": "closures lost on /p b m/, points",
+    "false_rise": "closures gained on other speech (F), points",
 }
+_POINTS = ("pbm_loss", "false_rise")
 COMPARISON: dict[Comparison, str] = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
 
 
@@ -106,7 +108,7 @@ def header(metric: str) -> str:
 
 def limit_cells(name: str, kept: KeptLimit) -> tuple[str, str, str, str]:
     """A limit of the int8 gate: what, measured, at most, and whether it holds: ``MSE, × float, 1.021, 1.050, yes``."""
-    if name == "pbm_loss":  # a share in the document
+    if name in _POINTS:  # shares in the document
         value, limit = (None if v is None else f"{100 * v:.1f}" for v in (kept.value, kept.limit))
     else:
         value, limit = (None if v is None else ratio_text(v) for v in (kept.value, kept.limit))

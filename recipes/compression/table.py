@@ -193,7 +193,7 @@ def _goal(name: str, what: str, limit: float, value: float | None, shown: str) -
 
 
 def scan_table(result: Result) -> str:
-    head = ["layer", "in", "MSE, ×", "MSE at −30 dB, ×", "jitter, ×", "PBM, points"]
+    head = ["layer", "in", "MSE, ×", "MSE at −30 dB, ×", "jitter, ×", "PBM, points", "F, points"]
     lines = [
         [
             row["layer"],
@@ -202,6 +202,7 @@ def scan_table(result: Result) -> str:
             f"{row['cost']['quiet_mse']:.3f}",
             f"{row['cost']['jitter']:.3f}",
             f"{0 - 100 * row['cost']['pbm_loss']:+.1f}",
+            f"{100 * row['cost']['false_rise']:+.2f}",
         ]
         for row in result["record"]["scan"]["rows"]
     ]

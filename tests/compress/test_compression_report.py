@@ -76,9 +76,9 @@ def test_what_was_not_measured_is_said_to_be_so(described: Make) -> None:
 
 def test_a_limit_that_does_not_hold_is_said_to_be_so(described: Make) -> None:
     """A loss of 0.02 is two points, of which one is allowed; a gain is written as one."""
-    lost = described({"pbm_loss": 0.02, "mse": 1.06})
-    assert {row.pbm_points for row in lost.scan} == {-2.0}
-    assert [lost.gate[name].held for name in ("pbm_loss", "mse")] == [False, False]
+    lost = described({"pbm_loss": 0.02, "false_rise": 0.03, "mse": 1.06})
+    assert {(row.pbm_points, row.false_points) for row in lost.scan} == {(-2.0, 3.0)}
+    assert [lost.gate[name].held for name in ("pbm_loss", "false_rise", "mse")] == [False] * 3
     won = described({"pbm_loss": -0.02, "mse": 1.05})
     assert {row.pbm_points for row in won.scan} == {2.0}
     assert [won.gate[name].held for name in ("pbm_loss", "mse")] == [True, True]

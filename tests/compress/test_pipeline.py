@@ -211,7 +211,7 @@ def test_the_report_shows_what_was_lost(shrunk: Path) -> None:
     parameters = [row["parameters"] for row in pruning["rounds"]]
     assert pruning["parameters_before"] > parameters[0] > parameters[1]
     assert (integers["method"], integers["chosen_by"]) == ("qat", "auto")
-    assert set(integers["gate"]) == {"mse", "quiet_mse", "jitter", "pbm_loss"}
+    assert set(integers["gate"]) == {"mse", "quiet_mse", "jitter", "pbm_loss", "false_rise"}
     assert integers["gate"]["pbm_loss"]["held"] is None, "nobody knows the times of /p b m/ here"
     assert len(integers["scan"]) == 2 * len(integers["layers"]) + 2
     assert {row["what"] for row in integers["scan"]} == {*integers["layers"], "everything"}

@@ -44,43 +44,45 @@ Choices = Mapping[str, Choice]
 @pytest.mark.parametrize(
     ("cost", "expected"),
     [
-        (Cost(1.0, 1.0, 1.0, 0.0), 0.0),
-        (Cost(1.025, 1.0, None, None), 0.5),
-        (Cost(1.0, 1.10, None, None), 2.0),
-        (Cost(1.01, 1.01, 1.09, 0.002), 0.9),
-        (Cost(1.01, 1.01, 1.01, 0.015), 1.5),
-        (Cost(0.5, 0.5, 0.5, -0.2), 0.0),  # better than the float student
-        (Cost(math.inf, 1.0, 1.0, 0.0), math.inf),
+        (Cost(1.0, 1.0, 1.0, 0.0, 0.0), 0.0),
+        (Cost(1.025, 1.0, None, None, None), 0.5),
+        (Cost(1.0, 1.10, None, None, None), 2.0),
+        (Cost(1.01, 1.01, 1.09, 0.002, 0.001), 0.9),
+        (Cost(1.01, 1.01, 1.01, 0.002, 0.01), 2.0),
+        (Cost(1.01, 1.01, 1.01, 0.015, 0.0), 1.5),
+        (Cost(0.5, 0.5, 0.5, -0.2, -0.01), 0.0),  # better than the float student
+        (Cost(math.inf, 1.0, 1.0, 0.0, 0.0), math.inf),
     ],
 )
 def test_the_worst_share_by_hand(cost: Cost, expected: float) -> None:
     assert cost.worst(GATE) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("field", range(4))
+@pytest.mark.parametrize("field", range(5))
 def test_what_is_no_number_breaks_every_gate(field: int) -> None:
     """Wherever it stands: a maximum with NaN in it depends on the order."""
-    values: list[Any] = [1.0, 1.0, 1.0, 0.0]
+    values: list[Any] = [1.0, 1.0, 1.0, 0.0, 0.0]
     values[field] = math.nan
     assert Cost(*values).worst(GATE) == math.inf
 
 
 def test_a_gate_without_room_allows_what_costs_nothing() -> None:
-    strict = QualityGate(mse=1.0, quiet_mse=1.0, jitter=1.0, pbm_loss=0.0)
-    assert Cost(1.0, 0.99, 1.0, 0.0).worst(strict) == 0
-    assert Cost(1.0, 1.0, 1.0, 1e-9).worst(strict) == math.inf
-    assert Cost(1.0001, 1.0, None, None).worst(strict) == math.inf
+    strict = QualityGate(mse=1.0, quiet_mse=1.0, jitter=1.0, pbm_loss=0.0, false_rise=0.0)
+    assert Cost(1.0, 0.99, 1.0, 0.0, -0.1).worst(strict) == 0
+    assert Cost(1.0, 1.0, 1.0, 1e-9, 0.0).worst(strict) == math.inf
+    assert Cost(1.0, 1.0, 1.0, 0.0, 1e-9).worst(strict) == math.inf
+    assert Cost(1.0001, 1.0, None, None, None).worst(strict) == math.inf
 
 
 def test_a_cost_is_a_share_of_the_float_students_figures() -> None:
-    whole = Judgement(mse=0.02, quiet_mse=0.04, r2=0.8, jitter=1.5, pbm=0.9)
-    found = Judgement(mse=0.03, quiet_mse=0.04, r2=0.7, jitter=3.0, pbm=0.85)
+    whole = Judgement(mse=0.02, quiet_mse=0.04, r2=0.8, jitter=1.5, pbm=0.9, false_closures=0.01)
+    found = Judgement(mse=0.03, quiet_mse=0.04, r2=0.7, jitter=3.0, pbm=0.85, false_closures=0.03)
     cost = against(found, whole)
     assert (cost.mse, cost.quiet_mse, cost.jitter) == pytest.approx((1.5, 1.0, 2.0))
-    assert cost.pbm_loss == pytest.approx(0.05)
+    assert (cost.pbm_loss, cost.false_rise) == pytest.approx((0.05, 0.02))
     unknown = Judgement(mse=0.02, quiet_mse=0.04, r2=None, jitter=None, pbm=None)
-    assert against(unknown, whole) == Cost(1.0, 1.0, None, None)
-    assert against(found, unknown) == Cost(1.5, 1.0, None, None)
+    assert against(unknown, whole) == Cost(1.0, 1.0, None, None, None)
+    assert against(found, unknown) == Cost(1.5, 1.0, None, None, None)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ class Added:
         self.asked.append(dict(choices))
         table = {"int8": self.int8, "int8_weights": self.weights, "float": {}}
         extra = sum(table[choice].get(layer, 0.0) for layer, choice in choices.items())
-        return Cost(1 + extra, 1.0, None, None)
+        return Cost(1 + extra, 1.0, None, None, None)
 
 
 @pytest.fixture
@@ -274,7 +276,7 @@ def test_all_in_float_costs_nothing_and_nothing_is_heard_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     costs = Costs(spoiled, batches, "minmax", watched)
-    assert costs(ALL_FLOAT) == Cost(1.0, 1.0, 1.0, None)
+    assert costs(ALL_FLOAT) == Cost(1.0, 1.0, 1.0, None, None)
     assert costs(ALL_FLOAT).worst(QualityGate(mse=1, quiet_mse=1, jitter=1, pbm_loss=0)) == 0
     monkeypatch.setattr(sensitivity, "IntegerDense", None)
     assert costs(dict(reversed(ALL_FLOAT.items()))).mse == 1.0

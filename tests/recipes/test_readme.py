@@ -24,11 +24,13 @@ def test_the_readme_has_the_reference_reports_figures(reference: ReportDocument)
     assert with_table(text, other) != text
 
 
-def test_every_tier_has_a_row_of_as_many_cells(reference: ReportDocument) -> None:
-    rows = table(reference).splitlines()
+def test_every_tier_has_a_row_in_both_tables(reference: ReportDocument) -> None:
+    costs, qualities = (part.splitlines() for part in table(reference).split("\n\n"))
     baselines = sum(row.kind == "baseline" for row in reference.tiers)
-    assert len(rows) == 2 + 1 + len(tiers_of(reference)) + baselines
-    assert len({row.count("|") for row in rows}) == 1
+    assert len(costs) == 2 + 1 + len(tiers_of(reference))
+    assert len(qualities) == len(costs) + baselines
+    for rows in (costs, qualities):
+        assert len({row.count("|") for row in rows}) == 1
 
 
 def test_a_readme_without_marks_is_not_written(reference: ReportDocument) -> None:

@@ -149,7 +149,7 @@ def _integer_tables(made: Quantization) -> list[Table]:
         tables.append(
             Table(
                 caption=f"Sensitivity scan of {made.student}",
-                headers=(*headers, "Closures, points", "Chosen"),
+                headers=(*headers, "Closures, points", "F, points", "Chosen"),
                 rows=tuple(
                     (
                         Code(row.what),
@@ -158,12 +158,14 @@ def _integer_tables(made: Quantization) -> list[Table]:
                         ratio_text(row.quiet_mse_ratio),
                         ratio_text(row.jitter_ratio),
                         NOT_RUN if row.pbm_points is None else f"{row.pbm_points:+.1f}",
+                        NOT_RUN if row.false_points is None else f"{row.false_points:+.2f}",
                         "yes" if row.chosen else "",
                     )
                     for row in made.scan
                 ),
                 words=2,
-                note="×: times the float student's. Points: percentage points of /p b m/ closed.",
+                note="×: times the float student's. Closures: percentage points of /p b m/ with closed "
+                "lips. F: those of all other speech with closed lips.",
                 strong=frozenset(i for i, row in enumerate(made.scan) if row.chosen),
             )
         )

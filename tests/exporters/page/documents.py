@@ -407,6 +407,7 @@ def _quantization() -> Quantization:
         quiet_mse_ratio=1.02,
         jitter_ratio=None,
         pbm_points=-0.5,
+        false_points=0.25,
         chosen=True,
     )
     return Quantization(
