@@ -20,17 +20,18 @@ from compress.audio import HOP, SAMPLE_RATE
 from compress.distillation import Material, distill
 from compress.examples import Example, examples
 from compress.labels.store import LabelledClip, Labels, audio_of
-from compress.planning import find_inputs
+from compress.planning import find_inputs, plan
 from compress.recipe import Recipe, StudentSettings, load_recipe
+from compress.rest_examples import rest_examples
 from compress.rig import ARKIT
 from compress.split import prompt_id, watched
 from compress.stages import labelling
-from compress.stages.labelling import LabelJob
 from compress.store import atomic_write
 from compress.students.conv_fc import build
 from compress.students.folding import fold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
 from recipes.ablation.judging import judged, speech_groups, teacher_judged
+from recipes.ablation.options import Heard, Paths
 from recipes.ablation.rows import Row
 
 BASE = Path(__file__).with_name("base.yaml")
@@ -51,27 +52,20 @@ class Bench:
 
 
 @cache
-def open_bench(folder: Path, speech: tuple[str, ...], guide: str) -> Bench:
+def open_bench(folder: Path, speech: Paths, rest: Paths, guide: str) -> Bench:
     """Everything that the rows share; the teacher labels the speech when it has not yet."""
-    recipe = load_recipe(BASE, [f"speech.train=[{', '.join(speech)}]"])
+    sources = {"train": speech, "rest": rest}
+    recipe = load_recipe(BASE, [f"speech.{k}=[{', '.join(v)}]" for k, v in sources.items()])
     inputs = find_inputs(recipe)
-    job = LabelJob(
-        folder / "labels",
-        inputs.teacher,
-        inputs.speech,
-        recipe.labels,
-        recipe.teacher,
-        recipe.threads,
-    )
-    labels = labelling.run(job)
+    labels = labelling.run(plan(recipe, inputs, folder / "run").label)
     return Bench(recipe, labels, inputs.alignments, resolve(guide, Path.cwd()), folder)
 
 
 def run_rows(
-    folder: Path, speech: Sequence[Path], guide: str, rows: Sequence[Row], jobs: int
+    folder: Path, where: Heard, guide: str, rows: Sequence[Row], jobs: int
 ) -> Iterator[str]:
     """Trains and judges rows side by side; gives the name of each that is done."""
-    shared = (folder.absolute(), tuple(str(path.absolute()) for path in speech), guide)
+    shared = (folder.absolute(), *where, guide)
     open_bench(*shared)  # labels once, before the workers start
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
         running = [workers.submit(run_in, *shared, row, seed) for row in rows for seed in row.seeds]
@@ -79,8 +73,8 @@ def run_rows(
             yield job.result()
 
 
-def run_in(folder: Path, speech: tuple[str, ...], guide: str, row: Row, seed: int) -> str:
-    run_row(open_bench(folder, speech, guide), row, seed)
+def run_in(folder: Path, speech: Paths, rest: Paths, guide: str, row: Row, seed: int) -> str:
+    run_row(open_bench(folder, speech, rest, guide), row, seed)
     return f"{row.id}, seed {seed}"
 
 
@@ -102,9 +96,8 @@ def run_row(bench: Bench, row: Row, seed: int) -> dict[str, Any]:
 
 def _reference(bench: Bench, row: Row) -> dict[str, Any]:
     student, card = load_student(resolve(row.student, Path()))
-    settings = next(
-        s for s in bench.recipe.students if s.name == row.student.removeprefix("builtin:")
-    )
+    name = row.student.removeprefix("builtin:")
+    settings = next(s for s in load_recipe("reference").students if s.name == name)
     log = (resolve(row.student, Path()) / "training-log.jsonl").read_text("utf-8").splitlines()
     minutes = json.loads(log[-1])["seconds"] / 60
     return _facts(settings, card.parameters, card.training_steps, minutes) | {
@@ -177,7 +170,14 @@ def material(bench: Bench, row: Row) -> Material:
     if row.minutes is not None:
         heard = _first(heard, row.minutes)
     make = _by_rules if row.labels == "rules" else _by_teacher
-    return Material(make(bench, heard), make(bench, aside), labels.driven)
+    rest = labels.rest
+    return Material(
+        make(bench, heard),
+        make(bench, aside),
+        labels.driven,
+        rest=rest_examples(labels),
+        most_rest=0.0 if rest is None else rest.most_share,
+    )
 
 
 def _first(clips: Sequence[LabelledClip], minutes: float) -> list[LabelledClip]:

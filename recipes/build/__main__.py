@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 
+from recipes.build.students import SHIPPED
+
 REPOSITORY = Path(__file__).parents[2]
 JOBS = 2
 SPEECH = ("real", "synthetic", "natural")
@@ -30,7 +32,12 @@ class Step:
     commands: tuple[str, ...]
 
 
-_SPEECH = " ".join(f"{{}}/{name}" for name in SPEECH)
+_HEARD = f"--speech {' '.join(f'{{}}/{name}' for name in SPEECH)} --rest {{}}/rest"
+_DISTILL = (
+    f"compress distill recipes/reference.yaml --set speech.train=[{','.join(f'{{}}/{name}' for name in SPEECH)}] "
+    "--set speech.rest=[{}/rest] --out {}"
+)
+_LIGHTER = " ".join(f"--student {name}" for name in SHIPPED if name != "small")
 STEPS = (
     Step(
         "speech",
@@ -45,47 +52,34 @@ STEPS = (
     Step("packs", ("recipes.build.speech pack", "recipes.build.natural_pack {}/natural")),
     Step("teacher", ("recipes.build.teacher --natural {}/natural --rest {}/rest",)),
     Step("evaluation", ("recipes.build.evaluation --natural {}/natural",)),
-    Step(
-        "students",
-        (
-            (
-                "compress distill recipes/reference.yaml --out {}/students --set speech.train=[{}/real,{}/synthetic,{}/natural] "
-                "--set speech.rest=[{}/rest]"
-            ),
-        ),
-    ),
-    Step("students pack", ("recipes.build.students pack {}/students",)),
+    Step("students", (f"{_DISTILL}/students --student small", f"{_DISTILL}/lighter {_LIGHTER}")),
+    Step("students pack", ("recipes.build.students pack {}/students {}/lighter",)),
+    Step("judging", (f"recipes.voices run {{}}/voices --parts shipped {_HEARD}",)),
     Step(
         "smaller students",
         (
             (
-                f"recipes.compression run {{}}/compression --labels {{}}/ablation --methods ptq "
-                f"--rows tiny tiny-60 tiny-realtime small-70 --speech {_SPEECH}"
+                "recipes.compression run {}/compression --labels {}/voices --methods ptq "
+                f"--rows tiny tiny-60 tiny-realtime small-70 {_HEARD}"
             ),
         ),
     ),
     Step("smaller students pack", ("recipes.compression pack {}/compression",)),
-    Step(
-        "judging",
-        (
-            f"recipes.ablation run {{}}/ablation --rows teacher small tiny realtime tiny-realtime --speech {_SPEECH}",
-        ),
-    ),
-    Step("cards", ("recipes.ablation table {}/ablation", "recipes.build.students cards")),
+    Step("cards", ("recipes.voices table {}/voices", "recipes.build.students cards")),
 )
 
 
 def run(step: Step, folder: Path) -> None:
     """All commands of a step. Raises `SystemExit` with the end of its log for one that fails."""
     with ThreadPoolExecutor(JOBS) as pool:
-        for failed in pool.map(lambda command: _run(command, folder), step.commands):
+        logs = [folder / "logs" / f"{step.name}-{n}.log" for n in range(1, len(step.commands) + 1)]
+        for failed in pool.map(lambda *one: _run(*one, folder), step.commands, logs):
             if failed:
                 raise SystemExit(failed)
 
 
-def _run(command: str, folder: Path) -> str | None:
+def _run(command: str, log: Path, folder: Path) -> str | None:
     arguments = command.replace("{}", str(folder)).split()
-    log = folder / "logs" / f"{'-'.join(arguments[:3]).replace('/', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     print(f"{command.replace('{}', str(folder))}\n  log: {log}", flush=True)

@@ -29,7 +29,7 @@ MIN_S, MAX_S = 0.7, 14.0
 TRAIN_MINUTES = {"en": 8.0, "es": 5.0, "it": 5.0}
 HELD_OUT_MINUTES = {"en": 60.0, "es": 1.2, "it": 1.2}
 # Of what the demo teacher never heard: other sentences by its voices to train on, other voices to judge on.
-SYNTHETIC_MINUTES = {"espeak": 80.0, "flite": 20.0, "festival": 20.0}
+SYNTHETIC_MINUTES = {"espeak": 24.0, "flite": 8.0, "festival": 8.0}
 SYNTHETIC_HELD_OUT_MINUTES = {"espeak": 6.0, "flite": 4.0, "festival": 4.0}
 SYNTHETIC_SEED = 40
 OPUS_LEVEL = 0.926  # libsndfile: 6 to 256 kb/s, falling; this is 24 kb/s

@@ -1,11 +1,11 @@
 """What each step to a smaller student costs: prunes, quantizes and judges the reference students.
 
-    python -m recipes.compression run FOLDER --speech REAL SYNTHETIC [--labels DIR] [--rows ID …] [--methods ptq qat] [--jobs 2]
-    python -m recipes.compression cuts FOLDER --speech REAL SYNTHETIC [--labels DIR]
+    python -m recipes.compression run FOLDER --speech REAL SYNTHETIC NATURAL [--rest REST] [--labels DIR] [--rows ID …] [--methods ptq qat] [--jobs 2]
+    python -m recipes.compression cuts FOLDER --speech REAL SYNTHETIC NATURAL [--rest REST] [--labels DIR]
     python -m recipes.compression pack FOLDER       puts the smaller reference students into compress/assets
     python -m recipes.compression table FOLDER      writes the part of docs/results.md, and docs/compression.json
 
-REAL and SYNTHETIC are the folders that ``python -m recipes.build.speech`` fetches and makes. What is there already is not made
+REAL, SYNTHETIC, NATURAL and REST are the folders that ``python -m recipes.build`` makes. What is there already is not made
 again. ``--labels`` is a folder that ``recipes.ablation run`` labelled already.
 """
 
@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from recipes.ablation.options import add_heard, add_run, heard
 from recipes.compression.rows import read_rows
 
 
@@ -21,9 +22,9 @@ def run(arguments: argparse.Namespace) -> None:
     from recipes.ablation.running import open_bench
     from recipes.compression.running import run_in
 
-    speech = tuple(str(path.absolute()) for path in arguments.speech)
+    sources = heard(arguments)
     bench = (arguments.labels or arguments.folder).absolute()
-    opened = open_bench(bench, speech, "builtin:small")  # labels once, before the workers start
+    opened = open_bench(bench, *sources, "builtin:small")  # labels once, before the workers start
     if arguments.command == "cuts":
         from recipes.compression import cuts
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = [row for row in read_rows() if not arguments.rows or row.id in arguments.rows]
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
         folder, methods = arguments.folder.absolute(), tuple(arguments.methods)
-        for job in [workers.submit(run_in, bench, speech, folder, row, methods) for row in rows]:
+        for job in [workers.submit(run_in, bench, sources, folder, row, methods) for row in rows]:
             print(job.result(), flush=True)
 
 
@@ -41,15 +42,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "cuts"):
-        running = commands.add_parser(name)
-        running.add_argument("folder", type=Path)
-        running.add_argument("--speech", type=Path, nargs="+", required=True)
-        running.add_argument("--labels", type=Path)
-    running = commands.choices["run"]
-    running.add_argument("--rows", nargs="*", default=[])
+    running, cutting = add_run(commands), commands.add_parser("cuts")
+    add_heard(cutting)
+    for command in (running, cutting):
+        command.add_argument("--labels", type=Path)
     running.add_argument("--methods", nargs="*", default=["ptq", "qat"], help="of int8")
-    running.add_argument("--jobs", type=int, default=2)
     for name in ("pack", "table"):
         commands.add_parser(name).add_argument("folder", type=Path)
     arguments = parser.parse_args()

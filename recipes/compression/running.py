@@ -24,6 +24,7 @@ from compress.watching import choose
 from exporters.signature import Precision
 from exporters.targets import load_target
 from recipes.ablation.judging import GROUPS, QUIET, speech_groups
+from recipes.ablation.options import Heard
 from recipes.ablation.rows import Row as AblationRow
 from recipes.ablation.running import Bench, material, open_bench
 from recipes.compression.judging import judged
@@ -32,11 +33,9 @@ from recipes.compression.rows import Row
 JUDGED = ("english", "synthetic", QUIET)
 
 
-def run_in(
-    bench: Path, speech: tuple[str, ...], folder: Path, row: Row, methods: tuple[str, ...]
-) -> str:
+def run_in(bench: Path, sources: Heard, folder: Path, row: Row, methods: tuple[str, ...]) -> str:
     torch.set_num_threads(1)
-    run_row(open_bench(bench, speech, "builtin:small"), folder, row, methods)
+    run_row(open_bench(bench, *sources, "builtin:small"), folder, row, methods)
     return row.id
 
 

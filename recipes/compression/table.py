@@ -202,11 +202,15 @@ def scan_table(result: Result) -> str:
             f"{row['cost']['quiet_mse']:.3f}",
             f"{row['cost']['jitter']:.3f}",
             f"{0 - 100 * row['cost']['pbm_loss']:+.1f}",
-            f"{100 * row['cost']['false_rise']:+.2f}",
+            _rise(row["cost"].get("false_rise")),
         ]
         for row in result["record"]["scan"]["rows"]
     ]
     return markdown(head, lines)
+
+
+def _rise(share: float | None) -> str:
+    return "not run" if share is None else f"{100 * share:+.2f}"
 
 
 def cuts_table(rows: Sequence[Result]) -> str:

@@ -1,6 +1,6 @@
 """What students make of voices that they never heard, by kind of voice; and what it takes to be good at them.
 
-    python -m recipes.voices run FOLDER --speech REAL SYNTHETIC NATURAL [--guide DIR] [--rows ID …] [--parts shipped …] [--jobs 2]
+    python -m recipes.voices run FOLDER --speech REAL SYNTHETIC NATURAL [--rest REST] [--guide DIR] [--rows ID …] [--parts shipped …] [--jobs 2]
     python -m recipes.voices table FOLDER          writes docs/voices.md and docs/voices.json
 
 The folders are those that ``python -m recipes.build`` makes; the rows on few voices need ``python -m recipes.build.natural
@@ -11,6 +11,7 @@ again; one that was not run reads ``not run``.
 import argparse
 from pathlib import Path
 
+from recipes.ablation.options import add_run, heard
 from recipes.ablation.rows import read_rows
 from recipes.ablation.running import run_rows
 
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
         if (not arguments.rows or row.id in arguments.rows)
         and (not arguments.parts or row.part in arguments.parts)
     ]
-    where = arguments.folder, arguments.speech, arguments.guide
+    where = arguments.folder, heard(arguments), arguments.guide
     for done in run_rows(*where, rows, arguments.jobs):
         print(done, flush=True)
 
@@ -34,13 +35,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("folder", type=Path)
-    running.add_argument("--speech", type=Path, nargs="+", required=True)
+    running = add_run(commands)
     running.add_argument("--guide", default="builtin:small")
-    running.add_argument("--rows", nargs="*", default=[])
     running.add_argument("--parts", nargs="*", default=[])
-    running.add_argument("--jobs", type=int, default=2)
     commands.add_parser("table").add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "run":

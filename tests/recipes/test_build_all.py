@@ -29,13 +29,17 @@ def test_a_command_that_fails_ends_it_with_the_end_of_its_log(tmp_path: Path) ->
         run(Step("broken", ("json.tool --nothing",)), tmp_path)
     run(Step("works", ("this",)), tmp_path)
     logs = sorted(path.name for path in (tmp_path / "logs").iterdir())
-    assert logs == ["json.tool---nothing.log", "this.log"]
+    assert logs == ["broken-1.log", "works-1.log"]
 
 
 def test_commands_of_a_step_write_below_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(everything, "_run", lambda command, folder: seen.append((command, folder)))
+    monkeypatch.setattr(everything, "_run", lambda *one: seen.append(one))
     run(Step("two", ("a {}/b", "c")), tmp_path)
-    assert sorted(seen) == [("a {}/b", tmp_path), ("c", tmp_path)]
+    logs = tmp_path / "logs"
+    assert sorted(seen) == [
+        ("a {}/b", logs / "two-1.log", tmp_path),
+        ("c", logs / "two-2.log", tmp_path),
+    ]
