@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from compress.cli_benchmark import benchmark_app
-from compress.cli_files import files_app
-from compress.cli_labels import labels_app
-from compress.cli_recipe import recipe_app
-from compress.cli_report import report_app
-from compress.cli_run import run_app
-from compress.cli_teacher import teacher_app
+from compress.commands.benchmark import benchmark_app
+from compress.commands.files import files_app
+from compress.commands.labels import labels_app
+from compress.commands.recipe import recipe_app
+from compress.commands.reports import report_app
+from compress.commands.run import run_app
+from compress.commands.teacher import teacher_app
 from compress.errors import LipstillError, MissingError
 from compress.surroundings import (
     home,

@@ -3,30 +3,28 @@
 from collections.abc import Callable
 from functools import cache, partial
 
-from compress import reporting
-from compress.beforehand import check_run
+from compress.distill import stage as training
 from compress.errors import GateBroken
-from compress.examples import examples
-from compress.held_out import HeldOut, load_heldout
-from compress.jobs import Inputs, Plan
+from compress.export import stage as exporting
+from compress.judge.held_out import HeldOut, load_heldout
+from compress.labels import stage as labelling
 from compress.labels.engines import Engine
-from compress.labels.rig_notes import rig_notes
-from compress.provenance import SUMS, write_run, write_sums
-from compress.recipe import Recipe
-from compress.results import Facts, StudentResult, TierResult
-from compress.sources.folder import SUFFIXES
-from compress.stages import (
-    bundling,
-    checking,
-    costing,
-    exporting,
-    gates,
-    judging,
-    labelling,
-    pruning,
-    quantizing,
-    training,
-)
+from compress.labels.examples import examples
+from compress.prove import cost_stage as costing
+from compress.prove import gates
+from compress.prove import source_stage as judging
+from compress.prove import verify_stage as checking
+from compress.prune import stage as pruning
+from compress.quantize import stage as quantizing
+from compress.recipe.recipe import Recipe
+from compress.report import card as bundling
+from compress.report import stage as reporting
+from compress.report.provenance import SUMS, write_run, write_sums
+from compress.rig.notes import rig_notes
+from compress.run.beforehand import check_run
+from compress.run.jobs import Inputs, Plan
+from compress.run.results import Facts, StudentResult, TierResult
+from compress.speech.sources.folder import SUFFIXES
 from compress.store import run_lock, storage_errors
 from exporters.report import ReportDocument
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from compress import torchrun
+from compress.distill.many import torchrun
 
 
 class Bar(Protocol):

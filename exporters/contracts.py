@@ -25,11 +25,15 @@ Contract = TypeVar("Contract")
 
 @dataclass(frozen=True)
 class Kind(Generic[Contract]):
-    """The modules of one package that keep one contract; ``word`` is what one of them is called."""
+    """The modules of one package that keep one contract; ``word`` is what one of them is called.
+
+    A folder in that package is one too where its module ``inside`` keeps it; none is without that name.
+    """
 
     word: str
     package: str
     contract: type
+    inside: str = ""
 
     def names(self) -> tuple[str, ...]:
         """Modules that are meant to be of this kind, sorted. None is imported."""
@@ -39,7 +43,7 @@ class Kind(Generic[Contract]):
             sorted(
                 entry.name
                 for entry in pkgutil.iter_modules(package.__path__)
-                if not entry.ispkg and _binds(self._spec(entry.name), first)
+                if (self.inside or not entry.ispkg) and _binds(self._spec(entry.name), first)
             )
         )
 
@@ -51,7 +55,9 @@ class Kind(Generic[Contract]):
         """The module called ``name``. Raises ContractError with all that it lacks."""
         if fault := self.fault(name):
             raise ContractError(fault)
-        return cast(Contract, importlib.import_module(f"{self.package}.{name}"))
+        spec = self._spec(name)
+        assert spec is not None
+        return cast(Contract, importlib.import_module(spec.name))
 
     def knows(self, name: str) -> bool:
         """Whether a module of that name is of this kind, or half of one."""
@@ -94,7 +100,10 @@ class Kind(Generic[Contract]):
     def _spec(self, name: str) -> ModuleSpec | None:
         if not name.isidentifier():  # a dot or a slash would lead elsewhere
             return None
-        return importlib.util.find_spec(f"{self.package}.{name}")
+        spec = importlib.util.find_spec(f"{self.package}.{name}")
+        if spec is not None and spec.submodule_search_locations is not None and self.inside:
+            return importlib.util.find_spec(f"{spec.name}.{self.inside}")
+        return spec
 
     @property
     def _functions(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters import records
-from exporters.checks import Outcome
+from exporters.proof.checks import Outcome
 from exporters.reading import reading
 from exporters.signature import Signature
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from exporters.report.chain import Proportion
-from exporters.report.document import ReportDocument, Tier, read_report
-from exporters.report.kinds import whole
-from exporters.report.tiers import TierView, tiers_of
+from exporters.report.records.chain import Proportion
+from exporters.report.records.document import ReportDocument, Tier, read_report
+from exporters.report.records.kinds import whole
+from exporters.report.records.tiers import TierView, tiers_of
 from exporters.report.wording import NOT_RUN, human_count, human_size, number
 
 ROOT = Path(__file__).parent.parent

@@ -129,9 +129,9 @@ def write_teacher(folder: Path, moving: tuple[str, ...] = ("jaw", "mouth")) -> N
     import torch
     from safetensors.torch import save_file
 
-    from compress.rig import ARKIT
-    from compress.teachers.moonshine import MoonshineConfig
-    from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
+    from compress.rig.rig import ARKIT
+    from compress.teachers.networks.moonshine import MoonshineConfig
+    from compress.teachers.networks.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 
     driven = tuple(name for name in ARKIT if name.startswith(moving))
     config = Voice2FaceConfig(

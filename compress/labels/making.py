@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import AudioError, InputError, TeacherError
 from compress.labels.engines import Engine
 from compress.labels.shards import FORMAT, Missing, Shard, TeacherFacts, kept
@@ -24,15 +23,16 @@ from compress.labels.store import (
 )
 from compress.labels.work import Task, Work
 from compress.progress import bar
-from compress.sources import Clip
-from compress.split import Side
+from compress.rig.units import measure
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.sources import Clip
+from compress.speech.split import Side
 from compress.store import atomic_write, content_key, tool_versions
 from compress.teachers.loading import TeacherFile
-from compress.units import measure
 from exporters.mesh import MESH
 
 if TYPE_CHECKING:
-    from compress.recipe import LabelSettings, TeacherSettings
+    from compress.recipe.recipe import LabelSettings, TeacherSettings
 
 # Of the clips that are missing, so many are named in a message.
 NAMED = 3

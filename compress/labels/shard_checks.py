@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
 from compress.labels.shards import Missing, Shard, TeacherFacts
 from compress.labels.store import CLIPS, INDEX, IndexedClip
+from compress.speech.audio import SAMPLE_RATE
 from compress.store import file_hash
 
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
 from compress.labels.curve_codec import Stored, unpack
+from compress.speech.audio import SAMPLE_RATE
 from compress.teachers import Teacher
 from exporters import records
 

@@ -14,15 +14,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import InputError
+from compress.labels.rest_pose import Rest
 from compress.labels.shards import Missing, Shard, TeacherFacts
-from compress.rest_pose import Rest
-from compress.rig import ARKIT_RIG, Rig
-from compress.sources import Clip
-from compress.split import Side
+from compress.rig.rig import ARKIT_RIG, Rig
+from compress.rig.units import Units, units_of
+from compress.speech.audio import HOP, SAMPLE_RATE
+from compress.speech.sources import Clip
+from compress.speech.split import Side
 from compress.store import STAGE_FILE, atomic_write, seal
-from compress.units import Units, units_of
 from exporters import records
 from exporters.bundle.sums import inside
 from exporters.mesh import MESH

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import SAMPLE_RATE, SILENT_PEAK
 from compress.errors import BadAudio, NoAnswer, TeacherError
 from compress.labels.curve_codec import pack
 from compress.labels.shards import Labelled, Missing, facts_of, flac, to_bytes
-from compress.sources import Clip, Source
+from compress.speech.audio import SAMPLE_RATE, SILENT_PEAK
+from compress.speech.sources import Clip, Source
 from compress.teachers import Teacher
 from compress.teachers.pieces import Cutting, Piece, animate, cut, cutting_of, part, within
 
 if TYPE_CHECKING:
-    from compress.recipe import TeacherSettings
+    from compress.recipe.recipe import TeacherSettings
     from compress.teachers.loading import TeacherFile
     from exporters.mesh import Mesh
 
@@ -77,8 +77,8 @@ class Work:
         keep_few_shapes()
         import torch
 
-        from compress.mesh import MeshTeacher
         from compress.teachers.loading import open_teacher
+        from compress.teachers.mesh.teacher import MeshTeacher
 
         torch.set_num_threads(self.threads)
         teacher: Teacher = open_teacher(self.teacher, self.settings, self.base)

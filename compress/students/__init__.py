@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exporters.contracts import Kind
 
 if TYPE_CHECKING:
-    from compress.recipe_students import StudentSettings
+    from compress.recipe.students import StudentSettings
     from compress.students.conv_fc import ConvFC
 
 

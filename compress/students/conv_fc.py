@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from compress.audio import HOP, SAMPLE_RATE
+from compress.speech.audio import HOP, SAMPLE_RATE
 from compress.students.gabor import SHORTEST_GABOR, LogEnergy, gabor_pairs
 
 if TYPE_CHECKING:
-    from compress.recipe import StudentSettings
+    from compress.recipe.recipe import StudentSettings
 
 CHANNEL_MULTIPLE = 8  # what int8 kernels like
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from compress.audio import HOP, SAMPLE_RATE
+from compress.speech.audio import HOP, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from compress.students.conv_fc import ConvFCConfig

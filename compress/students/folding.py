@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from compress.rig.units import Units
 from compress.students.conv_fc import ConvFC
-from compress.units import Units
 
 
 @torch.no_grad()

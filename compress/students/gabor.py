@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compress.audio import SAMPLE_RATE
+from compress.speech.audio import SAMPLE_RATE
 
 # The energy at which the log begins to rise: 80 dB below a full-scale sine in one filter, so −30 dB
 # speech stands clear of it.

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.errors import ModelError
+from compress.rig.units import Units, units_of
 from compress.store import atomic_write
 from compress.students import ARCHITECTURES
 from compress.students.integers import Quantization, from_codes, to_codes
 from compress.texts import read_text
-from compress.units import Units, units_of
 from exporters import records
 from exporters.reading import reading
 
@@ -45,7 +45,7 @@ class StudentCard:
     # Of an int8 student.
     quantization: Quantization | None = None
     # Of the rig: the power of ten nearest to how far its controls move, rest values far from 0, and
-    # the units of controls that have another one; see `compress.units`.
+    # the units of controls that have another one; see `compress.rig.units`.
     scale: float = 1.0
     rests: dict[str, float] = field(default_factory=dict)
     units: dict[str, float] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from exporters.contracts import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compress.recipe_teacher import InterfaceSettings
+    from compress.recipe.teacher import InterfaceSettings
 
 
 class Teacher(Protocol):
@@ -142,4 +142,4 @@ class Format(Protocol):
         """What was found is; trusts nothing. Raises `TeacherError` for what is damaged."""
 
 
-FORMATS: Kind[Format] = Kind("format of teachers", __name__, Format)
+FORMATS: Kind[Format] = Kind("format of teachers", f"{__name__}.formats", Format)

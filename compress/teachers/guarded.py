@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from compress.errors import LipstillError, NoAnswer, StorageError, TeacherError
 from compress.teachers import Teacher
-from compress.teachers.wrapped import Wrapped
+from compress.teachers.programs.wrapped import Wrapped
 from exporters.errors import ExporterError
 from exporters.reading import FULL
 

@@ -11,14 +11,14 @@ from compress.errors import MissingError, TeacherError
 from compress.store import content_key, file_hash
 from compress.teachers import FORMATS, Description, Format, Found, Opening
 from compress.teachers.guarded import Guarded
+from compress.teachers.networks.weights import TRUNCATED
 from compress.teachers.placed import AUTO, CPU
-from compress.teachers.weights import TRUNCATED
 from exporters.files import user_path
 from exporters.reading import reading
 from exporters.regular import check_regular
 
 if TYPE_CHECKING:
-    from compress.recipe_teacher import TeacherSettings
+    from compress.recipe.teacher import TeacherSettings
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import NoAnswer, TeacherError
+from compress.speech.audio import SAMPLE_RATE
 from compress.teachers import Teacher
 
 if TYPE_CHECKING:
-    from compress.recipe_teacher import TeacherSettings
+    from compress.recipe.teacher import TeacherSettings
 
 Floats = NDArray[np.float32]
 

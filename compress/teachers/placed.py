@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import TeacherError
 from compress.teachers import Teacher
-from compress.teachers.wrapped import Wrapped
+from compress.teachers.programs.wrapped import Wrapped
 
 if TYPE_CHECKING:
     import torch

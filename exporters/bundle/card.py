@@ -16,10 +16,10 @@ from typing import Any
 
 from exporters.atomic import write_atomically
 from exporters.bundle.folder import CARD, GOLDEN, SIGNATURE, STAMP, model_files
-from exporters.bundle.golden import read as read_golden
 from exporters.bundle.sums import SUMS
 from exporters.files import describe_file
 from exporters.mesh import MESH, read_mesh
+from exporters.proof.golden import read as read_golden
 from exporters.requirements import require
 from exporters.signature import Signature, latency_in_words
 

@@ -12,16 +12,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from exporters.bundle.golden import Golden, compare
-from exporters.bundle.golden import read as read_golden
 from exporters.bundle.sums import SUMS, check_sums, visible_files, write_sums
-from exporters.checks import Check, Outcome, Status
 from exporters.errors import MissingToolError, ModelFileError
 from exporters.mesh import MESH, check_mesh
-from exporters.runtime import Runtime
+from exporters.proof.checks import Check, Outcome, Status
+from exporters.proof.golden import Golden, compare
+from exporters.proof.golden import read as read_golden
 from exporters.signature import Signature
-from exporters.structure import Structure, judge_structure
-from exporters.targets import Target, available_targets, load_target
+from exporters.targets.contract import Target, available_targets, load_target
+from exporters.targets.runtime import Runtime
+from exporters.targets.structure import Structure, judge_structure
 
 SIGNATURE, GOLDEN, CARD = "signature.json", "golden.npz", "README.md"
 MODEL = "model"

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporters import records
-from exporters.benchmark import Benchmark, Memory, Pace, Size
 from exporters.errors import ModelFileError
 from exporters.files import describe_file
 from exporters.machine import machine_facts, usable_cpus
 from exporters.measuring.arena import arena_of
+from exporters.measuring.figures import Benchmark, Memory, Pace, Size
 from exporters.measuring.memory import can_tell
 from exporters.measuring.pace import Paced
 from exporters.measuring.process import in_fresh_process
 from exporters.measuring.size import download_bytes
-from exporters.targets import load_target, target_of
+from exporters.targets.contract import load_target, target_of
 
 
 def measure(

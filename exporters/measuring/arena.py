@@ -12,11 +12,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from exporters.benchmark import Arena
-from exporters.metadata import SIGNATURE_KEY
+from exporters.measuring.figures import Arena
 from exporters.signature import Signature
-from exporters.tflite import SUFFIX
-from exporters.tflite_file import read
+from exporters.targets.metadata import SIGNATURE_KEY
+from exporters.targets.tflite.file import read
+from exporters.targets.tflite.target import SUFFIX
 
 _PACKAGE, _TOOL = "tflite_micro", "tflite-micro"
 # What it may use: more than any student needs, and no memory before it is touched.
@@ -82,7 +82,7 @@ def record_here(path: Path) -> None:
     """
     import numpy as np
 
-    from exporters.tflite import open_runtime
+    from exporters.targets.tflite.target import open_runtime
 
     runtime = importlib.import_module(_PACKAGE).runtime
 

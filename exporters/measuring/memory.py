@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from exporters.benchmark import Memory
-from exporters.targets import load_target, target_of
+from exporters.measuring.figures import Memory
+from exporters.targets.contract import load_target, target_of
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"

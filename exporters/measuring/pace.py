@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from exporters import records
-from exporters.benchmark import FRAME_MS, Latency, Pace
-from exporters.runtime import Runtime
-from exporters.targets import load_target, target_of
+from exporters.measuring.figures import FRAME_MS, Latency, Pace
+from exporters.targets.contract import load_target, target_of
+from exporters.targets.runtime import Runtime
 
 # Of a run, each long enough for a median, and enough of them to show what comes and goes.
 _STRETCHES = 10

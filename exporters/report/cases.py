@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from exporters.checks import Check
-from exporters.report.document import ReportDocument
+from exporters.proof.checks import Check
 from exporters.report.gate_words import in_words
+from exporters.report.records.document import ReportDocument
 
 
 def cases(document: ReportDocument) -> Iterator[Check]:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from exporters.parity import ParityResult
-from exporters.report.chain import Measurements, Proportion
-from exporters.report.document import Comparison, Made, ReportDocument, Tier
-from exporters.report.tiers import closures_kept
+from exporters.proof.parity import ParityResult
+from exporters.report.records.chain import Measurements, Proportion
+from exporters.report.records.document import Comparison, Made, ReportDocument, Tier
+from exporters.report.records.tiers import closures_kept
 from exporters.report.wording import percent
 
 # Of fewer /p b m/ a share is no measure: one of them is ten points of it. Of fewer frames of other

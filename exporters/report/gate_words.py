@@ -2,7 +2,7 @@
 
 import math
 
-from exporters.report.document import Comparison, Gate
+from exporters.report.records.document import Comparison, Gate
 
 
 def in_words(gate: Gate) -> str:

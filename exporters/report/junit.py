@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from exporters.checks import Check
+from exporters.proof.checks import Check
 
 # All that XML 1.0 allows in a text, but for carriage returns, which readers turn into newlines.
 _FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

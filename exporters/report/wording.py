@@ -1,8 +1,8 @@
 """Figures as people read them: with units, no more digits than they need, and words for metrics."""
 
-from exporters.report.chain import Measurements, Proportion
-from exporters.report.compression import Choice, KeptLimit
-from exporters.report.document import Comparison
+from exporters.report.records.chain import Measurements, Proportion
+from exporters.report.records.compression import Choice, KeptLimit
+from exporters.report.records.document import Comparison
 
 NOT_RUN = "not run"
 

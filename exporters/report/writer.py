@@ -8,8 +8,8 @@ from types import MappingProxyType
 from exporters import records
 from exporters.atomic import write_atomically
 from exporters.errors import ModelFileError
-from exporters.report.clips import Clip, Clips, read_clips
-from exporters.report.document import ReportDocument, read_report
+from exporters.report.records.clips import Clip, Clips, read_clips
+from exporters.report.records.document import ReportDocument, read_report
 from exporters.requirements import require
 
 REPORT_JSON = "report.json"
@@ -63,9 +63,9 @@ def render(folder: Path) -> ReportFiles:
     require("jinja2", "matplotlib", purpose="render reports")
     from exporters.report.cases import cases
     from exporters.report.junit import to_junit
-    from exporters.report.markdown import to_markdown
     from exporters.report.page.html import to_page
-    from exporters.report.plots import plot_clip, plot_training
+    from exporters.report.pictures.plots import plot_clip, plot_training
+    from exporters.report.sections.markdown import to_markdown
 
     document = read_report(folder / REPORT_JSON)
     clips = _clips(folder)

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from compress import sealing
-from compress.alignments import Alignment
-from compress.animation import curves_by_smoothing
-from compress.audio import HOP, SAMPLE_RATE
-from compress.evaluation import Quality, pbm_cases, quality
-from compress.held_out import Floats, HeldOut, load_heldout
+from compress.judge import sealing
+from compress.judge.animation import curves_by_smoothing
+from compress.judge.held_out import Floats, HeldOut, load_heldout
+from compress.judge.quality import Quality, pbm_cases, quality
+from compress.judge.smoothing import NONE
 from compress.labels.store import Labels
-from compress.smoothing import NONE
+from compress.speech.alignments import Alignment
+from compress.speech.audio import HOP, SAMPLE_RATE
 from compress.students.conv_fc import ConvFC, Window
 
 # Held-out speech by clip id.

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress import visemes
-from compress.alignments import Alignment
 from compress.assets import resolve
-from compress.audio import HOP, SAMPLE_RATE
-from compress.distillation import Material, distill
-from compress.examples import Example, examples
+from compress.distill.distilling import Material, distill
+from compress.labels import stage as labelling
+from compress.labels.examples import Example, examples
+from compress.labels.rest_examples import rest_examples
 from compress.labels.store import LabelledClip, Labels, audio_of
-from compress.planning import find_inputs, plan
-from compress.recipe import Recipe, StudentSettings, load_recipe
-from compress.rest_examples import rest_examples
-from compress.rig import ARKIT
-from compress.split import prompt_id, watched
-from compress.stages import labelling
+from compress.recipe.recipe import Recipe, StudentSettings, load_recipe
+from compress.rig.rig import ARKIT
+from compress.run.planning import find_inputs, plan
+from compress.speech import visemes
+from compress.speech.alignments import Alignment
+from compress.speech.audio import HOP, SAMPLE_RATE
+from compress.speech.split import prompt_id, watched
 from compress.store import atomic_write
 from compress.students.conv_fc import build
 from compress.students.folding import fold_batch_norm

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compress import smoothing
-from compress.bootstrap import Contrast, paired_difference, paired_ratio
+from compress.judge import smoothing
+from compress.judge.bootstrap import Contrast, paired_difference, paired_ratio
 from recipes.ablation.rows import Row, read_rows
 
 Result = dict[str, Any]

@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from compress.audio import SAMPLE_RATE
-from compress.visemes import Phone
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.visemes import Phone
 from recipes.build.corpus import Prompt, sentence
 from recipes.build.synthesis import espeak
 

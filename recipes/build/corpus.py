@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.split import Side, prompt_id, split
+from compress.speech.split import Side, prompt_id, split
 
 LANGUAGES = ("en", "es", "it")
 SOUNDS = Path("/usr/share/asterisk/sounds")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
-from compress.audio import SAMPLE_RATE
-from compress.split import Side, prompt_id, split, watched
-from compress.visemes import Segment, segments_of
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import Side, prompt_id, split, watched
+from compress.speech.visemes import Segment, segments_of
 from recipes.build import corpus, voices
 from recipes.build.alignment import align
 from recipes.build.synthesis import Spoken, espeak, festival, flite

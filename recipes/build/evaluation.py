@@ -14,8 +14,8 @@ import torch
 
 from compress.store import atomic_write
 from compress.teachers import Opening
-from compress.teachers.reference import open_checkpoint
-from compress.teachers.voice2face import Voice2Face
+from compress.teachers.formats.reference import open_checkpoint
+from compress.teachers.networks.voice2face import Voice2Face
 from recipes.build.dataset import natural_clips, real_clips, synthetic_clips
 from recipes.build.examples import judged, made_ready
 from recipes.build.teacher import ASSET, SEED

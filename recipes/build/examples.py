@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress import metrics, sealing
-from compress.bootstrap import Share
-from compress.rig import ARKIT, ARKIT_CLOSURE
-from compress.teachers.voice2face import Voice2Face, frame_positions
-from compress.visemes import INDEX, curves
-from compress.voice_kinds import numbered
+from compress.judge import metrics, sealing
+from compress.judge.bootstrap import Share
+from compress.judge.voice_kinds import numbered
+from compress.rig.rig import ARKIT, ARKIT_CLOSURE
+from compress.speech.visemes import INDEX, curves
+from compress.teachers.networks.voice2face import Voice2Face, frame_positions
 from recipes.build.dataset import LabelledClip
 
 RATE_HZ = 60.0

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from compress.audio import SAMPLE_RATE
-from compress.visemes import Phone, Segment, segments_of
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.visemes import Phone, Segment, segments_of
 from recipes.build.phones import ipa_visemes
 from recipes.build.synthesis import drop_voiced_pauses
 

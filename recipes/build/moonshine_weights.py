@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress.teachers.moonshine import MoonshineConfig, MoonshineEncoder
+from compress.teachers.networks.moonshine import MoonshineConfig, MoonshineEncoder
 
 PACKAGE, VERSION = "moonshine-voice", "0.0.54"
 _DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 7: np.int64}  # onnx.TensorProto.DataType

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.audio import SAMPLE_RATE
-from compress.split import Side, split
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import Side, split
 from compress.store import atomic_write
 from recipes.build import sentences
 from recipes.build.kokoro import Kokoro, fetch

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from compress.assets import resolve
-from compress.audio import SAMPLE_RATE
-from compress.recipe_teacher import TeacherSettings
-from compress.rig import ARKIT, ARKIT_CLOSURE
-from compress.split import prompt_id, split
+from compress.recipe.teacher import TeacherSettings
+from compress.rig.rig import ARKIT, ARKIT_CLOSURE
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import prompt_id, split
+from compress.speech.visemes import Segment, curves
 from compress.teachers.loading import find_teacher, open_teacher
-from compress.visemes import Segment, curves
 
 SHIFTS_S = np.round(np.arange(-0.060, 0.0601, 0.005), 3)
 STEP_S = 0.010

@@ -9,8 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from compress.audio import SAMPLE_RATE
-from compress.split import Side, prompt_id, split
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import Side, prompt_id, split
 from recipes.build.speech import OPUS_LEVEL, write_alignments
 
 ASSET = Path(__file__).parents[2] / "compress" / "assets" / "voices"

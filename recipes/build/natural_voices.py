@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.split import Side
+from compress.speech.split import Side
 
 # First letter of a voice's name → the language of espeak-ng that it speaks by itself.
 SPEAKS = {

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.audio import SAMPLE_RATE
-from compress.not_speech import Floats, Rng, Sound, at_peak, breath, fan, hum, noise, typing
-from compress.split import HELD_OUT_ONE_IN, Side, split
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.not_speech import Floats, Rng, Sound, at_peak, breath, fan, hum, noise, typing
+from compress.speech.split import HELD_OUT_ONE_IN, Side, split
+from compress.speech.tunes import tune
 from compress.store import atomic_file
-from compress.tunes import tune
 from recipes.build import corpus
 
 SEED = 80

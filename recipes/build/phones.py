@@ -1,4 +1,4 @@
-"""Phone alphabets of the synthesizers, as the visemes of `compress.visemes`."""
+"""Phone alphabets of the synthesizers, as the visemes of `compress.speech.visemes`."""
 
 # Spanish and Catalan β is an approximant: the lips come near and do not seal.
 IPA: dict[str, str] = {

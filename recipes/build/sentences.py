@@ -8,7 +8,7 @@ Small words of grammar are on both sides. Nothing is quoted from anywhere.
 import random
 from functools import cache
 
-from compress.split import Side, split
+from compress.speech.split import Side, split
 from recipes.build.voices import DICTIONARIES, read_words
 
 # Language of espeak-ng → Debian's word list, if there is one.

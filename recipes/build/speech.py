@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.audio import SAMPLE_RATE
-from compress.split import Side, split
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import Side, split
 from recipes.build import corpus
 from recipes.build.alignment import align
 from recipes.build.corpus import Prompt

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from safetensors.torch import load_file, save
 
-from compress import smoothing
+from compress.judge import smoothing
 from compress.students.storing import load_student
 from recipes.ablation.table import of, share, share_short
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
-from compress.audio import SAMPLE_RATE
-from compress.visemes import Phone, Segment, arpabet_visemes, segments_of
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.visemes import Phone, Segment, arpabet_visemes, segments_of
 from recipes.build.phones import ipa_visemes, sampa_visemes
 
 Spoken = tuple[np.ndarray, list[Segment]]

@@ -20,10 +20,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from compress.rig import ARKIT
+from compress.rig.rig import ARKIT
+from compress.speech.visemes import INDEX, Segment, curves
 from compress.store import atomic_write
-from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig, save_checkpoint
-from compress.visemes import INDEX, Segment, curves
+from compress.teachers.networks.voice2face import (
+    HeadConfig,
+    Voice2Face,
+    Voice2FaceConfig,
+    save_checkpoint,
+)
 from recipes.build.dataset import (
     LabelledClip,
     natural_clips,

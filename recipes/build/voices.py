@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.split import Side, split
+from compress.speech.split import Side, split
 from recipes.build import corpus
 from recipes.build.corpus import sentence
 

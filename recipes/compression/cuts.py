@@ -7,12 +7,12 @@ from typing import get_args
 
 import torch
 
-from compress.allocation import Allocation
 from compress.assets import resolve
-from compress.pruning import Criterion
-from compress.pruning_rounds import cut, figures
-from compress.recipe import load_recipe
-from compress.recipe_compression import PruningSettings
+from compress.prune.allocation import Allocation
+from compress.prune.channels import Criterion
+from compress.prune.rounds import cut, figures
+from compress.recipe.compression import PruningSettings
+from compress.recipe.recipe import load_recipe
 from compress.store import atomic_write
 from compress.students.conv_fc import ConvFC
 from compress.students.facts import facts_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.animation import curves_by_smoothing
-from compress.evaluation import pbm_cases, quality
-from compress.held_out import Floats, HeldOut
-from exporters.onnx import open_runtime
+from compress.judge.animation import curves_by_smoothing
+from compress.judge.held_out import Floats, HeldOut
+from compress.judge.quality import pbm_cases, quality
+from exporters.targets.onnx.target import open_runtime
 
 
 def judged(file: Path, groups: dict[str, HeldOut]) -> dict[str, dict[str, Any]]:

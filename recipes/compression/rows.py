@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from compress.recipe_compression import PruningSettings, QuantizationSettings
+from compress.recipe.compression import PruningSettings, QuantizationSettings
 
 FILE = Path(__file__).with_name("rows.yaml")
 

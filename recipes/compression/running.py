@@ -10,19 +10,19 @@ from typing import Any
 import torch
 
 from compress.assets import resolve
-from compress.examples import examples
-from compress.pruning_rounds import Lesson, cut, prune_in_rounds
-from compress.quantizing import quantize
-from compress.recipe import StudentSettings, load_recipe
-from compress.split import prompt_id, watched
-from compress.stages.exporting import signature_of, window_form
+from compress.distill.watching import choose
+from compress.export.stage import signature_of, window_form
+from compress.labels.examples import examples
+from compress.prune.rounds import Lesson, cut, prune_in_rounds
+from compress.quantize.quantizing import quantize
+from compress.recipe.recipe import StudentSettings, load_recipe
+from compress.speech.split import prompt_id, watched
 from compress.store import atomic_write, tool_versions
 from compress.students.conv_fc import ConvFC
 from compress.students.facts import facts_of
 from compress.students.storing import StudentCard, load_student, save_student
-from compress.watching import choose
 from exporters.signature import Precision
-from exporters.targets import load_target
+from exporters.targets.contract import load_target
 from recipes.ablation.judging import GROUPS, QUIET, speech_groups
 from recipes.ablation.options import Heard
 from recipes.ablation.rows import Row as AblationRow

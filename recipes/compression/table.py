@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.bootstrap import paired_difference, ratio_of_sums
+from compress.judge.bootstrap import paired_difference, ratio_of_sums
 from recipes.ablation.table import DOCS, NOT_RUN, markdown, share_short
 from recipes.compression.rows import Row, read_rows
 from recipes.compression.running import JUDGED

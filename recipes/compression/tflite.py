@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.recipe import load_recipe
-from compress.stages.exporting import window_form
+from compress.export.stage import window_form
+from compress.recipe.recipe import load_recipe
 from compress.store import atomic_write
-from exporters.parity import check_parity, probe_windows
-from exporters.targets import load_target
+from exporters.proof.parity import check_parity, probe_windows
+from exporters.targets.contract import load_target
 from recipes.compression.rows import read_rows
 from recipes.compression.running import export
 

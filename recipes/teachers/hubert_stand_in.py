@@ -5,9 +5,14 @@ from pathlib import Path
 import torch
 from transformers import HubertConfig, HubertModel
 
-from compress.rig import ARKIT
-from compress.teachers.hubert import HubertConfig as Encoder
-from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig, save_checkpoint
+from compress.rig.rig import ARKIT
+from compress.teachers.networks.hubert import HubertConfig as Encoder
+from compress.teachers.networks.voice2face import (
+    HeadConfig,
+    Voice2Face,
+    Voice2FaceConfig,
+    save_checkpoint,
+)
 
 SIZES = {
     "hidden_size": 64,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from compress import smoothing
-from compress.bootstrap import ratio_of_sums
-from compress.voice_kinds import numbered
+from compress.judge import smoothing
+from compress.judge.bootstrap import ratio_of_sums
+from compress.judge.voice_kinds import numbered
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.table import DOCS, NOT_RUN, markdown, of, share, share_short, spread
 from recipes.voices.__main__ import ROWS

@@ -3,8 +3,8 @@
     python tests/benchmarks/code_noise.py [--student builtin:small-pruned-int8] [--windows 1500]
 
 On windows of the demo recipe's training speech: a student in PyTorch on inputs that are a few parts
-in ten million apart, and its files in their runtimes against PyTorch. `exporters/codes.py` takes its
-limits from these figures, and what files with a fault do from `tests/exporters/test_codes.py`.
+in ten million apart, and its files in their runtimes against PyTorch. `exporters/proof/codes.py` takes its
+limits from these figures, and what files with a fault do from `tests/exporters/proof/test_codes.py`.
 """
 
 import argparse
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compress.recipe import load_recipe
-from compress.stages.exporting import signature_of, window_form
-from compress.stages.speech import gather
+from compress.export.stage import signature_of, window_form
+from compress.recipe.recipe import load_recipe
+from compress.speech.gathering import gather
 from compress.students.finding import find_student
-from exporters.targets import load_target
+from exporters.targets.contract import load_target
 
 APART = 4e-7  # of inputs, relative: as float32 sums are apart that are added in another order
 BATCH = 50

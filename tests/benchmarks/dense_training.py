@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from compress import losses
-from compress.audio import HOP
-from compress.recipe import load_recipe
+from compress.distill import losses
+from compress.recipe.recipe import load_recipe
+from compress.speech.audio import HOP
 from compress.students.conv_fc import ConvFC, Window, build
 from compress.students.facts import facts_of
 from compress.students.folding import fold_batch_norm

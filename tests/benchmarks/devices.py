@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compress.audio import HOP
-from compress.distillation import Material, distill
-from compress.examples import Example
-from compress.recipe import load_recipe
-from compress.stages.speech import gather
+from compress.distill.distilling import Material, distill
+from compress.labels.examples import Example
+from compress.recipe.recipe import load_recipe
+from compress.speech.audio import HOP
+from compress.speech.gathering import gather
 from compress.students.conv_fc import build
 
 CONTROLS = 26

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from compress.audio import SAMPLE_RATE
-from compress.recipe import load_recipe
-from compress.stages.speech import gather
+from compress.recipe.recipe import load_recipe
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.gathering import gather
 
 RECIPE = """\
 name: memory

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from compress.labels.curve_codec import LEVEL, pack, unpack
 from compress.labels.store import SHARDS, find_labels, read_clips
-from compress.recipe import load_recipe
-from compress.stages.speech import gather
+from compress.recipe.recipe import load_recipe
+from compress.speech.gathering import gather
 from compress.teachers.loading import find_teacher, open_teacher
 from compress.teachers.pieces import animate_long, cutting_of
 

@@ -22,8 +22,8 @@ from compress.labels.engines.in_process import InProcess
 from compress.labels.engines.local import Local
 from compress.labels.making import Spoken, label, tasks
 from compress.labels.work import Work
-from compress.recipe import Recipe, load_recipe
-from compress.stages.speech import gather
+from compress.recipe.recipe import Recipe, load_recipe
+from compress.speech.gathering import gather
 from compress.teachers.loading import find_teacher, open_teacher
 
 SHARD_S = 30.0  # short, so that two workers end together

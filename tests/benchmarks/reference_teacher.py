@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress import audio
 from compress.assets import resolve
-from compress.sources.folder import scan
+from compress.speech import audio
+from compress.speech.sources.folder import scan
 from compress.students.conv_fc import ConvFC, Window
 from compress.students.storing import load_student
 from compress.teachers import Opening
-from compress.teachers.hubert import HubertConfig
-from compress.teachers.reference import open_checkpoint
-from compress.teachers.voice2face import Voice2Face
+from compress.teachers.formats.reference import open_checkpoint
+from compress.teachers.networks.hubert import HubertConfig
+from compress.teachers.networks.voice2face import Voice2Face
 
 SEED = 20
 FPS = 60

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.recipe import load_recipe
-from compress.stages.speech import gather
+from compress.recipe.recipe import load_recipe
+from compress.speech.gathering import gather
 from compress.teachers import Teacher
 from compress.teachers.loading import find_teacher, open_teacher
 

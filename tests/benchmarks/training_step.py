@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from compress.audio import HOP
-from compress.losses import Criterion
-from compress.recipe import StudentSettings, load_recipe
-from compress.rig import ARKIT_CLOSURE
+from compress.distill.losses import Criterion
+from compress.recipe.recipe import StudentSettings, load_recipe
+from compress.rig.rig import ARKIT_CLOSURE
+from compress.speech.audio import HOP
 from compress.students.conv_fc import build
 
 CONTROLS = tuple(sorted(ARKIT_CLOSURE.weights)) + tuple(f"control{i}" for i in range(21))

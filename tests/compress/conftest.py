@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from scipy.io import wavfile
 from torch import Tensor
 
-from compress.audio import SAMPLE_RATE
 from compress.labels.engines.in_process import InProcess
 from compress.labels.making import Spoken, keeps_audio, label
 from compress.labels.store import Labels
 from compress.labels.work import Work
-from compress.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
-from compress.recipe_teacher import TeacherSettings
-from compress.sources.folder import scan
+from compress.recipe.recipe import LabelSettings, LayerSettings, StudentSettings, TrainingSettings
+from compress.recipe.teacher import TeacherSettings
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.sources.folder import scan
 from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer
 from compress.teachers import Teacher
 from compress.teachers.loading import TeacherFile
-from compress.teachers.moonshine import MoonshineConfig
+from compress.teachers.networks.moonshine import MoonshineConfig
+from compress.teachers.networks.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 from compress.teachers.pieces import Cutting
-from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig
 
 torch.set_num_threads(1)
 

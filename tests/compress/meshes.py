@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compress.mesh_fitting import FIRST_DEVIATION, fit_basis
-from compress.recipe_teacher import MeshSettings
+from compress.recipe.teacher import MeshSettings
+from compress.teachers.mesh.fitting import FIRST_DEVIATION, fit_basis
 from exporters.mesh import Mesh, MeshFacts
 
 Floats = NDArray[np.float32]

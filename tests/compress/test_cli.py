@@ -156,8 +156,8 @@ def test_debug_shows_the_traceback(process: Cli) -> None:
 
 def test_a_missing_package_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)  # what an import of a package not there meets
-    monkeypatch.delitem(sys.modules, "compress.recipe_yaml", raising=False)
-    monkeypatch.delitem(sys.modules, "compress.recipe", raising=False)
+    monkeypatch.delitem(sys.modules, "compress.recipe.yaml_files", raising=False)
+    monkeypatch.delitem(sys.modules, "compress.recipe.recipe", raising=False)
     assert cli("recipe", "list").failed(4, "yaml is missing", "pip install lipstill")
 
 
@@ -167,7 +167,7 @@ def test_a_file_that_may_not_be_read_ends_in_words(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "secret.yaml")
 
-    monkeypatch.setattr("compress.recipe.load_recipe", refuse)
+    monkeypatch.setattr("compress.recipe.recipe.load_recipe", refuse)
     assert cli("recipe", "show", workshop / "recipe.yaml").failed(4, "secret.yaml")
 
 
@@ -239,7 +239,7 @@ def test_recipes_are_listed(cli: Cli) -> None:
 
 
 def test_a_shown_recipe_is_the_same_recipe(workshop: Path, tmp_path: Path, cli: Cli) -> None:
-    from compress.recipe import load_recipe, recipe_hash
+    from compress.recipe.recipe import load_recipe, recipe_hash
 
     for source in ("demo", workshop / "recipe.yaml"):
         (tmp_path / "shown.yaml").write_text(cli("recipe", "show", source, "--set", "seed=8").out)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from compress import doctor
+from compress.commands import doctor
 from compress.labels.engines import ENGINES
-from compress.sources import FORMATS as SOURCES
+from compress.speech.sources import FORMATS as SOURCES
 from compress.students import ARCHITECTURES
 from compress.teachers import FORMATS as TEACHERS
-from compress.teachers.encoders import ENCODERS
+from compress.teachers.networks.encoders import ENCODERS
 from exporters.contracts import Kind
 
 Add = Callable[[str, str], Path]
@@ -73,14 +73,16 @@ def test_half_of_one_is_described(which: str, add_module: Add) -> None:
 
 
 def test_recipe_check_refuses_half_a_target(add_module: Add, cli: Cli, own: Path) -> None:
-    add_module("exporters.half", "SUFFIX = '.half'\ndef export(module, signature, path): ...\n")
+    add_module(
+        "exporters.targets.half", "SUFFIX = '.half'\ndef export(module, signature, path): ...\n"
+    )
     said = ("recipe", "export.targets", "half.py", "a target. It lacks PRECISIONS, a tuple; TOOLS")
     recipe = ("recipe.yaml", "--set", "export.targets=[onnx, half]")
     assert cli("recipe", "check", own / recipe[0], *recipe[1:]).failed(2, *said)
     assert cli("compress", own / recipe[0], *recipe[1:], "--out", own / "run").failed(2, *said)
     assert not (own / "run").exists()
     # Without its first function too: what it has says what it is meant to be.
-    add_module("exporters.headless", "SUFFIX = '.headless'\n")
+    add_module("exporters.targets.headless", "SUFFIX = '.headless'\n")
     recipe = ("recipe.yaml", "--set", "report.reference_targets=[headless]")
     assert cli("recipe", "check", own / recipe[0], *recipe[1:]).failed(
         2, "report.reference_targets", "headless.py", "It lacks", "the function export(module, "
@@ -102,7 +104,7 @@ def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(
     add_module: Add, cli: Cli, own: Path
 ) -> None:
     add_module("compress.students.half", "import no_such\ndef build(a, b, c): ...\n")
-    add_module("exporters.half", "import no_such\ndef export(a, b, c): ...\n")
+    add_module("exporters.targets.half", "import no_such\ndef export(a, b, c): ...\n")
     said = "ModuleNotFoundError: No module named 'no_such'"
     for setting in ("students.0.architecture=half", "export.targets=[half]"):
         ended = cli("recipe", "check", own / "recipe.yaml", "--set", setting)
@@ -117,7 +119,7 @@ def test_half_an_engine_is_wrong_usage(add_module: Add, cli: Cli, own: Path) -> 
 
 
 def test_half_a_device_is_wrong_usage(add_module: Add, cli: Cli, tmp_path: Path) -> None:
-    add_module("exporters.devices.half", "SUFFIX = '.onnx'\ndef obstacle(): return ''\n")
+    add_module("exporters.measuring.devices.half", "SUFFIX = '.onnx'\ndef obstacle(): return ''\n")
     ended = cli("benchmark", tmp_path, "--device", "half")
     assert ended.failed(2, "--device: ", "half.py", "It lacks the function measure(path, *, runs, ")
 
@@ -135,7 +137,7 @@ def test_half_a_format_ends_in_words(
 
 def test_half_an_encoder_ends_in_words(add_module: Add, cli: Cli, own: Path) -> None:
     source, said = HALVES["encoder"]
-    add_module("compress.teachers.half", source)
+    add_module("compress.teachers.formats.half", source)
     config = own / "teacher" / "config.json"
     config.write_text(config.read_text().replace('"moonshine"', '"half"'))
     assert '"half"' in config.read_text()
@@ -144,8 +146,8 @@ def test_half_an_encoder_ends_in_words(add_module: Add, cli: Cli, own: Path) -> 
 
 def test_doctor_names_each_half(add_module: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "available_targets", lambda: ())  # those that work take minutes
-    add_module("exporters.half", "def export(): ...\n")
-    add_module("exporters.devices.half", "def obstacle(): ...\n")
+    add_module("exporters.targets.half", "def export(): ...\n")
+    add_module("exporters.measuring.devices.half", "def obstacle(): ...\n")
     for which in ("engine", "teacher", "encoder", "source"):
         add_module(f"{KINDS[which][0].package}.half_{which}", HALVES[which][0])
     found = doctor.examine(hidden=True).findings

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exporters.bundle.sums import visible_files, write_sums
-from exporters.onnx import SUFFIX
+from exporters.targets.onnx.target import SUFFIX
 
 Cli = Callable[..., Any]
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from compress import audio, metrics, visemes
-from compress.alignments import read_alignments
 from compress.assets import resolve
-from compress.audio import SAMPLE_RATE
-from compress.recipe_teacher import TeacherSettings
-from compress.rig import ARKIT
-from compress.split import prompt_id, split
+from compress.judge import metrics
+from compress.recipe.teacher import TeacherSettings
+from compress.rig.rig import ARKIT
+from compress.speech import audio, visemes
+from compress.speech.alignments import read_alignments
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.split import prompt_id, split
 from compress.teachers.loading import find_teacher, open_teacher
 
 SPEECH = resolve("builtin:speech", Path())

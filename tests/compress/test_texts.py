@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compress.mesh import read_lips
-from compress.rig_file import read_rig
-from compress.sources import shar
+from compress.rig.rig_file import read_rig
+from compress.speech.sources import shar
 from compress.students.storing import load_student
 from compress.teachers.loading import find_teacher
+from compress.teachers.mesh.teacher import read_lips
 from compress.texts import decoded, read_text
 
 MARKED = ("utf-8-sig", "utf-16")
@@ -40,7 +40,7 @@ def test_files_that_people_write(encoding: str, workshop: Path, tmp_path: Path) 
     assert read_rig(tmp_path / "rig.yaml").settings.name == "größer"
     (tmp_path / "lips.txt").write_text("1, 2\n", encoding)
     assert read_lips("lips.txt", tmp_path) == (1, 2)
-    student = shutil.copytree(Path(shar.__file__).parents[1] / "assets" / "tiny", tmp_path / "tiny")
+    student = shutil.copytree(Path(shar.__file__).parents[2] / "assets" / "tiny", tmp_path / "tiny")
     card = student / "student.json"
     card.write_text(card.read_text("utf-8"), encoding)
     assert load_student(student)[1].name == json.loads(read_text(card))["name"]

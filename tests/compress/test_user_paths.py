@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compress.recipe import load_recipe
+from compress.recipe.recipe import load_recipe
 from compress.teachers.loading import find_teacher
 from exporters.files import user_path
 

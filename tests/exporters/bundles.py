@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from exporters.bundle.folder import seal_bundle
-from exporters.bundle.golden import make_golden
+from exporters.proof.golden import make_golden
 from exporters.signature import Signature
-from exporters.targets import available_targets, load_target
+from exporters.targets.contract import available_targets, load_target
 
 TARGETS = available_targets()
 # A file in fp16 has rounded weights, its source has not.

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from exporters.report.comparison import ReportComparison
-from exporters.report.document import Gate, ReportDocument, Tier
+from exporters.report.decide.comparison import ReportComparison
+from exporters.report.records.document import Gate, ReportDocument, Tier
 from tests.exporters.documents import (
     document,
     teacher_row,

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exporters.targets.contract.coreml import target as coreml
+from exporters.targets.contract.onnx import target as onnx_target
+from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
-from exporters import coreml, tflite
-from exporters import onnx as onnx_target
 from exporters.files import ExportedFile
-from exporters.report.document import ReportDocument, Speech, Teacher
+from exporters.report.records.document import ReportDocument, Speech, Teacher
 from exporters.signature import Signature
 from tests.exporters.bundles import MakeBundle, Student, write_bundle
-from tests.exporters.mil_programs import save
+from tests.exporters.targets.coreml.mil_programs import save
 
 WINDOW = 64
 
@@ -70,7 +71,7 @@ class IntegerStudent(nn.Module):
 def cut_after_last(program: torch.fx.GraphModule, operation: object) -> torch.fx.GraphModule | None:
     """A copy of the graph whose output is that of its last such operation, or None without one."""
     with warnings.catch_warnings():
-        # torch's own, see exporters/source.py
+        # torch's own, see exporters/targets/source.py
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         part = copy.deepcopy(program)
     found = [node for node in part.graph.nodes if node.target is operation]

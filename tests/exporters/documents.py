@@ -4,11 +4,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exporters.benchmark import Arena, Benchmark, Latency, Memory, Pace, Size
-from exporters.checks import Status, overall
-from exporters.parity import ParityResult, SetParity
-from exporters.report.chain import Proportion
-from exporters.report.document import (
+from exporters.measuring.figures import Arena, Benchmark, Latency, Memory, Pace, Size
+from exporters.proof.checks import Status, overall
+from exporters.proof.parity import ParityResult, SetParity
+from exporters.report.records.chain import Proportion
+from exporters.report.records.document import (
     Cost,
     FileParity,
     Made,
@@ -17,7 +17,7 @@ from exporters.report.document import (
     Teacher,
     Tier,
 )
-from exporters.report.not_speech import Moved, NotSpeech, OnSound
+from exporters.report.records.not_speech import Moved, NotSpeech, OnSound
 
 MACHINE = {"cpu": "Example 9000", "cores": "2", "runtime": "ONNX Runtime 1.31"}
 TEACHER_BYTES = 36_000_000

@@ -9,9 +9,9 @@ import pytest
 
 import exporters
 from exporters.contracts import Kind
-from exporters.devices import DEVICES, load_device
 from exporters.errors import ContractError
-from exporters.targets import TARGETS, available_targets, load_target, target_of
+from exporters.measuring.devices import DEVICES, load_device
+from exporters.targets.contract import TARGETS, available_targets, load_target, target_of
 
 Add = Callable[[str, str], Path]
 
@@ -34,7 +34,7 @@ def test_all_of_ours_keep_their_contracts() -> None:
 
 def test_all_that_is_lacking_is_named_together(add_module: Add) -> None:
     file = add_module(
-        "exporters.half",
+        "exporters.targets.half",
         "SUFFIX, PRECISIONS = '.half', 'fp32'\n"
         "def export(module, path): ...\n"
         "structure = None\n"
@@ -49,7 +49,7 @@ def test_all_that_is_lacking_is_named_together(add_module: Add) -> None:
         "signature, path, **options), and has export(module, path); the function open_runtime("
         "path, *, threads=1), and has a int of that name; the function import_runtime(); the "
         "function further_runtimes(path, *, threads=1); the function structure(path). "
-        "exporters.targets.Target says what each of them is."
+        "exporters.targets.contract.Target says what each of them is."
     )
 
 
@@ -81,9 +81,9 @@ def test_all_that_is_lacking_is_named_together(add_module: Add) -> None:
 )
 def test_each_part_is_asked_for(add_module: Add, line: str, instead: str, said: str) -> None:
     assert line in WHOLE
-    add_module("exporters.whole", WHOLE)
+    add_module("exporters.targets.whole", WHOLE)
     assert load_target("whole").SUFFIX == ".whole"
-    add_module("exporters.part", WHOLE.replace(line, instead).replace(".whole", ".part"))
+    add_module("exporters.targets.part", WHOLE.replace(line, instead).replace(".whole", ".part"))
     assert said in TARGETS.fault("part")
     assert "part" not in available_targets()
 
@@ -97,7 +97,7 @@ def test_each_part_is_asked_for(add_module: Add, line: str, instead: str, said: 
     ],
 )
 def test_a_module_that_cannot_be_imported_says_why(add_module: Add, source: str, said: str) -> None:
-    file = add_module("exporters.broken", source)
+    file = add_module("exporters.targets.broken", source)
     fault = TARGETS.fault("broken")
     assert fault.startswith(f"{file} cannot be imported as the target 'broken': {said}")
     assert fault.endswith("A module of this kind imports what its work needs inside its functions.")
@@ -106,9 +106,10 @@ def test_a_module_that_cannot_be_imported_says_why(add_module: Add, source: str,
 
 
 def test_what_is_found_may_be_imported_from_elsewhere(add_module: Add) -> None:
-    add_module("exporters.whole", WHOLE)
+    add_module("exporters.targets.whole", WHOLE)
     add_module(
-        "exporters.another", "from exporters.whole import *\nfrom exporters.whole import export\n"
+        "exporters.targets.another",
+        "from exporters.targets.whole import *\nfrom exporters.targets.whole import export\n",
     )
     assert {"another", "whole"} <= set(available_targets())
 
@@ -121,7 +122,9 @@ def test_other_names_list_what_there_is(name: str) -> None:
 
 
 def test_half_a_device(add_module: Add) -> None:
-    add_module("exporters.devices.toaster", "SUFFIX = '.onnx'\ndef obstacle(): return ''\n")
+    add_module(
+        "exporters.measuring.devices.toaster", "SUFFIX = '.onnx'\ndef obstacle(): return ''\n"
+    )
     with pytest.raises(
         ContractError, match=r"toaster\.py does not .* kind of device. It lacks the "
     ):
@@ -131,11 +134,11 @@ def test_half_a_device(add_module: Add) -> None:
 
 
 def test_to_list_the_names_of_a_kind_imports_none_of_them(add_module: Add) -> None:
-    add_module("exporters.loud", "raise SystemExit\ndef export(): ...\n")
+    add_module("exporters.targets.loud", "raise SystemExit\ndef export(): ...\n")
     assert "loud" in TARGETS.names()
     code = (
-        "import sys, exporters.targets\n"
-        "found = exporters.targets.TARGETS.names()\n"
+        "import sys, exporters.targets.contract\n"
+        "found = exporters.targets.contract.TARGETS.names()\n"
         "assert 'onnx' in found and not {f'exporters.{name}' for name in found} & {*sys.modules}\n"
     )
     home = str(Path(exporters.__path__[0]).parent)
@@ -149,6 +152,6 @@ def test_a_kind_without_members() -> None:
     class Spoon:
         def stir(self, cup: str) -> None: ...
 
-    assert Kind[Spoon]("spoon", "exporters.devices", Spoon).fault("tea") == (
+    assert Kind[Spoon]("spoon", "exporters.measuring.devices", Spoon).fault("tea") == (
         "There is no spoon 'tea'; there is none."
     )

@@ -8,7 +8,7 @@ import pytest
 
 from exporters.errors import ModelFileError
 from exporters.regular import check_regular, irregular
-from exporters.targets import target_of
+from exporters.targets.contract import target_of
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes and links")

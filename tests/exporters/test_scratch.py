@@ -73,9 +73,9 @@ def test_a_folder_that_is_full(tmp_path: Path, size: str) -> None:
         tmp_path / "small",
         (
             "from pathlib import Path\n"
-            "from compress.doctor import example\n"
+            "from compress.commands.doctor import example\n"
             "from exporters.errors import ScratchError\n"
-            "from exporters.targets import load_target\n"
+            "from exporters.targets.contract import load_target\n"
             "module, signature, _ = example('fp32')\n"
             f"path = Path({str(tmp_path)!r}, 'model.mlpackage')\n"
             "try:\n"

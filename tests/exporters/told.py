@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from exporters.parity import ParityResult, SetParity
-from exporters.report.chain import Proportion
-from exporters.report.clips import Clip, Clips, Moment, Span, TierCurves
-from exporters.report.document import (
+from exporters.proof.parity import ParityResult, SetParity
+from exporters.report.records.chain import Proportion
+from exporters.report.records.clips import Clip, Clips, Moment, Span, TierCurves
+from exporters.report.records.document import (
     FileParity,
     Gate,
     Made,

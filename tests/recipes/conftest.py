@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from compress.planning import find_inputs, plan
-from compress.recipe import load_recipe
-from compress.stages import labelling, training
+from compress.distill import stage as training
+from compress.labels import stage as labelling
+from compress.recipe.recipe import load_recipe
+from compress.run.planning import find_inputs, plan
 from recipes.ablation import judging
 from recipes.ablation.running import Bench
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from compress.recipe import load_recipe
+from compress.recipe.recipe import load_recipe
 from recipes.ablation import table
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.running import BASE, Bench, run_row

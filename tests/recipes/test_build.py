@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compress.visemes import ARPABET, INDEX, Segment, segments_of
+from compress.speech.visemes import ARPABET, INDEX, Segment, segments_of
 from recipes.build import voices
 from recipes.build.corpus import sentence
 from recipes.build.dataset import LabelledClip, _silent_start, varied

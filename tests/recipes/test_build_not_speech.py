@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.audio import SAMPLE_RATE, read
-from compress.sources.folder import scan
-from compress.split import prompt_id, split
+from compress.speech.audio import SAMPLE_RATE, read
+from compress.speech.sources.folder import scan
+from compress.speech.split import prompt_id, split
 from recipes.build import not_speech
 from recipes.build.not_speech import HELD_OUT_TUNES, MADE, MOH, SHARES, make, plans
 

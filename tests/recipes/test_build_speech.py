@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.alignments import read_alignments
-from compress.sources.folder import scan
-from compress.split import prompt_id, split
-from compress.visemes import Segment
+from compress.speech.alignments import read_alignments
+from compress.speech.sources.folder import scan
+from compress.speech.split import prompt_id, split
+from compress.speech.visemes import Segment
 from recipes.build import speech
 from recipes.build.dataset import LabelledClip
 

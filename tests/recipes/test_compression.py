@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compress.recipe import load_recipe
+from compress.recipe.recipe import load_recipe
 from compress.students.storing import load_student
 from recipes.ablation.table import DOCS
 from recipes.compression.packing import ASSETS, LARGEST_BYTES

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.audio import read
-from compress.recipe import load_recipe, shipped_recipes
-from compress.stages.speech import gather
-from tests.compress.sources.made import chirps, write
+from compress.recipe.recipe import load_recipe, shipped_recipes
+from compress.speech.audio import read
+from compress.speech.gathering import gather
+from tests.compress.speech.sources.made import chirps, write
 
 PARTS = {"train-clean-100": ("19/198", "26/495"), "dev-clean": ("84/121123",)}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.split import prompt_id, split
-from compress.visemes import Segment
+from compress.speech.split import prompt_id, split
+from compress.speech.visemes import Segment
 from recipes.build import kokoro, natural_pack, sentences
 from recipes.build.natural import plan
 from recipes.build.natural_voices import NEVER_HEARD, SPEAKS, Cast

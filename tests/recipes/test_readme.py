@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.report.document import ReportDocument, read_report
 from exporters.report.page.html import to_page
-from exporters.report.tiers import tiers_of
+from exporters.report.records.document import ReportDocument, read_report
+from exporters.report.records.tiers import tiers_of
 from recipes.readme import BEGIN, README, REPORT, table, with_table
 from tests.conftest import Cli
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compress.assets import resolve
-from compress.recipe import load_recipe
+from compress.recipe.recipe import load_recipe
 from compress.students.storing import load_student
 from recipes.teachers.__main__ import NAMES, write
 

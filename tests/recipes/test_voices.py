@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from compress.recipe import load_recipe
+from compress.recipe.recipe import load_recipe
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.running import BASE, Bench, _first, run_row
 from recipes.voices import table

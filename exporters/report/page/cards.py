@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from exporters.report.document import ReportDocument, Tier
-from exporters.report.kinds import KindFigures, worst
-from exporters.report.not_speech_text import share_text
-from exporters.report.page.advice import advise
-from exporters.report.tiers import (
+from exporters.report.decide.advice import advise
+from exporters.report.records.document import ReportDocument, Tier
+from exporters.report.records.kinds import KindFigures, worst
+from exporters.report.records.tiers import (
     TierView,
     against_teacher,
     against_truth,
@@ -15,6 +14,7 @@ from exporters.report.tiers import (
     pareto,
     teacher_of,
 )
+from exporters.report.sections.not_speech import share_text
 from exporters.report.wording import NOT_RUN, human_size, number, percent
 from exporters.signature import Precision
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from exporters.report.clips import Clips
-from exporters.report.document import ReportDocument
-from exporters.report.page import costs, making, proofs, provenance, quality
-from exporters.report.page.advice import join
+from exporters.report.decide.advice import join
 from exporters.report.page.cards import cards_of, known_teacher
-from exporters.report.page.kinds import kinds_table
 from exporters.report.page.packing import audio_of, fitting, pack_clip
-from exporters.report.page.tables import Code, Mark
 from exporters.report.page.view import view_of
-from exporters.report.tiers import tiers_of
+from exporters.report.records.clips import Clips
+from exporters.report.records.document import ReportDocument
+from exporters.report.records.tiers import tiers_of
+from exporters.report.sections import costs, making, proofs, provenance, quality
+from exporters.report.sections.kinds import kinds_table
+from exporters.report.sections.tables import Code, Mark
 from exporters.report.wording import human_size
 
 LIMIT_BYTES = 5_000_000

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.report.clips import Clip, Curves, Span
+from exporters.report.records.clips import Clip, Curves, Span
 
 # Of a control's largest value in the clip; the page needs no more than a thousandth.
 _STEPS = 32_767

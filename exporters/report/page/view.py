@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from exporters.report.clips import Clips
-from exporters.report.document import ReportDocument, Tier
-from exporters.report.page.advice import advise
+from exporters.report.decide.advice import advise
 from exporters.report.page.cards import first_chosen, known_teacher, wait_of
-from exporters.report.tiers import TierView, against_teacher, against_truth
+from exporters.report.records.clips import Clips
+from exporters.report.records.document import ReportDocument, Tier
+from exporters.report.records.tiers import TierView, against_teacher, against_truth
 from exporters.report.wording import human_size, number, percent
 
 # Metric, what people call it, in short, and whether lower is better; in the order of the choice.

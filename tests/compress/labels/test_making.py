@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from compress.audio import HOP, SAMPLE_RATE
 from compress.errors import AudioError, InputError, TeacherError
 from compress.labels.making import Spoken, labels_key
 from compress.labels.store import Labels, audio_of, curves_of, read_labels, resample
-from compress.recipe import LabelSettings
-from compress.recipe_teacher import TeacherSettings
-from compress.sources.folder import FileSource
+from compress.recipe.recipe import LabelSettings
+from compress.recipe.teacher import TeacherSettings
+from compress.speech.audio import HOP, SAMPLE_RATE
+from compress.speech.sources.folder import FileSource
 from compress.store import stage
 from compress.teachers.loading import TeacherFile
-from compress.teachers.voice2face import Voice2Face
+from compress.teachers.networks.voice2face import Voice2Face
 
 MakeSpeech = Callable[..., list[Spoken]]
 LabelBy = Callable[..., Labels]

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
 from compress.labels.curve_codec import pack
 from compress.labels.shards import (
@@ -28,6 +27,7 @@ from compress.labels.shards import (
     kept,
     to_bytes,
 )
+from compress.speech.audio import SAMPLE_RATE
 
 FACTS = TeacherFacts(("jawOpen", "größer|ends"), (-1.0, 1.0), 30.0, 0.02, 3, "a known function")
 NAMES = ("plain", "en/vm intro", "a|ends", "a|packed", "a", "名前|audio", 'quote"d', "\\")

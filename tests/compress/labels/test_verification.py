@@ -18,7 +18,7 @@ from compress.labels.making import Spoken
 from compress.labels.shards import Labelled, Missing, Shard, to_bytes
 from compress.labels.store import Labels
 from compress.labels.verification import Verification, remove_damaged, verify_labels
-from compress.recipe import LabelSettings
+from compress.recipe.recipe import LabelSettings
 from compress.store import run_lock, seal
 
 LabelBy = Callable[..., Labels]

@@ -10,15 +10,15 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from compress.audio import SAMPLE_RATE
 from compress.errors import InputError
 from compress.labels.making import Spoken, tasks
 from compress.labels.store import Labels, audio_of, curves_of
-from compress.recipe import LabelSettings
-from compress.sources import parts
-from compress.sources.folder import FileSource
+from compress.recipe.recipe import LabelSettings
+from compress.speech.audio import SAMPLE_RATE
+from compress.speech.sources import parts
+from compress.speech.sources.folder import FileSource
+from compress.teachers.networks.voice2face import Voice2Face
 from compress.teachers.pieces import Cutting
-from compress.teachers.voice2face import Voice2Face
 
 MakeSpeech = Callable[..., list[Spoken]]
 LabelBy = Callable[..., Labels]

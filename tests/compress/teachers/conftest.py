@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from compress.recipe_teacher import InterfaceSettings, TeacherSettings
+from compress.recipe.teacher import InterfaceSettings, TeacherSettings
 from compress.teachers import Opening
 from compress.teachers.guarded import Guarded
 from compress.teachers.loading import find_teacher, open_teacher

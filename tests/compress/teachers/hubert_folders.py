@@ -7,9 +7,14 @@ from typing import Any
 import torch
 import transformers
 
-from compress.rig import ARKIT
-from compress.teachers.hubert import HubertConfig
-from compress.teachers.voice2face import HeadConfig, Voice2Face, Voice2FaceConfig, save_checkpoint
+from compress.rig.rig import ARKIT
+from compress.teachers.networks.hubert import HubertConfig
+from compress.teachers.networks.voice2face import (
+    HeadConfig,
+    Voice2Face,
+    Voice2FaceConfig,
+    save_checkpoint,
+)
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,

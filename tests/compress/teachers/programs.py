@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from compress.teachers import Opening, Port
-from compress.teachers.program import Program
+from compress.teachers.programs.program import Program
 
 Opens: TypeAlias = Callable[[str], Opening]
 Run: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -161,8 +161,8 @@ def save_endless_onnx(path: Path) -> None:
 # So that in its time limit a process has nothing to do but to open the teacher, which takes milliseconds.
 LOADED = """
 import onnx, onnxruntime, torch
-import compress.teachers.onnx_program, compress.teachers.python, compress.teachers.torchscript
-import compress.teachers.program, compress.teachers.torch_program
+import compress.teachers.formats.onnx_program, compress.teachers.formats.python, compress.teachers.formats.torchscript
+import compress.teachers.programs.program, compress.teachers.programs.torch_program
 """
 HANGS = {
     "python loop": "while opened: pass",

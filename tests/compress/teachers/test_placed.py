@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import MissingError, TeacherError
-from compress.recipe_teacher import TeacherSettings
-from compress.teachers import Opening, exported, onnx_program, pickled, python, reference
+from compress.recipe.teacher import TeacherSettings
+from compress.teachers import Opening
+from compress.teachers.formats import exported, onnx_program, pickled, python, reference
 from compress.teachers.loading import device_of, find_teacher, open_teacher
+from compress.teachers.networks.voice2face import Voice2Face, save_checkpoint
 from compress.teachers.placed import Place, Placed, in_float32, placed, torch_devices
-from compress.teachers.torch_program import running
-from compress.teachers.voice2face import Voice2Face, save_checkpoint
+from compress.teachers.programs.torch_program import running
 from tests.compress.teachers.hubert_folders import untrained
 
 HERE = ("cpu",) if not torch.accelerator.is_available() else torch_devices()
@@ -211,7 +212,7 @@ def test_a_device_that_is_not_here_is_said_with_those_that_are(
 
 
 def test_onnx_runtime_says_what_it_was_built_for(tmp_path: Path) -> None:
-    from tests.compress.teachers.test_onnx_program import audio2face
+    from tests.compress.teachers.formats.test_onnx_program import audio2face
 
     audio2face(tmp_path / "network.onnx")
     said = {"interface": {"rate_hz": 30.0, "window": {"samples": 8320, "moment": 4160}}}
@@ -223,7 +224,7 @@ def test_onnx_runtime_says_what_it_was_built_for(tmp_path: Path) -> None:
 @pytest.mark.skipif("cuda" in onnx_program.devices(), reason="this ONNX Runtime has CUDA")
 def test_onnx_runtime_that_falls_back_is_noticed(tmp_path: Path) -> None:
     """It only warns, and would label for hours on the CPU."""
-    from tests.compress.teachers.test_onnx_program import audio2face
+    from tests.compress.teachers.formats.test_onnx_program import audio2face
 
     audio2face(tmp_path / "network.onnx")
     with (

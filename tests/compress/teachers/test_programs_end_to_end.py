@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from compress.labels.store import curves_of, read_labels
-from compress.recipe import load_recipe
-from compress.stages.speech import gather
+from compress.recipe.recipe import load_recipe
+from compress.speech.gathering import gather
 
 # All of torch.jit is deprecated; what it wrote is still about.
 pytestmark = [

@@ -12,8 +12,8 @@ from compress.labels.engines.in_process import InProcess
 from compress.labels.making import Spoken, label
 from compress.labels.store import Labels
 from compress.labels.work import Work
-from compress.recipe import LabelSettings
-from compress.recipe_teacher import TeacherSettings
+from compress.recipe.recipe import LabelSettings
+from compress.recipe.teacher import TeacherSettings
 from compress.teachers.loading import find_teacher
 
 MODULE = """
