@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.coreml import target as coreml
-from exporters.targets.contract.onnx import target as onnx_target
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 from exporters.files import ExportedFile
 from exporters.report.records.document import ReportDocument, Speech, Teacher
 from exporters.signature import Signature
+from exporters.targets.coreml import target as coreml
+from exporters.targets.onnx import target as onnx_target
+from exporters.targets.tflite import target as tflite
 from tests.exporters.bundles import MakeBundle, Student, write_bundle
 from tests.exporters.targets.coreml.mil_programs import save
 

@@ -49,7 +49,7 @@ def measure(
     if reason := obstacle():
         raise DeviceError(reason)
     require("torch", "coremltools", purpose="run Core ML packages")
-    from exporters.targets.contract.coreml import target as coreml
+    from exporters.targets.coreml import target as coreml
 
     package = coreml.open_runtime(path)
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 1, package.signature.window))
@@ -60,7 +60,7 @@ def measure(
 
 
 def _on_this_mac(path: Path, unit: str, window: Floats, runs: int, warmup: int) -> DeviceBenchmark:
-    from exporters.targets.contract.coreml import target as coreml
+    from exporters.targets.coreml import target as coreml
     from exporters.targets.coreml.mil import read_program
 
     latency, detail = None, "called from Python"

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compress.errors import RecipeError
+from compress.recipe import recipe as recipes
+from compress.recipe import yaml_files as recipe_yaml
 from compress.recipe.recipe import (
     Recipe,
     dump_yaml,
@@ -23,8 +25,6 @@ from compress.recipe.recipe import (
     recipe_schema,
     shipped_recipes,
 )
-from compress.recipe.recipe import recipe as recipes
-from compress.recipe.recipe import yaml_files as recipe_yaml
 from compress.teachers.pieces import cutting_of
 
 SMALLEST = """\

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 from exporters.errors import ModelFileError
 from exporters.measuring import arena, measure
 from exporters.measuring.arena import arena_of
 from exporters.signature import Signature
+from exporters.targets.tflite import target as tflite
 from exporters.targets.tflite.file import read
 from exporters.targets.tflite.interpreter import opened
 from tests.exporters.conftest import quantized

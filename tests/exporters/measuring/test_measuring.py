@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exporters.targets.contract.onnx import target as onnx_target
 
 from exporters.errors import MissingToolError, ModelFileError
 from exporters.files import describe_file
@@ -19,6 +18,7 @@ from exporters.measuring import all_and_one, measure, process, size_of
 from exporters.measuring.pace import pace_here
 from exporters.measuring.size import download_bytes
 from exporters.signature import Signature
+from exporters.targets.onnx import target as onnx_target
 from tests.exporters.conftest import TinyStudent
 
 # Of TinyStudent: 4 · 16 + 4 weights and biases of one layer, 3 · 4 · 7 + 3 of the other.

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.onnx import target as onnx_target
 from torch import nn
 
 from exporters.measuring import measure, memory
@@ -18,6 +17,7 @@ from exporters.measuring.memory import grown_by
 from exporters.measuring.process import in_fresh_process
 from exporters.records import from_json
 from exporters.signature import Signature
+from exporters.targets.onnx import target as onnx_target
 from tests.exporters.conftest import WINDOW
 
 MB = 1 << 20

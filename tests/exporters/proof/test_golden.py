@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.onnx import target as onnx_target
 from torch import nn
 
 from exporters.errors import ExportFailed, MissingToolError, ModelFileError
 from exporters.proof.golden import FEWEST, Golden, compare, make_golden, read
 from exporters.signature import Signature
+from exporters.targets.onnx import target as onnx_target
 from exporters.targets.runtime import Codes, Floats
 
 

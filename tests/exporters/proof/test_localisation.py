@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exporters.targets.contract.onnx import target as onnx_target
 from torch import nn
 
 from exporters.proof.localisation import first_departure
 from exporters.proof.parity import check_parity
 from exporters.signature import Signature
+from exporters.targets.onnx import target as onnx_target
 from exporters.targets.onnx.target import OnnxRuntime
 from tests.exporters.conftest import TinyStudent
 

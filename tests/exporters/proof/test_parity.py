@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exporters.targets.contract.onnx import target as onnx_target
 from torch import nn
 
 from exporters.proof.parity import check_parity, probe_windows
+from exporters.targets.onnx import target as onnx_target
 from exporters.targets.onnx.target import OnnxRuntime
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exporters.targets.contract.coreml import device as coreml_device
 
 from exporters import records
 from exporters.errors import ContractError, DeviceError, ModelFileError
@@ -28,6 +27,7 @@ from exporters.measuring.devices import (
     load_device,
 )
 from exporters.measuring.devices.android import read_memory, read_timings
+from exporters.targets.coreml import device as coreml_device
 from exporters.targets.coreml.package import quiet
 
 # As a benchmark_model of 2024 prints it, with numbers of our own.

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exporters.targets.contract.coreml import device as coreml_device
-from exporters.targets.contract.coreml import target as coreml
 
+from exporters.targets.coreml import device as coreml_device
+from exporters.targets.coreml import target as coreml
 from exporters.targets.coreml.mil import evaluate, evaluate_to, read_program
 from exporters.targets.coreml.package import quiet
 from exporters.targets.runtime import Runtime

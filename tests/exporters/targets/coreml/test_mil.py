@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exporters.targets.contract.coreml import mil
 
 from exporters.errors import ModelFileError
 from exporters.targets.contract import available_targets
+from exporters.targets.coreml import mil
 from exporters.targets.coreml.mil import Program, evaluate_to, read_program
 from exporters.targets.coreml.package import quiet
 from tests.exporters.targets.coreml.mil_programs import Build, convolved, gives, noise

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.coreml import package as coreml_package
-from exporters.targets.contract.coreml import target as coreml
 from torch import nn
 
 import exporters
 from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import describe_file
 from exporters.signature import Signature
+from exporters.targets.coreml import package as coreml_package
+from exporters.targets.coreml import target as coreml
 from exporters.targets.coreml.package import read_model, write_package
 from tests.exporters.conftest import TinyStudent
 
@@ -82,7 +82,7 @@ def test_another_process_writes_the_same_bytes_and_not_a_word(
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from exporters.targets.contract.coreml import target as coreml
+from exporters.targets.coreml import target as coreml
 from exporters.signature import Signature
 from tests.exporters.conftest import TinyStudent
 folder = Path({str(tmp_path)!r})

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exporters.targets.contract.coreml import target as coreml
 from torch import nn
 
 from compress.quantize.graph import IntegerWindow
@@ -14,6 +13,7 @@ from compress.students.conv_fc import Window
 from compress.students.storing import load_student
 from exporters.proof.parity import check_parity, probe_windows
 from exporters.signature import Signature
+from exporters.targets.coreml import target as coreml
 from exporters.targets.coreml.mil import evaluate, read_program
 from exporters.targets.structure import structural_faults
 from tests.exporters.targets.coreml.coreml_sources import LIMITS, noise, rig_of

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.coreml import device as coreml_device
-from exporters.targets.contract.coreml import target as coreml
 from torch import nn
 
 from exporters.proof.parity import check_parity, probe_windows
 from exporters.signature import Signature
+from exporters.targets.coreml import device as coreml_device
+from exporters.targets.coreml import target as coreml
 from exporters.targets.coreml.mil import read_program
 from exporters.targets.coreml.package import read_model
 from exporters.targets.structure import Convolution, structural_faults

@@ -10,13 +10,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exporters.targets.contract.onnx import target as onnx_target
 from torch import nn
 
 import exporters
 from exporters.errors import ExportFailed, ModelFileError
 from exporters.files import ExportedFile, describe_file
 from exporters.signature import Signature
+from exporters.targets.onnx import target as onnx_target
 from exporters.targets.onnx.opsets import NEWEST_OPSET, OLDEST_OPSET
 
 

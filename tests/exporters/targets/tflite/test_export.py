@@ -14,7 +14,6 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 import exporters
@@ -22,6 +21,7 @@ from exporters import requirements
 from exporters.errors import ExportFailed, MissingToolError
 from exporters.files import ExportedFile, describe_file
 from exporters.signature import Signature
+from exporters.targets.tflite import target as tflite
 from tests.exporters.targets.tflite.tflite_models import unpacked
 
 pytestmark = pytest.mark.slow  # converters take seconds to begin

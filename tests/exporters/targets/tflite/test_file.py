@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from exporters.targets.contract.tflite import file as tflite_file
-from exporters.targets.contract.tflite import graph as tflite_graph
-from exporters.targets.contract.tflite import interpreter as tflite_interpreter
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 from exporters.errors import ModelFileError
 from exporters.signature import Signature
+from exporters.targets.tflite import file as tflite_file
+from exporters.targets.tflite import graph as tflite_graph
+from exporters.targets.tflite import interpreter as tflite_interpreter
+from exporters.targets.tflite import target as tflite
 
 pytestmark = pytest.mark.slow  # converters take seconds to begin
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exporters.targets.contract.tflite import target as tflite
 
 import exporters
 from compress.export.stage import signature_of, window_form
 from exporters.signature import Precision
+from exporters.targets.tflite import target as tflite
 
 HOME = Path(exporters.__path__[0]).parent
 PYTHON = HOME / ".venv-tflite" / "bin" / "python"
@@ -33,7 +33,7 @@ THERE = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from exporters.targets.contract.tflite import target as tflite
+from exporters.targets.tflite import target as tflite
 from exporters.errors import ModelFileError
 from exporters.targets.structure import structural_faults
 

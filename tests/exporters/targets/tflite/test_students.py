@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 from compress.export.stage import window_form
@@ -18,6 +17,7 @@ from compress.students.integers import Quantization
 from exporters.proof.parity import check_parity, probe_windows
 from exporters.signature import Signature
 from exporters.targets.structure import structural_faults
+from exporters.targets.tflite import target as tflite
 
 pytestmark = pytest.mark.slow
 

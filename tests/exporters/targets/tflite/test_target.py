@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from exporters.targets.contract.tflite import graph as tflite_graph
-from exporters.targets.contract.tflite import target as tflite
 from torch import nn
 
 from exporters.errors import ModelFileError
 from exporters.signature import Signature
 from exporters.targets.structure import Convolution, structural_faults
+from exporters.targets.tflite import graph as tflite_graph
+from exporters.targets.tflite import target as tflite
 from exporters.targets.tflite.file import sealed
 from tests.exporters.targets.tflite.tflite_models import unpacked
 
