@@ -202,7 +202,8 @@ def example(precision: str) -> "tuple[nn.Module, Signature, Golden]":
     import torch
 
     from compress.speech.audio import HOP, SAMPLE_RATE
-    from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
+    from compress.students.contract import Window
+    from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
     from compress.students.integers import Choice
     from exporters.proof.golden import make_golden
     from exporters.signature import Signature

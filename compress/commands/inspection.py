@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import InputError
-from compress.students.facts import convolutions, facts_of
+from compress.students.facts import facts_of
 from compress.texts import read_text
 from exporters.errors import ForeignFileError
 from exporters.files import describe_file
@@ -14,7 +14,7 @@ from exporters.reading import reading
 from exporters.signature import Signature, latency_in_words
 
 if TYPE_CHECKING:
-    from compress.students.conv_fc import ConvFCConfig
+    from compress.students.contract import Plan
     from compress.students.integers import Quantization
     from compress.teachers import Port
 
@@ -113,10 +113,10 @@ def _by_choice(integers: "Quantization") -> str:
     )
 
 
-def _stored_bytes(config: "ConvFCConfig", integers: "Quantization") -> int:
+def _stored_bytes(config: "Plan", integers: "Quantization") -> int:
     """Of weights, one byte where they are codes, of biases, and of the scales of codes."""
     total = 0
-    for layer in convolutions(config):
+    for layer in config.convolutions():
         scales = integers.weights.get(layer.name)
         total += 4 * layer.biases
         total += 4 * layer.weights if scales is None else layer.weights + 4 * len(scales)

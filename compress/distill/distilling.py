@@ -29,7 +29,7 @@ from compress.labels.examples import Example
 from compress.progress import bar
 from compress.rig.rig import ARKIT_RIG, Rig
 from compress.store import atomic_write
-from compress.students.conv_fc import ConvFC, Trainable
+from compress.students.contract import Student, Trainable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -94,7 +94,7 @@ def distill(
     seed: int,
     work: Path,
     *,
-    guide: ConvFC | None = None,
+    guide: Student | None = None,
     events: Path | None = None,
 ) -> tuple[Built, TrainingLog]:
     """Train what `build` gives, from where that stands; returns it with averaged weights.
@@ -150,7 +150,7 @@ def _distill(
     settings: "TrainingSettings",
     seed: int,
     work: Path,
-    guide: ConvFC | None,
+    guide: Student | None,
     events: Path | None,
     loggers: Sequence[Any],
     threads: int,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from compress.distill.many.synchronised import variance
 from compress.errors import UsageError
-from compress.students.conv_fc import ConvFC, ConvFCConfig
+from compress.recipe.mistakes import words
+from compress.students.contract import Plan, Student
 
 # Of the mean variance of a layer's channels: what is below is a channel that stands still.
 STILL = 1e-6
@@ -33,8 +34,8 @@ class Pair:
         return student[:, :, :steps], guide[:, :, :steps]
 
 
-def align(student: ConvFCConfig, guide: ConvFCConfig, layer: str, guide_layer: str) -> Pair:
-    """How the steps of two layers meet in absolute time, see `ConvFCConfig.grid`.
+def align(student: Plan, guide: Plan, layer: str, guide_layer: str) -> Pair:
+    """How the steps of two layers meet in absolute time, see `Plan.grid`.
 
     Where contexts differ, one hears audio that the other does not; steps that only one of them has
     are left out. A step of a convolution knows its own neighbourhood alone, so the same moment is
@@ -51,8 +52,8 @@ def align(student: ConvFCConfig, guide: ConvFCConfig, layer: str, guide_layer: s
     except KeyError as error:
         raise UsageError(
             f"training.feature_layers compares {layer} with the guide's {guide_layer}, but there is "
-            f"no layer {error}. Layers are conv1 … conv{len(student.layers)} (of the guide conv1 … "
-            f"conv{len(guide.layers)}), head1 and head2."
+            f"no layer {error}. Its layers are {words(student.compared)}; the guide's "
+            f"{words(guide.compared)}."
         ) from error
     common = max(stride, guide_stride)
     if common % stride or common % guide_stride:
@@ -84,8 +85,8 @@ class Guidance(nn.Module):
 
     def __init__(
         self,
-        student: ConvFCConfig,
-        guide: ConvFC,
+        student: Plan,
+        guide: Student,
         layers: Mapping[str, str],
         by_channel: bool = False,
     ) -> None:

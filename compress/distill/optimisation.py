@@ -22,7 +22,7 @@ from compress.judge import metrics
 from compress.labels.examples import Example
 from compress.progress import Bar
 from compress.store import atomic_write
-from compress.students.conv_fc import Trainable
+from compress.students.contract import Trainable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -18,9 +18,9 @@ from compress.students.storing import StudentCard, load_student, save_student
 if TYPE_CHECKING:
     from compress.prune.rounds import Lesson
     from compress.recipe.recipe import StudentSettings
-    from compress.students.conv_fc import ConvFC
+    from compress.students.contract import Student
 
-    Made = tuple[ConvFC, StudentCard, dict[str, Any]]
+    Made = tuple[Student, StudentCard, dict[str, Any]]
 
 FORMAT = 4
 Step = Literal["pruned", "int8"]

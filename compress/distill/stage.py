@@ -31,7 +31,7 @@ from exporters.errors import ContractError
 if TYPE_CHECKING:
     from compress.distill.distilling import Material, TrainingLog
     from compress.recipe.recipe import StudentSettings
-    from compress.students.conv_fc import ConvFC, ConvFCConfig
+    from compress.students.contract import Plan, Student
 
 FORMAT = 5
 # Of a student, which is to be small: forty times as many as the largest that ships has.
@@ -103,14 +103,14 @@ def run(job: DistillJob, labels: Labels, call: Callable[[str], None] | None = No
     `call` has other processes `join` the training of a key.
     """
 
-    def make() -> "tuple[ConvFC, StudentCard]":
+    def make() -> "tuple[Student, StudentCard]":
         if job.start is not None:
             return _copied(job, job.start, labels)
         if call is not None:
             call(job.key)
         return _finished(job, labels, *_train(job, labels))
 
-    def write(folder: Path, made: "tuple[ConvFC, StudentCard]") -> None:
+    def write(folder: Path, made: "tuple[Student, StudentCard]") -> None:
         save_student(folder, *made)
 
     _, card = kept(job.folder, job.key, make, write, load_student)
@@ -129,7 +129,7 @@ def join(job: DistillJob, labels: Labels) -> None:
     _train(job, labels)
 
 
-def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
+def _train(job: DistillJob, labels: Labels) -> "tuple[Student, TrainingLog]":
     from compress.distill.distilling import distill
     from compress.students.folding import in_rig_units
 
@@ -155,8 +155,8 @@ def _train(job: DistillJob, labels: Labels) -> "tuple[ConvFC, TrainingLog]":
 
 
 def _finished(
-    job: DistillJob, labels: Labels, student: "ConvFC", log: "TrainingLog"
-) -> "tuple[ConvFC, StudentCard]":
+    job: DistillJob, labels: Labels, student: "Student", log: "TrainingLog"
+) -> "tuple[Student, StudentCard]":
     """The trained student with its batch norm folded out, and its card; writes its log."""
     from compress.students.folding import fold_batch_norm
 
@@ -206,14 +206,14 @@ def material(labels: Labels) -> "Material":
     )
 
 
-def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "ConvFC | None":
+def guide_of(student: str, guide: KnownStudent | None, labels: Labels) -> "Student | None":
     """The guide, which must have learned the same rig. Raises `ModelError` for another one."""
     if guide is None:
         return None
     return _same_rig(f"The guide of {student}", guide, labels.driven)[0]
 
 
-def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[ConvFC, StudentCard]":
+def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[Student, StudentCard]":
     """A trained student under the name that it has in this run, with the units of its labels."""
     student, card = _same_rig(f"The start of {job.settings.name}", start, labels.driven)
     card = replace(card, scale=labels.scale, rests=labels.rests, units=labels.units)
@@ -222,7 +222,7 @@ def _copied(job: DistillJob, start: KnownStudent, labels: Labels) -> "tuple[Conv
 
 def _same_rig(
     role: str, known: KnownStudent, driven: tuple[str, ...], fewer: bool = False
-) -> "tuple[ConvFC, StudentCard]":
+) -> "tuple[Student, StudentCard]":
     """A known student, which must have learned these controls, or `fewer` of them."""
     student, card = load_student(known.folder)
     if not (set(card.driven) <= set(driven) if fewer else card.driven == driven):
@@ -247,7 +247,7 @@ def check_students(
     """
     from compress.distill.guidance import align
 
-    built: dict[str, ConvFCConfig] = {}
+    built: dict[str, Plan] = {}
     mistakes = []
     for settings in students:
         doing = "built"
@@ -275,8 +275,8 @@ def check_students(
 
 
 def _guide_config(
-    settings: "StudentSettings", base: Path, built: "Mapping[str, ConvFCConfig]"
-) -> "ConvFCConfig | None":
+    settings: "StudentSettings", base: Path, built: "Mapping[str, Plan]"
+) -> "Plan | None":
     """The shape of a guide, from this recipe or from elsewhere; None where none is known."""
     if settings.guide is None or settings.guided_within:
         return built.get(settings.guide or "")
@@ -348,7 +348,7 @@ def check_labels(jobs: Sequence[DistillJob], base: Path, labels: Labels) -> None
             _same_rig(f"The guide of {job.settings.name}", job.guide, labels.driven)
 
 
-def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConfig":
+def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "Plan":
     if settings.start is not None:
         role = f"The start of {settings.name}"
         start = find_student(role, settings.start, base)
@@ -365,7 +365,7 @@ def _shape(settings: "StudentSettings", base: Path, outputs: int) -> "ConvFCConf
         return _build(settings, outputs, None).config
 
 
-def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> None:
+def _check_compression(settings: "StudentSettings", config: "Plan") -> None:
     pruning, integers = settings.pruning, settings.quantization
     if pruning is not None:
         from compress.prune.allocation import require_reachable
@@ -387,6 +387,6 @@ def _check_compression(settings: "StudentSettings", config: "ConvFCConfig") -> N
 
 def _build(
     settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
-) -> "ConvFC":
+) -> "Student":
     """An untrained student."""
     return ARCHITECTURES.load(settings.architecture).build(settings, outputs, limits)

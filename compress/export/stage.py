@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.recipe.recipe import ExportSettings, ParitySettings
-    from compress.students.conv_fc import ConvFC
+    from compress.students.contract import Student
     from compress.students.integers import Quantization
     from exporters.proof.golden import Golden
 
@@ -165,12 +165,12 @@ def run(job: ExportJob, heldout: Callable[[], HeldOut]) -> Exported:
     return kept(job.folder, job.key, make, write, read)
 
 
-def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]":
+def window_form(student_folder: Path) -> "tuple[nn.Module, Student, StudentCard]":
     """The module that is exported, with its student and card.
 
     `[batch, 1, window]` → `[batch, driven]`; of an int8 student its integer form.
     """
-    from compress.students.conv_fc import Window
+    from compress.students.contract import Window
 
     student, card = load_student(student_folder)
     if card.quantization is None:
@@ -181,7 +181,7 @@ def window_form(student_folder: Path) -> "tuple[nn.Module, ConvFC, StudentCard]"
 
 
 def signature_of(
-    student: "ConvFC", card: StudentCard, precision: Precision, smoothing: tuple[float, ...]
+    student: "Student", card: StudentCard, precision: Precision, smoothing: tuple[float, ...]
 ) -> Signature:
     """What a client must know of a student, before it is known where it comes from."""
     return Signature(

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from compress.errors import UsageError
-from compress.prune.channels import Criterion, narrowed, prunable, pruned
-from compress.students.conv_fc import ConvFC, ConvFCConfig
-from compress.students.facts import Convolution, convolutions
+from compress.prune.channels import Criterion, pruned
+from compress.students.contract import Convolution, Plan, Student
 
 Quantity = Literal["parameters", "multiply_adds", "bytes", "channels"]
 Allocation = Literal["uniform", "global", "sensitivity"]
@@ -25,25 +24,25 @@ Allocation = Literal["uniform", "global", "sensitivity"]
 MOST_CUTS = 8
 
 
-def measure(config: ConvFCConfig, of: Quantity) -> int:
+def measure(config: Plan, of: Quantity) -> int:
     """What a student has of something, batch norm folded.
 
     multiply_adds are those of one window; bytes those of weights, biases and scales in an int8 tier
-    whose first layer and rig stay float; channels those that `prunable` counts.
+    whose first layer and rig stay float; channels those that `Plan.prunable` counts.
     """
     return sum(_parts(config, of).values())
 
 
-def _parts(config: ConvFCConfig, of: Quantity) -> dict[str, int]:
+def _parts(config: Plan, of: Quantity) -> dict[str, int]:
     """The same, layer by layer."""
     if of == "channels":
-        return prunable(config)
+        return config.prunable()
     count: dict[str, Callable[[Convolution], int]] = {
         "parameters": lambda c: c.weights + c.biases,
         "multiply_adds": lambda c: c.weights * c.steps_window,
         "bytes": _bytes,
     }
-    return {layer.name: count[of](layer) for layer in convolutions(config)}
+    return {layer.name: count[of](layer) for layer in config.convolutions()}
 
 
 def _bytes(layer: Convolution) -> int:
@@ -54,7 +53,7 @@ def _bytes(layer: Convolution) -> int:
 
 
 def allocate(
-    config: ConvFCConfig,
+    config: Plan,
     scores: Mapping[str, Tensor],
     of: Quantity,
     remove: float,
@@ -84,7 +83,7 @@ def allocate(
         if rise is None:
             raise ValueError("an allocation by sensitivity needs the rises of the loss")
         widths = _greedy(config, of, budget, multiple, _block_rises(rise), per_unit=True)
-    if measure(narrowed(config, widths), of) > budget:
+    if measure(config.narrowed(widths), of) > budget:
         raise _unreachable(config, widths, of, remove, how, multiple)
     return {
         name: sorted(scores[name].argsort(descending=True, stable=True)[:width].tolist())
@@ -93,14 +92,14 @@ def allocate(
 
 
 def require_reachable(
-    config: ConvFCConfig, of: Quantity, remove: float, how: Allocation, multiple: int
+    config: Plan, of: Quantity, remove: float, how: Allocation, multiple: int
 ) -> None:
     """Raise the `UsageError` of `allocate` for a budget that cannot be reached, before any score.
 
     How narrow layers may get depends on none.
     """
-    scores = {name: torch.zeros(channels) for name, channels in prunable(config).items()}
-    rises = {name: [0.0] * channels for name, channels in prunable(config).items()}
+    scores = {name: torch.zeros(channels) for name, channels in config.prunable().items()}
+    rises = {name: [0.0] * channels for name, channels in config.prunable().items()}
     allocate(config, scores, of, remove, how, multiple, rises)
 
 
@@ -115,11 +114,11 @@ def comparable(scores: Mapping[str, Tensor], criterion: Criterion) -> dict[str, 
 
 
 def loss_rises(
-    student: ConvFC,
+    student: Student,
     scores: Mapping[str, Tensor],
     means: Mapping[str, Tensor] | None,
     multiple: int,
-    judge: Callable[[ConvFC], float],
+    judge: Callable[[Student], float],
 ) -> dict[str, list[float]]:
     """How much the judged loss rises when one layer alone loses its 1, 2, … lowest blocks."""
     whole = judge(student)
@@ -136,15 +135,15 @@ def loss_rises(
     return rises
 
 
-def _all_widths(config: ConvFCConfig, multiple: int) -> dict[str, list[int]]:
+def _all_widths(config: Plan, multiple: int) -> dict[str, list[int]]:
     """Every width that a layer may have, its own first, then down to `multiple`."""
     return {
         name: [channels, *range((channels - 1) // multiple * multiple, 0, -multiple)]
-        for name, channels in prunable(config).items()
+        for name, channels in config.prunable().items()
     }
 
 
-def _uniform(config: ConvFCConfig, of: Quantity, budget: int, multiple: int) -> dict[str, int]:
+def _uniform(config: Plan, of: Quantity, budget: int, multiple: int) -> dict[str, int]:
     """The widths that fit, or the narrowest ones before a layer would be rounded to none."""
     every = _all_widths(config, multiple)
     # The shares from which on each narrower width, and in the end none, is the nearest.
@@ -155,9 +154,9 @@ def _uniform(config: ConvFCConfig, of: Quantity, budget: int, multiple: int) -> 
         for name, widths in every.items()
     }
     emptied = min((own[-1] for own in turns.values() if own), default=Fraction(0))
-    widths = prunable(config)
+    widths = config.prunable()
     for share in sorted({turn for own in turns.values() for turn in own if turn < emptied}):
-        if measure(narrowed(config, widths), of) <= budget:
+        if measure(config.narrowed(widths), of) <= budget:
             break
         widths = {
             name: every[name][sum(turn <= share for turn in own)] for name, own in turns.items()
@@ -166,7 +165,7 @@ def _uniform(config: ConvFCConfig, of: Quantity, budget: int, multiple: int) -> 
 
 
 def _greedy(
-    config: ConvFCConfig,
+    config: Plan,
     of: Quantity,
     budget: int,
     multiple: int,
@@ -182,7 +181,7 @@ def _greedy(
     at = dict.fromkeys(every, 0)
 
     def left() -> int:
-        return measure(narrowed(config, {name: every[name][k] for name, k in at.items()}), of)
+        return measure(config.narrowed({name: every[name][k] for name, k in at.items()}), of)
 
     def price(name: str) -> tuple[float, int]:
         before = left()
@@ -207,7 +206,7 @@ def _greedy(
 
 
 def _block_scores(
-    config: ConvFCConfig, scores: Mapping[str, Tensor], multiple: int
+    config: Plan, scores: Mapping[str, Tensor], multiple: int
 ) -> dict[str, list[float]]:
     """The mean score of each block's channels, the lowest block first."""
     found = {}
@@ -228,7 +227,7 @@ def _block_rises(rise: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def _unreachable(
-    config: ConvFCConfig,
+    config: Plan,
     widths: Mapping[str, int],
     of: Quantity,
     remove: float,
@@ -236,11 +235,11 @@ def _unreachable(
     multiple: int,
 ) -> UsageError:
     """`widths` are the narrowest that this allocation can do."""
-    total, parts = measure(config, of), _parts(narrowed(config, widths), of)
+    total, parts = measure(config, of), _parts(config.narrowed(widths), of)
     least, name = sum(parts.values()), max(parts, key=lambda name: parts[name])
     quantity = of.replace("_", "-")
     largest = 100 * (total - least) // total / 100
-    can_shrink = {name: own for name, own in prunable(config).items() if own > multiple}
+    can_shrink = {name: own for name, own in config.prunable().items() if own > multiple}
     if how == "uniform" and can_shrink:
         name = min(can_shrink, key=lambda name: can_shrink[name])
         why = (

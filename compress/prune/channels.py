@@ -1,52 +1,31 @@
 """Structured pruning: channels leave a student, and how much each of them matters.
 
-A layer's channels are what it hands to the next convolution, its consumer; a channel of `gabor_log`
-is a pair of filters. When a channel leaves, its filters and the consumer's weights for it leave
-too. All here is about students whose batch norm is folded.
+A layer's channels are what it hands to the next convolution that mixes channels, its consumer; a
+channel of `gabor_log` is a pair of filters. When a channel leaves, its filters and the consumer's
+weights for it leave too, and what a convolution between the two has for it. All here is about
+students whose batch norm is folded.
 """
 
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from compress.speech.audio import HOP
-from compress.students.conv_fc import ConvFC, ConvFCConfig
+from compress.students.contract import Plan, Student
 
 Criterion = Literal["magnitude", "taylor", "activation"]
 # Audio `[batch, 1, samples]` and labels `[batch, outputs, frames]`, float32.
 Batches = Sequence[tuple[Tensor, Tensor]]
 
 
-def prunable(config: ConvFCConfig) -> dict[str, int]:
-    """Channels of each layer that may lose some, in order: first, conv1 …, head1, head2."""
-    convolutions = {f"conv{i}": layer.channels for i, layer in enumerate(config.layers, 1)}
-    heads = zip(("head1", "head2"), config.head_channels, strict=True)
-    return {"first": config.first.channels, **convolutions, **dict(heads)}
-
-
-def narrowed(config: ConvFCConfig, widths: Mapping[str, int]) -> ConvFCConfig:
-    """The plan with other channel counts; layers that are not named keep theirs."""
-    channels = prunable(config) | dict(widths)
-    return replace(
-        config,
-        first=replace(config.first, channels=channels["first"]),
-        layers=tuple(
-            replace(layer, channels=channels[f"conv{i}"])
-            for i, layer in enumerate(config.layers, 1)
-        ),
-        head_channels=(channels["head1"], channels["head2"]),
-    )
-
-
 @torch.enable_grad()
 def pruned(
-    student: ConvFC, keep: Mapping[str, Sequence[int]], means: Mapping[str, Tensor] | None = None
-) -> ConvFC:
+    student: Student, keep: Mapping[str, Sequence[int]], means: Mapping[str, Tensor] | None = None
+) -> Student:
     """A new, smaller student in evaluation mode; the given one stays as it is.
 
     `keep` has the channels that stay, layer by layer, in any order; layers that are not named keep
@@ -67,7 +46,7 @@ def pruned(
             assert consumer.bias is not None
             with torch.no_grad():
                 consumer.bias += consumer.weight[:, gone].sum(2) @ means[name][gone]
-    if student.config.first_layer == "gabor_log":
+    if student.config.log_energy:
         traced.steps.first_log = _Pairs()
     audio = layers["first"][0].weight.new_zeros(1, 1, student.config.window + HOP)
     graph = tp.DependencyGraph().build_dependency(traced, audio)
@@ -76,9 +55,9 @@ def pruned(
         if not graph.check_pruning_group(group):
             raise ValueError(f"no channel of {name} would be kept, expected at least one")
         group.prune()
-    widths = {name: prunable(student.config)[name] - len(gone) for name, gone in removed.items()}
+    widths = {name: student.config.prunable()[name] - len(gone) for name, gone in removed.items()}
     # An ordinary student again: a module that was operated on never leaves this function.
-    smaller = ConvFC(narrowed(student.config, widths)).to(audio).eval()
+    smaller = student.shaped(student.config.narrowed(widths)).to(audio).eval()
     smaller.load_state_dict(traced.state_dict())
     return smaller
 
@@ -95,7 +74,7 @@ class _Pairs(nn.Module):
         return cosine + sine
 
 
-def mean_activations(student: ConvFC, batches: Batches) -> dict[str, Tensor]:
+def mean_activations(student: Student, batches: Batches) -> dict[str, Tensor]:
     """What each channel hands to its consumer on average, float32 `[channels]` for each layer.
 
     After the activation; of `gabor_log` it is the mean log energy.
@@ -104,7 +83,7 @@ def mean_activations(student: ConvFC, batches: Batches) -> dict[str, Tensor]:
 
 
 def scores(
-    student: ConvFC,
+    student: Student,
     criterion: Criterion,
     batches: Batches,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -143,13 +122,13 @@ def scores(
 
 @torch.enable_grad()
 def _taylor(
-    student: ConvFC, batches: Batches, loss: Callable[[Tensor, Tensor], Tensor]
+    student: Student, batches: Batches, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> dict[str, Tensor]:
     means = _moments(student, batches)
     found = {name: torch.zeros_like(mean) for name, (mean, _) in means.items()}
     # Leaves of their own: gradients of the student's parameters stay what they are.
     leaves = {name: p.detach().requires_grad_(True) for name, p in student.named_parameters()}
-    consumers = dict(zip(found, list(_convolutions(student))[1:], strict=True))
+    consumers = dict(zip(found, list(_dense(student))[1:], strict=True))
     wanted = [
         leaves[f"steps.{c}.{kind}"] for c in consumers.values() for kind in ("weight", "bias")
     ]
@@ -165,10 +144,10 @@ def _taylor(
 
 
 @torch.no_grad()
-def _moments(student: ConvFC, batches: Batches) -> dict[str, tuple[Tensor, Tensor]]:
+def _moments(student: Student, batches: Batches) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and variance of what each channel hands on, float64 `[channels]`."""
     _require_folded(student)
-    steps = dict.fromkeys(prunable(student.config), 0)
+    steps = dict.fromkeys(student.config.prunable(), 0)
     sums: dict[str, Tensor] = {}
     for audio, _ in batches:
         for name, x in _activations(student, audio):
@@ -182,34 +161,33 @@ def _moments(student: ConvFC, batches: Batches) -> dict[str, tuple[Tensor, Tenso
     }
 
 
-def _activations(student: ConvFC, audio: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """What each layer hands to its consumer, `[batch, channels, steps]`, in order."""
-    x = audio
+def _activations(student: Student, audio: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What arrives at each layer's consumer, `[batch, channels, steps]`, by the layer, in order."""
+    consumers = _dense(student)
+    x, last = audio, ""
     for name, module in student.steps.named_children():
+        if name in consumers:
+            if last:
+                yield last, x
+            last = name
         x = module(x)
-        layer, _, kind = name.partition("_")
-        if kind:  # conv1_relu, first_log: without batch norm only activations have two words
-            yield layer, x
 
 
-def _convolutions(student: ConvFC) -> dict[str, nn.Conv1d]:
-    return {
-        name: module
-        for name, module in student.steps.named_children()
-        if isinstance(module, nn.Conv1d)
-    }
+def _dense(student: Student) -> dict[str, nn.Conv1d]:
+    """The convolutions that mix channels; those of one group a channel only pass them on."""
+    return {name: module for name, module in student.convolutions.items() if module.groups == 1}
 
 
-def _layers(student: ConvFC) -> Iterator[tuple[str, nn.Conv1d, nn.Conv1d]]:
+def _layers(student: Student) -> Iterator[tuple[str, nn.Conv1d, nn.Conv1d]]:
     """Each prunable layer's name, the convolution itself and its consumer."""
-    found = list(_convolutions(student).items())
+    found = list(_dense(student).items())
     for (name, producer), (_, consumer) in itertools.pairwise(found):
         yield name, producer, consumer
 
 
-def _removed(config: ConvFCConfig, keep: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+def _removed(config: Plan, keep: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """The channels that go, sorted, of each layer that loses some."""
-    channels = prunable(config)
+    channels = config.prunable()
     removed = {}
     for name, kept in keep.items():
         if name not in channels:
@@ -222,6 +200,6 @@ def _removed(config: ConvFCConfig, keep: Mapping[str, Sequence[int]]) -> dict[st
     return removed
 
 
-def _require_folded(student: ConvFC) -> None:
+def _require_folded(student: Student) -> None:
     if student.config.batch_norm:
         raise ValueError("the student has batch norm; fold it first (fold_batch_norm)")

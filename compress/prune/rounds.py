@@ -18,9 +18,9 @@ from compress.distill.losses import Criterion
 from compress.distill.watching import Watched, judge
 from compress.progress import bar
 from compress.prune.allocation import allocate, comparable, loss_rises, measure, require_reachable
-from compress.prune.channels import mean_activations, prunable, pruned, scores
+from compress.prune.channels import mean_activations, pruned, scores
 from compress.store import atomic_write
-from compress.students.conv_fc import ConvFC, ConvFCConfig
+from compress.students.contract import Plan, Student
 from compress.students.folding import fold_batch_norm, unfold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
 
@@ -87,9 +87,9 @@ class Lesson:
     watched: Watched
     training: "TrainingSettings"
     seed: int
-    guide: ConvFC | None = None
+    guide: Student | None = None
 
-    def batches(self, config: ConvFCConfig, count: int, seed: int) -> Pairs:
+    def batches(self, config: Plan, count: int, seed: int) -> Pairs:
         """Audio and labels of training speech to calibrate on, as training hears them."""
         stretches = self.material.stretches(self.training, seed)
         return [stretches.batch(i, config.past, config.future) for i in range(1, count + 1)]
@@ -111,13 +111,13 @@ class Lesson:
 
 
 def prune_in_rounds(
-    student: ConvFC,
+    student: Student,
     card: StudentCard,
     lesson: Lesson,
     settings: "PruningSettings",
     work: Path,
     events: Path | None = None,
-) -> tuple[ConvFC, Pruned]:
+) -> tuple[Student, Pruned]:
     """A student within the budget, batch norm folded, and how it came there.
 
     Each round leaves the same share of what the one before left. Finished rounds are kept in `work`, so that a run that was
@@ -151,10 +151,12 @@ def prune_in_rounds(
         save_student(place / "student", student, card)
         atomic_write(place / "round.json", json.dumps(asdict(made)) + "\n")
         rounds.append(made)
-    return student, Pruned(before, prunable(whole.config), prunable(student.config), tuple(rounds))
+    return student, Pruned(
+        before, whole.config.prunable(), student.config.prunable(), tuple(rounds)
+    )
 
 
-def cut(student: ConvFC, lesson: Lesson, settings: "PruningSettings", remove: float) -> ConvFC:
+def cut(student: Student, lesson: Lesson, settings: "PruningSettings", remove: float) -> Student:
     """The student without the channels that its settings let go, not trained again."""
     batches = lesson.batches(student.config, settings.calibration_batches, lesson.seed)
     found = scores(student, settings.criterion, batches, _loss_of(lesson))
@@ -183,13 +185,13 @@ def cut(student: ConvFC, lesson: Lesson, settings: "PruningSettings", remove: fl
 
 
 def recovered(
-    student: ConvFC,
+    student: Student,
     lesson: Lesson,
     settings: "PruningSettings",
     number: int,
     work: Path,
     events: Path | None,
-) -> ConvFC:
+) -> Student:
     """The student after its training, batch norm put in for it and folded again."""
     batches = lesson.batches(student.config, settings.calibration_batches, lesson.seed)
     # In training mode, as `build` gives a new one: its norms go by each batch.
@@ -217,14 +219,14 @@ def _loss_of(lesson: Lesson) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def figures(student: ConvFC, lesson: Lesson) -> Figures:
+def figures(student: Student, lesson: Lesson) -> Figures:
     """What a student makes of the clips set aside."""
     found = judge(student.animate, lesson.watched, quiet=False)
     return Figures(_loss(student, lesson), found.r2, found.pbm, found.false_closures)
 
 
 @torch.inference_mode()
-def _loss(student: ConvFC, lesson: Lesson) -> float:
+def _loss(student: Student, lesson: Lesson) -> float:
     """The loss of `_loss_of` on the clips set aside, each hop counting the same."""
     loss, total, hops = _loss_of(lesson), 0.0, 0
     for clip in lesson.watched.clips:

@@ -14,7 +14,7 @@ from compress.quantize.pt2e import (
     PerChannelMinMaxObserver,
     prepare_pt2e,
 )
-from compress.students.conv_fc import ConvFC, ConvFCConfig
+from compress.students.contract import Plan, Student
 from compress.students.integers import Choice, Quantization
 
 OBSERVERS = {"histogram": HistogramObserver, "minmax": MinMaxObserver}
@@ -22,7 +22,7 @@ OBSERVERS = {"histogram": HistogramObserver, "minmax": MinMaxObserver}
 
 @torch.no_grad()
 def calibrate(
-    student: ConvFC, batches: Sequence[Tensor], observer: str = "histogram"
+    student: Student, batches: Sequence[Tensor], observer: str = "histogram"
 ) -> Quantization:
     """The codes of a student with every layer in int8, found on audio `[batch, 1, samples]`.
 
@@ -44,7 +44,7 @@ def calibrate(
 
 def choosing(
     quantization: Quantization,
-    config: ConvFCConfig,
+    config: Plan,
     choices: Mapping[str, Choice],
     made_by: Mapping[str, str | int | float] | None = None,
 ) -> Quantization:

@@ -24,7 +24,7 @@ from compress.quantize.pt2e import (
     prepare_pt2e,
 )
 from compress.speech.audio import HOP
-from compress.students.conv_fc import ConvFC, ConvFCConfig, DenseStudent, Window
+from compress.students.contract import DenseStudent, Plan, Student, Window
 from compress.students.integers import WEIGHT_MAX, Choice, Quantization, Range
 
 LEAST, MOST = -128, 127
@@ -34,7 +34,7 @@ _CONVOLUTIONS = (torch.ops.aten.conv1d.default, torch.ops.aten.linear.default)
 _KEY = "quantization_annotation"
 
 
-def tensors_of(config: ConvFCConfig, layer: str) -> tuple[str, str]:
+def tensors_of(config: Plan, layer: str) -> tuple[str, str]:
     """Names of what arrives at a layer and of what an integer kernel of it leaves behind.
 
     The ReLU behind a convolution is part of the kernel. Another activation or the log energies are
@@ -47,8 +47,8 @@ def tensors_of(config: ConvFCConfig, layer: str) -> tuple[str, str]:
     return arriving, layer if plain else f"{layer}.conv"
 
 
-def _has_energies(config: ConvFCConfig, layer: str) -> bool:
-    return layer == "first" and config.first_layer == "gabor_log"
+def _has_energies(config: Plan, layer: str) -> bool:
+    return layer == "first" and config.log_energy
 
 
 class StudentQuantizer(Quantizer):  # type: ignore[misc]
@@ -59,7 +59,7 @@ class StudentQuantizer(Quantizer):  # type: ignore[misc]
 
     def __init__(
         self,
-        config: ConvFCConfig,
+        config: Plan,
         choices: Mapping[str, Choice],
         activation: Observers,
         weight: Observers,
@@ -121,7 +121,7 @@ def _spec(constructor: Any, *, per_channel: bool) -> Any:
 class _Dense(nn.Module):
     """A student for capture: the rig, then what the layers in `taps` give."""
 
-    def __init__(self, student: ConvFC, taps: Sequence[str]) -> None:
+    def __init__(self, student: Student, taps: Sequence[str]) -> None:
         super().__init__()
         self.student, self.taps = student, tuple(taps)
 
@@ -134,7 +134,7 @@ class _Dense(nn.Module):
         return (x, *(found[tap] for tap in self.taps))
 
 
-def captured_dense(student: ConvFC, taps: Sequence[str] = ()) -> fx.GraphModule:
+def captured_dense(student: Student, taps: Sequence[str] = ()) -> fx.GraphModule:
     """The graph of the dense form for audio of any length and any batch.
 
     `[batch, 1, samples]` → the rig `[batch, outputs, frames]` before the limits, then what the
@@ -145,7 +145,7 @@ def captured_dense(student: ConvFC, taps: Sequence[str] = ()) -> fx.GraphModule:
     return _captured(_Dense(student, taps), audio, {0: free, 2: free})
 
 
-def captured_window(student: ConvFC, batch: int | None = None) -> fx.GraphModule:
+def captured_window(student: Student, batch: int | None = None) -> fx.GraphModule:
     """The graph of the window form, `[batch, 1, window]` → `[batch, outputs]`, as it is exported.
 
     For any batch, or for the one that is given: litert-torch wants shapes that are fixed.
@@ -201,7 +201,7 @@ class _Stored(ObserverBase):  # type: ignore[misc]
 
 
 def integer_graph(
-    graph: fx.GraphModule, config: ConvFCConfig, quantization: Quantization, *, fold: bool = True
+    graph: fx.GraphModule, config: Plan, quantization: Quantization, *, fold: bool = True
 ) -> fx.GraphModule:
     """A captured student with int8 codes where `quantization` says.
 
@@ -226,7 +226,7 @@ def integer_graph(
 
 
 @torch.no_grad()
-def with_integer_biases(student: ConvFC, quantization: Quantization) -> ConvFC:
+def with_integer_biases(student: Student, quantization: Quantization) -> Student:
     """A copy whose int8 layers have biases that an int32 of their products' scale holds exactly.
 
     Integer kernels store biases so; rounding them here keeps PyTorch and every runtime on the same
@@ -257,7 +257,7 @@ class IntegerWindow(_Exported):
     float32, where a runtime has int32.
     """
 
-    def __init__(self, student: ConvFC, quantization: Quantization) -> None:
+    def __init__(self, student: Student, quantization: Quantization) -> None:
         super().__init__()
         self._made_of = (student, quantization)
         with torch.no_grad():
@@ -303,7 +303,7 @@ class IntegerWindow(_Exported):
 class IntegerDense(_Exported, DenseStudent):
     """The dense form of an int8 student: the same codes, all frames of a stretch at once."""
 
-    def __init__(self, student: ConvFC, quantization: Quantization) -> None:
+    def __init__(self, student: Student, quantization: Quantization) -> None:
         super().__init__(student.config)
         with torch.no_grad():
             self.graph_module = integer_graph(captured_dense(student), student.config, quantization)

@@ -20,7 +20,7 @@ from compress.quantize.pt2e import (
     enable_observer,
     prepare_qat_pt2e,
 )
-from compress.students.conv_fc import ConvFC, Trainable
+from compress.students.contract import Student, Trainable
 from compress.students.integers import Choice, Quantization, Range
 
 
@@ -37,7 +37,7 @@ class FakeQuantized(Trainable):
 
     def __init__(
         self,
-        student: ConvFC,
+        student: Student,
         choices: Mapping[str, Choice],
         batches: Sequence[Tensor],
         *,
@@ -46,6 +46,7 @@ class FakeQuantized(Trainable):
         freeze_after: int,
     ) -> None:
         super().__init__(student.config)
+        self._architecture = type(student)
         self.choices, self.taps, self.freeze_after = dict(choices), tuple(taps), freeze_after
         start = calibrate(student, batches, observer)
         tool = StudentQuantizer(
@@ -90,9 +91,9 @@ class FakeQuantized(Trainable):
             copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return copied
 
-    def quantized(self, made_by: Mapping[str, str | int | float]) -> tuple[ConvFC, Quantization]:
+    def quantized(self, made_by: Mapping[str, str | int | float]) -> tuple[Student, Quantization]:
         """The float student with the trained weights, and the codes that it was trained for."""
-        student = ConvFC(self.config).eval()
+        student = self._architecture(self.config).eval()
         weights = {
             name.removeprefix("student."): value.detach().clone()
             for name, value in self.prepared.named_parameters()

@@ -18,7 +18,7 @@ from compress.quantize.graph import IntegerDense, with_integer_biases
 from compress.quantize.qat import FakeQuantized
 from compress.quantize.sensitivity import Cost, Scan, against, scan
 from compress.rig.units import PLAIN, Units
-from compress.students.conv_fc import ConvFC
+from compress.students.contract import Student
 from compress.students.folding import in_own_units, in_rig_units
 from compress.students.integers import Choice, Quantization
 
@@ -42,13 +42,13 @@ class Quantized:
 
 
 def quantize(
-    student: ConvFC,
+    student: Student,
     lesson: Lesson,
     settings: "QuantizationSettings",
     work: Path,
     events: Path | None = None,
     units: Units = PLAIN,
-) -> tuple[ConvFC, Quantization, Quantized]:
+) -> tuple[Student, Quantization, Quantized]:
     """The float twin, its codes, and how they were found; `student` has its batch norm folded.
 
     Both students are of the rig's units, the lesson is in its own `units`. Where those differ from
@@ -115,7 +115,7 @@ def _in_own_units(animate: Callable[[Tensor], Tensor], units: Units, audio: Tens
     return torch.from_numpy(units.own(animate(audio).numpy()))
 
 
-def _named(student: ConvFC, settings: "QuantizationSettings") -> dict[str, Choice] | None:
+def _named(student: Student, settings: "QuantizationSettings") -> dict[str, Choice] | None:
     """The recipe's choices, or None where it leaves them to the scan."""
     if settings.keep_float == "auto":
         return None
@@ -125,7 +125,7 @@ def _named(student: ConvFC, settings: "QuantizationSettings") -> dict[str, Choic
 
 
 def _trained(
-    student: ConvFC,
+    student: Student,
     lesson: Lesson,
     settings: "QuantizationSettings",
     choices: Mapping[str, Choice],
@@ -133,7 +133,7 @@ def _trained(
     made_by: Mapping[str, str | int | float],
     work: Path,
     events: Path | None,
-) -> tuple[ConvFC, Quantization]:
+) -> tuple[Student, Quantization]:
     training = lesson.training
     guided = lesson.guide is not None and training.feature_weight
     taps = tuple(training.feature_layers) if guided else ()

@@ -10,7 +10,7 @@ from torch import Tensor
 from compress.distill.watching import Judgement, Watched, judge
 from compress.quantize.calibration import calibrate, choosing
 from compress.quantize.graph import IntegerDense
-from compress.students.conv_fc import ConvFC
+from compress.students.contract import Student
 from compress.students.integers import Choice
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Costs:
     """Judges sets of choices for one student: calibrated once, each made int8 and heard once."""
 
     def __init__(
-        self, student: ConvFC, batches: Sequence[Tensor], observer: str, watched: Watched
+        self, student: Student, batches: Sequence[Tensor], observer: str, watched: Watched
     ) -> None:
         self._student, self._watched = student, watched
         self._codes = calibrate(student, batches, observer)
@@ -105,7 +105,7 @@ def against(found: Judgement, whole: Judgement) -> Cost:
 
 
 def scan(
-    student: ConvFC,
+    student: Student,
     batches: Sequence[Tensor],
     observer: str,
     watched: Watched,

@@ -10,7 +10,7 @@ from exporters.contracts import Kind
 
 if TYPE_CHECKING:
     from compress.recipe.students import StudentSettings
-    from compress.students.conv_fc import ConvFC
+    from compress.students.contract import Student
 
 
 class Architecture(Protocol):
@@ -21,13 +21,13 @@ class Architecture(Protocol):
         settings: "StudentSettings",
         outputs: int,
         limits: tuple[float, float] | None,
-    ) -> "ConvFC":
+    ) -> "Student":
         """An untrained student of so many outputs, kept within the limits where there are some.
 
         Raises `ValueError` for a plan that cannot work, with the arithmetic.
         """
 
-    def from_config(self, fields: dict[str, Any]) -> "ConvFC":
+    def from_config(self, fields: dict[str, Any]) -> "Student":
         """A student of the shape that its ``student.json`` records, weights not yet loaded."""
 
 

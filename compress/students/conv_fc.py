@@ -1,27 +1,22 @@
 """The paper's student: unpadded strided convolutions on raw audio, and a fully connected head.
 
-The head is made of convolutions too, so the same weights run in two forms that agree to float
-rounding:
-
-- dense: `[batch, 1, samples]` → `[batch, controls, frames]`, one frame a hop, for training and bulk
-  inference;
-- window: `[batch, 1, past + future]` → `[batch, controls]`, stateless, what ships (`Window`).
+The head is made of convolutions too, so that the dense form has it as well (`contract`).
 
 D. Han et al., *Tiny is not small enough*, 2025, arXiv:2507.18352; its exact layer table was not at
 hand, so the plan is ours.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compress.speech.audio import HOP, SAMPLE_RATE
+from compress.students.contract import Convolution, Student
 from compress.students.gabor import SHORTEST_GABOR, LogEnergy, gabor_pairs
 
 if TYPE_CHECKING:
@@ -42,6 +37,29 @@ class Layer:
     kernel: int
     stride: int
     channels: int
+
+
+@dataclass
+class Walk:
+    """Goes through a plan's convolutions, and counts what each has and how many steps it makes."""
+
+    window: int
+    hop: int = HOP
+    channels: int = 1
+
+    def over(
+        self, name: str, layer: Layer, out: int | None = None, bias: bool = True, groups: int = 1
+    ) -> Convolution:
+        """The next convolution, of `out` channels if that is not the layer's own number."""
+        out = layer.channels if out is None else out
+        weights = layer.kernel * (self.channels // groups) * out
+        self.pool(layer, out)
+        return Convolution(name, weights, out if bias else 0, self.window, self.hop)
+
+    def pool(self, layer: Layer, out: int) -> None:
+        """Whatever else moves over the steps and leaves so many channels."""
+        self.window = (self.window - layer.kernel) // layer.stride + 1
+        self.hop, self.channels = self.hop // layer.stride, out
 
 
 @dataclass(frozen=True)
@@ -115,10 +133,19 @@ class ConvFCConfig:
         return field + (self.head_kernel - 1 + long_kernel - 1) * stride
 
     @property
+    def log_energy(self) -> bool:
+        """Whether the first layer's channels are pairs of filters."""
+        return self.first_layer == "gabor_log"
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """Every convolution in order: ``first``, ``conv1`` …, ``head1``, ``head2``, ``rig``."""
-        convolutions = [f"conv{i}" for i in range(1, len(self.layers) + 1)]
-        return ("first", *convolutions, "head1", "head2", "rig")
+        return ("first", *self.compared, "rig")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The layers that `grid` knows."""
+        return (*(f"conv{i}" for i in range(1, len(self.layers) + 1)), "head1", "head2")
 
     @property
     def total_stride(self) -> int:
@@ -164,6 +191,37 @@ class ConvFCConfig:
         """Samples that one frame sees; also the receptive field, exactly."""
         return self.past + self.future
 
+    def convolutions(self) -> Iterator[Convolution]:
+        """Every convolution in order; the dense form makes one step of ``head2`` a hop."""
+        walk = Walk(self.window)
+        filters = self.first.channels * (2 if self.log_energy else 1)
+        yield walk.over("first", self.first, filters, bias=not self.log_energy)
+        if self.log_energy:
+            walk.pool(self.energy, self.first.channels)
+        for i, layer in enumerate(self.layers, 1):
+            yield walk.over(f"conv{i}", layer)
+        yield walk.over("head1", Layer(self.head_kernel, 1, self.head_channels[0]))
+        yield walk.over("head2", Layer(self.long_kernel, walk.hop, self.head_channels[1]))
+        yield walk.over("rig", Layer(1, 1, self.outputs))
+
+    def prunable(self) -> dict[str, int]:
+        """Channels of each layer that may lose some: all but ``rig``; of pairs each is one."""
+        own = (self.first.channels, *(layer.channels for layer in self.layers), *self.head_channels)
+        return dict(zip(("first", *self.compared), own, strict=True))
+
+    def narrowed(self, widths: Mapping[str, int]) -> Self:
+        """The plan with other channel counts; layers that are not named keep theirs."""
+        channels = self.prunable() | dict(widths)
+        return replace(
+            self,
+            first=replace(self.first, channels=channels["first"]),
+            layers=tuple(
+                replace(layer, channels=channels[f"conv{i}"])
+                for i, layer in enumerate(self.layers, 1)
+            ),
+            head_channels=(channels["head1"], channels["head2"]),
+        )
+
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
         layers = tuple(Layer(**layer) for layer in fields["layers"])
@@ -185,50 +243,10 @@ class ConvFCConfig:
         return asdict(self)
 
 
-class DenseStudent(nn.Module):
-    """Whatever gives the curves of a student of this plan, all frames of a stretch at once.
-
-    Its `forward` is `[batch, 1, samples]` → `[batch, outputs, frames]`, before the limits. Frame j
-    sees the samples j · HOP to j · HOP + window and stands for sample j · HOP + past.
-    """
-
-    def __init__(self, config: ConvFCConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def limited(self, rig: Tensor) -> Tensor:
-        """The rig's values kept within the teacher's limits, where it has some."""
-        return rig if self.config.limits is None else rig.clamp(*self.config.limits)
-
-    @torch.inference_mode()
-    def animate(self, audio: Tensor) -> Tensor:
-        """Every hop of a clip: float32 `[batch, samples]` → `[batch, hops, outputs]`.
-
-        There are ceil(samples / HOP) hops; beyond the clip's ends the student hears zeros.
-        """
-        frames = math.ceil(audio.shape[-1] / HOP)
-        needed = (frames - 1) * HOP + self.config.window
-        padded = nn.functional.pad(
-            audio, (self.config.past, max(0, needed - self.config.past - audio.shape[-1]))
-        )
-        return self.limited(self(padded[:, None, :needed])).transpose(1, 2)
-
-
-class Trainable(DenseStudent, ABC):
-    """A student whose weights training moves."""
-
-    @abstractmethod
-    def tapped(
-        self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`forward`, and what the layers named in `taps` gave after their activation.
-
-        Without `rig`, it may stop at the last of these layers. For training.
-        """
-
-
-class ConvFC(Trainable):
+class ConvFC(Student):
     """The student in its dense form."""
+
+    config: ConvFCConfig
 
     def __init__(self, config: ConvFCConfig) -> None:
         super().__init__(config)
@@ -266,72 +284,23 @@ class ConvFC(Trainable):
         steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
         self.steps = nn.Sequential(steps)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        rig: Tensor = self.steps(audio)
-        return rig
-
-    def tapped(
-        self, audio: Tensor, taps: Collection[str] = (), rig: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        # What is before the log of the energies, and the last layer, stay float32 under autocast,
-        # since bfloat16 has 8 bits and the waveform and the curves need more.
-        found: dict[str, Tensor] = {}
-        x = audio
-        log_energy = self.config.first_layer == "gabor_log"
-        for name, module in self.steps.named_children():
-            if name == "rig" or (log_energy and name in ("first", "first_log")):
-                with torch.autocast(audio.device.type, enabled=False):
-                    x = module(x.float())
-            else:
-                x = module(x)
-            layer = name.removesuffix(f"_{self.config.activation}")
-            if layer != name and layer in taps:
-                found[layer] = x
-                if not rig and len(found) == len(taps):
-                    break
-        return x, found
-
-    @property
-    def parameters_count(self) -> int:
-        return sum(p.numel() for p in self.parameters())
-
-
-class Window(nn.Module):
-    """The student in its window form, the one that is exported."""
-
-    def __init__(self, student: ConvFC) -> None:
-        super().__init__()
-        self.student = student
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """`[batch, 1, window]` → `[batch, outputs]`."""
-        return self.student.limited(self.student(audio))[:, :, 0]
-
-    def layers(self, audio: Tensor) -> dict[str, Tensor]:
-        """What each layer gives the next: `[batch, channels, steps]`, the rig last."""
-        found: dict[str, Tensor] = {}
-        last, x = "", audio
-        for name, module in self.student.steps.named_children():
-            if isinstance(module, nn.Conv1d):
-                if last:
-                    found[last] = x
-                last = name
-            x = module(x)
-        return {**found, last: self.student.limited(x)}
-
 
 def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None) -> ConvFC:
-    """An untrained student. `width` scales every channel count, rounded to a multiple of 8.
+    """An untrained student. Raises `ValueError` for a plan that cannot work, with the arithmetic."""
+    return ConvFC(planned(settings, outputs, limits))
 
-    Raises `ValueError` for a plan that cannot work, with the arithmetic.
-    """
+
+def planned(
+    settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None
+) -> ConvFCConfig:
+    """The plan of a recipe's settings. `width` scales every channel count, rounded to a multiple of 8."""
 
     def scaled(channels: int) -> int:
         return max(
             CHANNEL_MULTIPLE, round(channels * settings.width / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
         )
 
-    config = ConvFCConfig(
+    return ConvFCConfig(
         first_layer=settings.first_layer,
         first=Layer(settings.first_kernel, settings.first_stride, scaled(settings.filters)),
         layers=tuple(
@@ -348,7 +317,6 @@ def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float]
         else Layer(1, 1, 0),
         activation=settings.activation,
     )
-    return ConvFC(config)
 
 
 def from_config(fields: dict[str, Any]) -> ConvFC:

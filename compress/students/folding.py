@@ -4,25 +4,24 @@ Batch norm, and the units that a rig is learned in.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from compress.rig.units import Units
-from compress.students.conv_fc import ConvFC
+from compress.students.contract import Student
 
 
 @torch.no_grad()
-def fold_batch_norm(student: ConvFC) -> ConvFC:
+def fold_batch_norm(student: Student) -> Student:
     """The same function without batch norm, as a new student in evaluation mode.
 
     Behind a convolution the norm goes into that convolution; behind log energy it goes into the
     *next* one, which is exact because nothing is padded.
     """
-    folded = ConvFC(replace(student.config, batch_norm=False)).eval()
+    folded = student.of(batch_norm=False).eval()
     source, target = dict(student.steps.named_children()), dict(folded.steps.named_children())
-    log_energy = student.config.first_layer == "gabor_log"
+    log_energy = student.config.log_energy
     for name, module in target.items():
         if not isinstance(module, nn.Conv1d):
             continue
@@ -35,12 +34,15 @@ def fold_batch_norm(student: ConvFC) -> ConvFC:
             module.weight.mul_(scale[:, None, None])
     norm = source.get("first_norm")
     if log_energy and isinstance(norm, nn.BatchNorm1d):
-        following = target.get("conv1", target["head1"])
-        assert isinstance(following, nn.Conv1d)
+        following = list(folded.convolutions.values())[1]
         assert following.bias is not None
-        scale, shift = _affine(norm)
-        following.bias.add_((following.weight * shift[None, :, None]).sum((1, 2)))
-        following.weight.mul_(scale[None, :, None])
+        # With one group a channel, weights lie by output channel, which is the same channel.
+        scale, shift = (
+            by[None, :, None] if following.groups == 1 else by[:, None, None]
+            for by in _affine(norm)
+        )
+        following.bias.add_((following.weight * shift).sum((1, 2)))
+        following.weight.mul_(scale)
     return folded
 
 
@@ -53,14 +55,14 @@ def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def unfold_batch_norm(student: ConvFC, batches: Sequence[Tensor]) -> ConvFC:
+def unfold_batch_norm(student: Student, batches: Sequence[Tensor]) -> Student:
     """The same function with batch norm again, as a new student in evaluation mode.
 
     Its statistics are those of the audio `[batch, 1, samples]` in `batches`, and each norm undoes
     itself by its own weights: training goes on from there as it would behind a fresh norm, which
     moves faster than weights that have to keep every scale themselves.
     """
-    unfolded = ConvFC(replace(student.config, batch_norm=True)).eval()
+    unfolded = student.of(batch_norm=True).eval()
     target = dict(unfolded.steps.named_children())
     for name, module in student.steps.named_children():
         target[name].load_state_dict(module.state_dict())
@@ -89,7 +91,7 @@ def unfold_batch_norm(student: ConvFC, batches: Sequence[Tensor]) -> ConvFC:
 
 
 @torch.no_grad()
-def in_rig_units(student: ConvFC, units: Units, limits: tuple[float, float] | None) -> ConvFC:
+def in_rig_units(student: Student, units: Units, limits: tuple[float, float] | None) -> Student:
     """A student of own values as a new one that gives the rig's, kept within `limits`.
 
     One whose values are the rig's already stays as it is.
@@ -103,7 +105,7 @@ def in_rig_units(student: ConvFC, units: Units, limits: tuple[float, float] | No
 
 
 @torch.no_grad()
-def in_own_units(student: ConvFC, units: Units) -> ConvFC:
+def in_own_units(student: Student, units: Units) -> Student:
     """The other way round: one of rig values that gives own values, without the rig's limits."""
     if units.plain:
         return student
@@ -121,13 +123,13 @@ def _columns(units: Units) -> tuple[Tensor, Tensor]:
 
 
 def _with_last_layer(
-    student: ConvFC,
+    student: Student,
     limits: tuple[float, float] | None,
     change_weight: Callable[[Tensor], Tensor],
     change_bias: Callable[[Tensor], Tensor],
-) -> ConvFC:
+) -> Student:
     """A copy whose last layer is changed, in float64: a rest far from 0 leaves few digits."""
-    changed = ConvFC(replace(student.config, limits=limits)).train(student.training)
+    changed = student.of(limits=limits).train(student.training)
     changed.load_state_dict(student.state_dict())
     last = changed.steps.rig
     assert isinstance(last, nn.Conv1d)

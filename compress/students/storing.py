@@ -18,7 +18,7 @@ from exporters import records
 from exporters.reading import reading
 
 if TYPE_CHECKING:
-    from compress.students.conv_fc import ConvFC
+    from compress.students.contract import Student
 
 FORMAT, VERSION = "lipstill-student", 2
 # Left out where they say nothing.
@@ -56,7 +56,7 @@ class StudentCard:
         return units_of(self.driven, self.scale, self.rests, self.units)
 
 
-def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
+def save_student(folder: Path, student: "Student", card: StudentCard) -> None:
     """Write a student whose batch norm is folded. Equal students give equal bytes."""
     from safetensors.torch import save
 
@@ -74,7 +74,7 @@ def save_student(folder: Path, student: "ConvFC", card: StudentCard) -> None:
     atomic_write(folder / "student.json", json.dumps(fields, indent=1) + "\n")
 
 
-def load_student(folder: Path) -> tuple["ConvFC", StudentCard]:
+def load_student(folder: Path) -> tuple["Student", StudentCard]:
     """The student in a folder, in evaluation mode; of an int8 one its float twin.
 
     Raises `ModelError` for files that are missing, damaged or do not fit each other.

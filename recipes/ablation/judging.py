@@ -16,7 +16,7 @@ from compress.judge.smoothing import NONE
 from compress.labels.store import Labels
 from compress.speech.alignments import Alignment
 from compress.speech.audio import HOP, SAMPLE_RATE
-from compress.students.conv_fc import ConvFC, Window
+from compress.students.contract import Student, Window
 
 # Held-out speech by clip id.
 GROUPS = {
@@ -37,7 +37,7 @@ QUIET_DB = -30.0
 class _WindowForm:
     """A student in PyTorch as `animation` wants a file's runtime to be."""
 
-    def __init__(self, student: ConvFC) -> None:
+    def __init__(self, student: Student) -> None:
         config = student.config
         self._window = Window(student).eval()
         self.signature = SimpleNamespace(
@@ -66,7 +66,7 @@ def speech_groups(labels: Labels, alignments: dict[str, Alignment]) -> dict[str,
 
 
 def judged(
-    student: ConvFC, smoothing: Sequence[float], groups: dict[str, HeldOut]
+    student: Student, smoothing: Sequence[float], groups: dict[str, HeldOut]
 ) -> dict[str, dict[str, Any]]:
     """Quality by group as `animate` would have it, and ``… without smoothing`` where that differs."""
     runtime = _WindowForm(student)

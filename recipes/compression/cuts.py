@@ -14,7 +14,7 @@ from compress.prune.rounds import cut, figures
 from compress.recipe.compression import PruningSettings
 from compress.recipe.recipe import load_recipe
 from compress.store import atomic_write
-from compress.students.conv_fc import ConvFC
+from compress.students.contract import Student
 from compress.students.facts import facts_of
 from compress.students.storing import load_student
 from recipes.ablation.running import Bench
@@ -41,6 +41,6 @@ def run(bench: Bench, folder: Path) -> None:
     atomic_write(folder / "cuts.json", json.dumps(rows) + "\n")
 
 
-def _sizes(student: ConvFC) -> dict[str, int]:
+def _sizes(student: Student) -> dict[str, int]:
     facts = facts_of(student.config)
     return {"parameters": facts.parameters, "multiply_adds": facts.multiply_adds_window}

@@ -18,7 +18,7 @@ from compress.quantize.quantizing import quantize
 from compress.recipe.recipe import StudentSettings, load_recipe
 from compress.speech.split import prompt_id, watched
 from compress.store import atomic_write, tool_versions
-from compress.students.conv_fc import ConvFC
+from compress.students.contract import Student
 from compress.students.facts import facts_of
 from compress.students.storing import StudentCard, load_student, save_student
 from exporters.signature import Precision
@@ -48,7 +48,7 @@ def run_row(bench: Bench, folder: Path, row: Row, methods: Sequence[str]) -> Non
     assert set(groups) == set(JUDGED), GROUPS
     place = folder / row.id
 
-    def step(name: str, make: Callable[[], tuple[ConvFC, StudentCard, dict[str, Any]]]) -> ConvFC:
+    def step(name: str, make: Callable[[], tuple[Student, StudentCard, dict[str, Any]]]) -> Student:
         here = place / name
         if not (here / "result.json").exists():
             began = time.monotonic()
@@ -75,7 +75,7 @@ def run_row(bench: Bench, folder: Path, row: Row, methods: Sequence[str]) -> Non
         whole = student
         step("cut", lambda: (cut(whole, lesson, pruning, pruning.remove), card, {}))
 
-        def recovered() -> tuple[ConvFC, StudentCard, dict[str, Any]]:
+        def recovered() -> tuple[Student, StudentCard, dict[str, Any]]:
             made, record = prune_in_rounds(whole, card, lesson, pruning, place / "work")
             return made, card, record.to_json()
 
@@ -84,7 +84,7 @@ def run_row(bench: Bench, folder: Path, row: Row, methods: Sequence[str]) -> Non
     for method in methods:
         own = integers.model_copy(update={"method": method})
 
-        def quantized(own: Any = own, source: ConvFC = student) -> Any:
+        def quantized(own: Any = own, source: Student = student) -> Any:
             made, codes, record = quantize(source, lesson, own, place / "work" / own.method)
             return made, replace(card, step="int8", quantization=codes), record.to_json()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.assets import resolve
-from compress.students.conv_fc import Window
+from compress.students.contract import Window
 from compress.students.storing import load_student
 
 SAMPLES, MOMENT, EMOTIONS, VALUES = 8320, 4160, 26, 301
