@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compress.commands.figures import asked_for, asking
 from compress.commands.options import AsJson, write_beside
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
     from exporters.report import ReportDocument
-    from exporters.report.decide.choice import By, Limit
-    from exporters.report.decide.noise import Allowance, Context
+    from exporters.report.decide.choice import By
+    from exporters.report.figure import Allowance, Context
 
 report_app = typer.Typer()
 
@@ -120,52 +121,9 @@ def compare(
 
 
 @report_app.command()
+@asking
 def choose(
     run: Annotated[Path, typer.Argument(help=_RUN, metavar="RUN_OR_REPORT")],
-    max_kb: Annotated[
-        float | None, typer.Option(help="Largest file, in kB of 1000 bytes.", min=0)
-    ] = None,
-    max_download_kb: Annotated[
-        float | None, typer.Option(help="Largest file as a download, in kB.", min=0)
-    ] = None,
-    max_future_ms: Annotated[
-        float | None, typer.Option(help="Longest wait for future audio and smoothing.", min=0)
-    ] = None,
-    max_frame_share: Annotated[
-        float | None,
-        typer.Option(help="Longest median of a prediction, by a frame of 16 ms.", min=0),
-    ] = None,
-    max_ms: Annotated[
-        float | None, typer.Option(help="The same in milliseconds, one thread.", min=0)
-    ] = None,
-    max_memory_mb: Annotated[
-        float | None, typer.Option(help="Most memory, in MB of 1000 kB.", min=0)
-    ] = None,
-    min_pbm: Annotated[
-        float | None, typer.Option(help="Lowest share of /p b m/ with closed lips.", min=0, max=1)
-    ] = None,
-    min_pbm_of_teacher: Annotated[
-        float | None, typer.Option(help="The same by the teacher's share.", min=0)
-    ] = None,
-    min_pbm_at_1pct: Annotated[
-        float | None, typer.Option(help="The same at F = 1 %.", min=0, max=1)
-    ] = None,
-    max_false_closures: Annotated[
-        float | None,
-        typer.Option(help="Largest share of other speech with closed lips (F).", min=0, max=1),
-    ] = None,
-    min_r2: Annotated[
-        float | None, typer.Option(help="Lowest R² against the teacher.", max=1)
-    ] = None,
-    min_closure_f1: Annotated[
-        float | None, typer.Option(help="Lowest F1 of lip closures.", min=0, max=1)
-    ] = None,
-    min_phone_f1: Annotated[
-        float | None, typer.Option(help="Lowest F1 of closures, by the phones.", min=0, max=1)
-    ] = None,
-    max_jitter: Annotated[
-        float | None, typer.Option(help="Largest jitter by the teacher's.", min=0)
-    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -180,6 +138,7 @@ def choose(
         str, typer.Option("--by", help="What is best: quality, closures, size, speed or wait.")
     ] = "quality",
     as_json: AsJson = False,
+    **asked: float | None,
 ) -> None:
     """Choose the best tier that keeps all limits; ends with 1 and the nearest miss if none does."""
     from typing import cast, get_args
@@ -189,25 +148,7 @@ def choose(
     accepted = get_args(choice.By)
     if by not in accepted:
         raise UsageError(f"--by {by}: expected one of {', '.join(accepted)}.")
-    asked = {
-        "bytes": _scaled(max_kb, 1000),
-        "download_bytes": _scaled(max_download_kb, 1000),
-        "future_ms": max_future_ms,
-        "frame_share": max_frame_share,
-        "ms": max_ms,
-        "memory_bytes": _scaled(max_memory_mb, 1_000_000),
-        "pbm": min_pbm,
-        "pbm_of_teacher": min_pbm_of_teacher,
-        "pbm_at_1pct": min_pbm_at_1pct,
-        "false_closures": max_false_closures,
-        "phone_f1": min_phone_f1,
-        "r2": min_r2,
-        "closure_f1": min_closure_f1,
-        "jitter_ratio": max_jitter,
-    }
-    limits: list[Limit] = [
-        choice.Limit(name, value) for name, value in asked.items() if value is not None
-    ]
+    limits = [choice.Limit(name, value) for name, value in asked_for(asked).items()]
     order: By = cast("By", by)
     document = _read(run)
     try:
@@ -224,10 +165,6 @@ def choose(
         typer.echo("\n".join(choice_text.to_lines(ranking)))
     if not ranking.fitting:
         raise GateBroken(choice_text.miss_in_words(ranking))
-
-
-def _scaled(value: float | None, factor: int) -> float | None:
-    return None if value is None else value * factor
 
 
 def _allowances(option: str, texts: list[str] | None) -> dict[str, "Allowance"]:

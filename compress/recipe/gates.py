@@ -2,102 +2,33 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
-from compress.recipe.section import NotNegative, Positive, Section, Share, Text
+from compress.recipe.section import Section, Text
+from exporters.report.figure import Figure
+from exporters.report.figures import FIGURES, limit_names
 
-# Limits that are asked of some files only: of which precisions, and of which targets if not all.
-ASKED_OF: dict[str, tuple[frozenset[str], frozenset[str] | None]] = {
-    "max_latency_ratio": (frozenset({"fp16", "int8"}), None),
-    "max_arena_bytes": (frozenset({"int8"}), frozenset({"tflite"})),
-}
-Bytes = Annotated[int, Field(ge=1, le=10**15)]
+# Each limit of a recipe, `max_X` or `min_X`, and the figure X that it asks.
+ASKED = {limit: FIGURES[name] for limit, name in limit_names().items()}
 
 
-class Limits(Section):
-    """Limits of one file; null is no gate. `max_X` and `min_X` ask the figure X of
-    `exporters.report.figures`.
-    """
+def _field(figure: Figure) -> Any:
+    """The type of a figure's limit and its field."""
+    gate = figure.gate
+    assert gate is not None
+    bounds = gate.bounds
+    number: Any = int if bounds.whole else float
+    kind: Any = Annotated[number, Field(ge=bounds.least, le=bounds.most, gt=bounds.above)]
+    return kind | None, Field(None, description=gate.help)
 
-    min_r2: float | None = Field(
-        None, le=1, description="lowest R² against the teacher on held-out speech"
-    )
-    min_pbm: Share | None = Field(
-        None, description="lowest PBM accuracy, 0 to 1; say max_false_closures with it"
-    )
-    min_pbm_at_1pct: Share | None = Field(
-        None,
-        description="lowest PBM accuracy with the aperture's limit moved to where 1 % of other speech "
-        "lies below it, 0 to 1",
-    )
-    max_false_closures: Share | None = Field(
-        None, description="largest share of speech outside of /p b m/ with closed lips, 0 to 1"
-    )
-    min_phone_f1: Share | None = Field(
-        None, description="lowest F1 of lip closures against the phones, 0 to 1"
-    )
-    min_r2_over_ridge: float | None = Field(
-        None, description="least by which R² exceeds that of a ridge regression"
-    )
-    max_bytes: Bytes | None = Field(None, description="largest model file, in bytes")
-    max_parity: NotNegative | None = Field(
-        None, description="largest difference of a file from its PyTorch source, in rig units"
-    )
-    max_download_bytes: Bytes | None = Field(
-        None, description="largest model file as a download, compressed, in bytes"
-    )
-    max_latency_ratio: Positive | None = Field(
-        None,
-        description="longest time of one prediction with one thread, by that of the fp32 file of the "
-        "same student and target, which is not asked itself",
-    )
-    max_frame_share: Positive | None = Field(
-        None,
-        description="longest median time of one prediction with one thread, by a frame of 16 ms; of "
-        "the machine that runs the recipe",
-    )
-    max_memory_bytes: Bytes | None = Field(
-        None, description="most memory by which a process grows that loads and runs the file"
-    )
-    max_arena_bytes: Bytes | None = Field(
-        None, description="largest arena of TensorFlow Lite Micro; asked of int8 TFLite files only"
-    )
-    max_mse: NotNegative | None = Field(
-        None, description="largest MSE against the teacher, in rig units squared"
-    )
-    min_pbm_of_teacher: NotNegative | None = Field(
-        None, description="lowest PBM accuracy by the teacher's own; 1 is as good as it"
-    )
-    min_closure_f1: Share | None = Field(
-        None, description="lowest F1 of lip closures against the teacher's, 0 to 1"
-    )
-    max_jitter_ratio: Positive | None = Field(
-        None, description="largest jitter by the teacher's; 1 is as calm as it"
-    )
-    max_rest_movement: NotNegative | None = Field(
-        None,
-        description="most movement on noise, hum, typing and music, relative to the teacher's in "
-        "speech; 0.1 is a tenth, at 1 the face is as lively as in speech",
-    )
-    max_rest_distance: NotNegative | None = Field(
-        None,
-        description="largest mean distance from the teacher's rest pose on the same sounds, relative "
-        "to the teacher's in speech; a mouth that stays open is far from rest without moving",
-    )
-    max_lag_ms: NotNegative | None = Field(
-        None, description="largest lag behind the teacher, or lead before it"
-    )
-    max_future_ms: NotNegative | None = Field(
-        None, description="longest algorithmic latency: future audio and smoothing together"
-    )
-    min_times_smaller: Positive | None = Field(
-        None, description="least by which a file is smaller than the teacher's; 50 is a fiftieth"
-    )
-    min_times_faster: Positive | None = Field(
-        None,
-        description="least by which a second of animation is computed faster than by the teacher, in "
-        "turns with it, one thread",
-    )
+
+_OfFigures: type[Section] = create_model(
+    "Limits", __base__=Section, **{limit: _field(figure) for limit, figure in ASKED.items()}
+)
+
+
+class Limits(_OfFigures):  # type: ignore[misc, valid-type]
+    """Limits of one file; null is no gate. Their fields are made of the table of figures."""
 
 
 class Override(Limits):

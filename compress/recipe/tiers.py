@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from compress.errors import InputError, UsageError
-from compress.recipe.gates import ASKED_OF
+from compress.recipe.gates import ASKED
 from compress.recipe.mistakes import nearest, show, words
 from compress.students.finding import find_student
 
@@ -83,11 +83,12 @@ def gate_mistakes(recipe: "Recipe") -> list[str]:
 
 def _unasked(limits: "Override", precisions: "set[Precision]", targets: set[str]) -> Iterator[str]:
     """What is wrong with limits that are asked of none of these files; null lifts a limit."""
-    for name, (fitting, formats) in ASKED_OF.items():
-        if getattr(limits, name) is not None and not (
-            fitting & precisions and (formats is None or formats & targets)
-        ):
-            of = words([*sorted(fitting), *sorted(formats or ())])
+    for name, figure in ASKED.items():
+        gate = figure.gate
+        if gate is None or not gate.precisions or getattr(limits, name) is None:
+            continue
+        if not gate.precisions & precisions or (gate.targets and not gate.targets & targets):
+            of = words([*sorted(gate.precisions), *sorted(gate.targets)])
             yield f"{name}: no file here is asked this limit, which is for {of} files"
 
 

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from exporters.report.decide.noise import Allowance, noise_between
-from exporters.report.figures import FIGURES, Subject, beside
+from exporters.report.decide.noise import noise_between
+from exporters.report.figure import Allowance, Subject
+from exporters.report.figures import FIGURES, beside
 from exporters.report.gate_words import found_and_asked, in_words
 from exporters.report.records.document import ReportDocument, Tier
 from exporters.report.records.tiers import tiers_of
@@ -166,13 +167,6 @@ def rank(
     )
 
 
-HEADLINES = (
-    *("bytes", "download_bytes", "ms", "frame_share", "times_faster", "memory_bytes", "future_ms"),
-    *("r2", "pbm_at_1pct", "pbm", "false_closures", "pbm_of_teacher", "phone_f1", "closure_f1"),
-    "jitter_ratio",
-)
-
-
 def _candidate(
     document: ReportDocument, row: Tier, teacher: Tier | None, limits: Collection[Limit]
 ) -> Candidate:
@@ -194,7 +188,9 @@ def _candidate(
         tier=row.made.tier,
         target=row.made.target,
         path=row.path,
-        figures={name: FIGURES[name].known(subject) for name in HEADLINES},
+        figures={
+            name: figure.known(subject) for name, figure in FIGURES.items() if figure.headline
+        },
         misses=tuple(misses),
         broken=tuple(
             f"{gate.name.removeprefix(gates)}: {in_words(gate)}"

@@ -9,16 +9,17 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from exporters.report.decide.noise import METRICS, Allowance, Context, noise_between
+from exporters.report.decide.noise import COMPARED, noise_between
 from exporters.report.decide.outcomes import broken, looser, mended, stopped
-from exporters.report.figures import FIGURES, Subject, beside, only_evaluated
+from exporters.report.figure import Allowance, Context, Subject
+from exporters.report.figures import FIGURES, beside
+from exporters.report.readings import only_evaluated
 from exporters.report.records.document import ReportDocument, Tier
 from exporters.report.records.tiers import tiers_of
 
 TEACHER = "the teacher"
-# Shown, never judged: milliseconds of two machines, or of two hours on one.
+# Shown, never judged.
 SHOWN_ONLY = ("ms",)
-_OF_TEACHER = ("bytes", "pbm_at_1pct", "pbm", "false_closures", "phone_f1")
 
 Verdict = Literal[
     "better",
@@ -194,7 +195,8 @@ class _Judge:
         """The verdict where there is nothing to judge, else None."""
         if metric in SHOWN_ONLY:
             return "shown only"
-        if self.differs.intersection(METRICS[metric].depends):
+        noise = FIGURES[metric].noise
+        if noise is None or self.differs.intersection(noise.depends):
             return "not comparable"
         if old is None:
             return "now measured"
@@ -238,8 +240,8 @@ def _changes(
     for file, new in after.items():
         if file not in before:
             continue
-        metrics = _OF_TEACHER if file[0] == TEACHER else (*METRICS, *SHOWN_ONLY)
-        for metric in metrics:
+        of_teacher = [name for name, figure in FIGURES.items() if figure.of_teacher]
+        for metric in of_teacher if file[0] == TEACHER else (*COMPARED, *SHOWN_ONLY):
             change = judge.change(file, metric, before[file], new)
             if change is not None:
                 yield change

@@ -9,12 +9,13 @@ their difference holds 0.
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.report.figure import Sums
+from exporters.report.figures import FIGURES
 from exporters.report.records.chain import Proportion
 from exporters.report.records.clip_sums import ClipSums
 from exporters.report.records.document import Tier
@@ -29,52 +30,6 @@ SHARES = {"pbm": "pbm", "pbm_at_1pct": "pbm_at_1pct", "false_closures": "closed_
 FEWEST_PARTS = 6
 # Two-sided 95 % of a normal distribution.
 Z = 1.96
-
-
-def _f1(sums: dict[str, Array], of: str = "") -> Array:
-    precision = sums[f"{of}right"] / sums[f"{of}guesses"]
-    recall = sums[f"{of}recalled"] / sums[f"{of}events"]
-    total = precision + recall
-    return np.where(total > 0, 2 * precision * recall / np.where(total > 0, total, 1), 0.0)
-
-
-@dataclass(frozen=True)
-class _Formula:
-    """A figure of sums over clips; `given` must be the same in both rows for them to be paired."""
-
-    columns: tuple[str, ...]
-    given: str
-    figure: Callable[[dict[str, Array]], Array]
-
-
-FORMULAS = {
-    "mse": _Formula(
-        ("squared_error", "values"), "values", lambda s: s["squared_error"] / s["values"]
-    ),
-    "r2": _Formula(
-        ("squared_error", "spread"), "spread", lambda s: 1 - s["squared_error"] / s["spread"]
-    ),
-    "jitter_ratio": _Formula(
-        ("shaking", "teacher_shaking"),
-        "teacher_shaking",
-        lambda s: s["shaking"] / s["teacher_shaking"],
-    ),
-    "pbm": _Formula(("sealed", "sounds"), "sounds", lambda s: s["sealed"] / s["sounds"]),
-    # The moved limit is taken as given: it is that of all clips in every draw.
-    "pbm_at_1pct": _Formula(
-        ("sealed_at_1pct", "sounds"), "sounds", lambda s: s["sealed_at_1pct"] / s["sounds"]
-    ),
-    "false_closures": _Formula(
-        ("closed_outside", "outside"), "outside", lambda s: s["closed_outside"] / s["outside"]
-    ),
-    "phone_f1": _Formula(
-        ("phone_right", "phone_guesses", "phone_recalled", "phone_events"),
-        "phone_events",
-        lambda s: _f1(s, "phone_"),
-    ),
-    "closure_f1": _Formula(("right", "guesses", "recalled", "events"), "events", _f1),
-}
-"""By the names of `FIGURES`: those of which the choice of clips is a part of the noise."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +47,10 @@ def sampling_noise(
 
     `same_clips` says that both were judged on the same speech. The same whichever row comes first.
     """
-    if metric not in FORMULAS:
+    sums = FIGURES[metric].sums
+    if sums is None:
         return None
-    if same_clips and (paired := _paired(FORMULAS[metric], one, other)) is not None:
+    if same_clips and (paired := _paired(sums, one, other)) is not None:
         return paired
     sides = [side for row in (one, other) if (side := _interval(metric, row)) is not None]
     if only_paired or len(sides) < 2:
@@ -112,7 +68,7 @@ class _Interval:
     high: float
 
 
-def _paired(formula: _Formula, one: Tier, other: Tier) -> SamplingNoise | None:
+def _paired(formula: Sums, one: Tier, other: Tier) -> SamplingNoise | None:
     if one.by_clip is None or other.by_clip is None:
         return None
     given = [getattr(row.by_clip, formula.given) for row in (one, other)]
@@ -138,9 +94,10 @@ def _interval(metric: str, row: Tier) -> _Interval | None:
     if metric in SHARES:
         share = row.against_truth.get(SHARES[metric])
         return _share(share) if isinstance(share, Proportion) else None
-    formula = FORMULAS[metric]
+    formula = FIGURES[metric].sums
     if (
-        row.by_clip is None
+        formula is None
+        or row.by_clip is None
         or sum(v > 0 for v in getattr(row.by_clip, formula.given)) < FEWEST_PARTS
     ):
         return None
@@ -163,7 +120,7 @@ def _share(share: Proportion) -> _Interval:
     return _Interval(p, min(share.low, middle - half), max(share.high, middle + half))
 
 
-def _drawn(formula: _Formula, sums: ClipSums) -> Array:
+def _drawn(formula: Sums, sums: ClipSums) -> Array:
     """The figure of each draw of clips, with replacement: `[DRAWS]`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return formula.figure(
@@ -171,7 +128,7 @@ def _drawn(formula: _Formula, sums: ClipSums) -> Array:
         )
 
 
-def _all(formula: _Formula, sums: ClipSums | None) -> float:
+def _all(formula: Sums, sums: ClipSums | None) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(
             formula.figure(

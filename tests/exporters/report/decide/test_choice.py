@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from exporters.proof.checks import Check
 from exporters.report.decide.choice import ORDERS, By, Limit, Miss, Ranking, rank
 from exporters.report.decide.choice_text import miss_in_words, to_lines
-from exporters.report.figures import FIGURES, Subject
+from exporters.report.figure import Subject
+from exporters.report.figures import FIGURES
 from exporters.report.records.document import FileParity, Gate, ReportDocument
 from tests.exporters.documents import (
     benchmark,
@@ -225,7 +226,6 @@ def test_no_tier_is_chosen_that_breaks_a_limit(
 def test_the_chosen_is_within_noise_of_the_best(
     report: ReportDocument, limits: list[Limit], by: By
 ) -> None:
-    from exporters.report.decide.noise import METRICS
 
     ranking = rank(report, limits, by=by)
     name = ORDERS[by][0]
@@ -233,8 +233,10 @@ def test_the_chosen_is_within_noise_of_the_best(
     if values:
         own = ranking.fitting[0].lead.figures[name]
         assert own is not None, "what was measured goes first"
+        noise = FIGURES[name].noise
+        assert noise is not None
         best = min(values) if FIGURES[name].better == "less" else max(values)
-        assert abs(own - best) <= METRICS[name].noise.of(own, best)
+        assert abs(own - best) <= noise.least.of(own, best)
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from exporters.proof.checks import Check
 from exporters.report.decide.comparison import ReportComparison, compare
 from exporters.report.decide.comparison_text import to_lines, to_markdown, verdict
-from exporters.report.decide.noise import Allowance
+from exporters.report.figure import Allowance
 from exporters.report.records.document import ReportDocument, Tier
 from tests.exporters.compared import gate, of, other_speech
 from tests.exporters.documents import (

@@ -2,7 +2,8 @@
 
 import pytest
 
-from exporters.report.decide.noise import Allowance, read_allowance
+from exporters.report.decide.noise import read_allowance
+from exporters.report.figure import Allowance
 
 
 @pytest.mark.parametrize(

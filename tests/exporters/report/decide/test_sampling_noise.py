@@ -9,9 +9,10 @@ import pytest
 
 from exporters.report.decide.choice import rank
 from exporters.report.decide.comparison import Change, compare
-from exporters.report.decide.noise import METRICS, noise_between
+from exporters.report.decide.noise import noise_between
 from exporters.report.decide.sampling_noise import FEWEST_PARTS, sampling_noise
-from exporters.report.figures import FIGURES, Subject
+from exporters.report.figure import Subject
+from exporters.report.figures import FIGURES
 from exporters.report.records.chain import Proportion
 from exporters.report.records.clip_sums import ClipSums
 from exporters.report.records.document import ReportDocument, Tier
@@ -206,8 +207,10 @@ def test_means_are_paired_too_and_keep_what_is_too_small_to_matter(metric: str) 
     tiny = sums(ALL, 10.05)
     assert asked(old, of(judged(tiny)), metric).verdict == "same"
     allowance, _ = noise_between(metric, judged(sums(ALL)), judged(tiny), same_clips=True)
-    assert allowance.absolute >= METRICS[metric].noise.absolute
-    assert allowance.relative == METRICS[metric].noise.relative
+    noise = FIGURES[metric].noise
+    assert noise is not None
+    assert allowance.absolute >= noise.least.absolute
+    assert allowance.relative == noise.least.relative
 
 
 def test_f1_of_closures_is_paired() -> None:
@@ -286,7 +289,7 @@ def test_a_handful_of_clips_is_no_sample() -> None:
 
 
 def test_what_is_given_goes_over_what_is_found() -> None:
-    from exporters.report.decide.noise import Allowance
+    from exporters.report.figure import Allowance
 
     old, new = of(judged(sums(ALL))), of(judged(sums(missed(12))))
     change = asked(old, new, "pbm", noise={"pbm": Allowance(absolute=0.2)})
