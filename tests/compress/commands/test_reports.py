@@ -169,7 +169,7 @@ def test_all_that_the_nearest_misses(write: Write, cli: Cli) -> None:
     found = json.loads(cli(*asked, "--json").out)
     assert found["fitting"] == []
     assert [miss["figure"] for miss in found["missing"][0]["missing"][0]["misses"]] == [
-        *("bytes", "pbm")
+        *("pbm", "bytes")
     ]
 
 

@@ -105,7 +105,7 @@ def test_no_limit_is_no_gate() -> None:
 
 def test_all_limits_are_judged_whatever_came_of_the_others() -> None:
     limits = GateSettings(min_r2=0.9, max_bytes=1, max_mse=1.0)
-    assert [gate.status for gate in judged(limits, file_row())] == ["failed", "failed", "passed"]
+    assert [gate.status for gate in judged(limits, file_row())] == ["failed", "passed", "failed"]
 
 
 def test_the_tier_goes_over_the_target_over_the_rest() -> None:

@@ -23,7 +23,7 @@ def test_an_allowance_is_read(text: str, expected: tuple[str, Allowance]) -> Non
     ("text", "said"),
     [
         ("bytes", "not METRIC=VALUE"),
-        ("bites=1", "names no metric; there is bytes, download_bytes"),
+        ("bites=1", "names no metric; there is r2, pbm_at_1pct"),
         ("ms=1", "names no metric"),
         ("r2=-1", "at least 0"),
         ("r2=nan", "at least 0"),
