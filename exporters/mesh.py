@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,10 @@ _ARRAYS = {"mean", "basis", "lips", "facts"}
 _BLOCK = 256  # frames computed at a time, so that memory does not grow with the clip
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class MeshFacts:
     """What was found when a mesh was reduced. Distances are in the mesh's own units."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     key: str
     """Of all that it was fitted on."""

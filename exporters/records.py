@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record")
 
-# Each record carries this as ``__pydantic_config__``: unknown keys and NaN are mistakes, and the
-# text under a field describes it in the published JSON Schema too.
-STRICT: dict[str, Any] = {
+_STRICT: dict[str, Any] = {
     "extra": "forbid",
     "allow_inf_nan": False,
     "use_attribute_docstrings": True,
@@ -25,6 +23,15 @@ STRICT: dict[str, Any] = {
 _SHOWN = 5
 
 _NUMBERS_ON_LINES = re.compile(r"\[\n[\s\d.,eE+-]*\]")
+
+
+def strict(record: type[Record]) -> type[Record]:
+    """A dataclass that `from_json` reads strictly: unknown keys and NaN are mistakes.
+
+    The text under a field describes it in the published JSON Schema too.
+    """
+    record.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    return record
 
 
 def to_json(record: Any) -> str:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from exporters import records
 from exporters.atomic import write_atomically
@@ -23,14 +23,13 @@ INPUT_NAME = "audio"
 OUTPUT_NAME = "rig"
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Signature:
     """Contract between a model file and its client.
 
     Raises ValueError if its values contradict each other, with all mistakes in one message.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Name of the student in its recipe."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ FORMAT = 3  # raise when what is stored changes its meaning
 HEADER = "lipstill"
 
 
+@records.strict
 @dataclass(frozen=True)
 class TeacherFacts:
     """What labels say of the teacher that made them."""
@@ -36,8 +37,6 @@ class TeacherFacts:
     offset_s: float
     parameters: int
     description: str
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,13 @@ class Header:
     missing: tuple[Missing, ...]
 
 
+@records.strict
 @dataclass(frozen=True)
 class _Clips:
     """Clips as a shard's header has them: id → number of frames, id → why it is missing."""
 
     frames: dict[str, int]
     missing: dict[str, str]
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
 
 def facts_of(teacher: Teacher) -> TeacherFacts:

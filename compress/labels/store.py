@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ INDEX, CLIPS, SHARDS = "index.json", "clips.jsonl", "shard-*.safetensors"
 DESCRIBED = 2
 
 
+@records.strict
 @dataclass(frozen=True)
 class Index:
     """What ``index.json`` says of all clips together; its fields are explained in `Labels`."""
@@ -55,9 +56,8 @@ class Index:
     units: dict[str, float] = field(default_factory=dict)
     described: int = 1  # of an index that says no number
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
-
+@records.strict
 @dataclass(frozen=True)
 class IndexedClip:
     """A line of ``clips.jsonl``: a `LabelledClip`, but `audio` says only whether its shard has it."""
@@ -71,9 +71,8 @@ class IndexedClip:
     frames: int
     hops: int
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
-
+@records.strict
 @dataclass(frozen=True)
 class SealedFile:
     """What ``stage.json`` says of a file."""
@@ -81,17 +80,14 @@ class SealedFile:
     bytes: int
     sha256: str
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
-
+@records.strict
 @dataclass(frozen=True)
 class Seal:
     """What ``stage.json`` says: the key of the labels, and their files by name."""
 
     key: str
     files: dict[str, SealedFile]
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from compress.errors import BadAudio
 from compress.prove.teacher_cost import FAILED, Question, Timed, to_text
@@ -81,11 +81,10 @@ class CostJob:
         return sorted({runtime for target in targets for runtime in target.RUNTIMES})
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """What the teacher costs, and each file beside it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     size: Size | None
     """Of the teacher's checkpoint, or null where that is no file."""

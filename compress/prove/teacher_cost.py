@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,10 @@ class Question:
     files: Mapping[str, Path]
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Timed:
     """What was found. `turns` are milliseconds for one second of animation, by name."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     memory: Memory | None
     seconds: float

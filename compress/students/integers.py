@@ -1,7 +1,7 @@
 """What makes a student an int8 one: each layer's choice, and the scales behind the codes."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from exporters import records
 
@@ -13,16 +13,16 @@ Choice = Literal["int8", "int8_weights", "float"]
 WEIGHT_MAX = 127  # symmetric: −128 is not used
 
 
+@records.strict
 @dataclass(frozen=True)
 class Range:
     """One tensor's affine code: value = scale · (code − zero_point), code int8 −128 to 127."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     scale: float
     zero_point: int
 
 
+@records.strict
 @dataclass(frozen=True)
 class Quantization:
     """The int8 half of a student, beside its float weights.
@@ -33,8 +33,6 @@ class Quantization:
     energies, where the first layer has some). `weights` has the scale of each output channel, for
     layers that are not float. `made_by` says how: method, observer, calibration batches, seed, steps.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     layers: dict[str, Choice]
     tensors: dict[str, Range]

@@ -6,7 +6,7 @@ An int8 student's quantized layers are int8 codes there; their scales are in ``s
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError
 from compress.rig.units import Units, units_of
@@ -25,11 +25,10 @@ FORMAT, VERSION = "lipstill-student", 2
 RARE = ("rests", "units")
 
 
+@records.strict
 @dataclass(frozen=True)
 class StudentCard:
     """What ``student.json`` says beside the shape: what comes out, and what it was made from."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     architecture: str

@@ -5,7 +5,6 @@ pools, the warm caches and the heap of whoever asks are no part of the figures.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from exporters import records
 
@@ -13,11 +12,10 @@ from exporters import records
 FRAME_MS = 16.0
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Size:
     """A file, or all files of a package."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     bytes: int
     """As it lies on the disk."""
@@ -27,11 +25,10 @@ class Size:
     """What its weights take of that uncompressed, or null where they cannot be told apart."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Latency:
     """Time for one window, as called from Python, in milliseconds."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     median_ms: float
     """Half of the calls were faster."""
@@ -45,6 +42,7 @@ class Latency:
     """Median as a share of a frame of 16 ms; above 1 it cannot keep up."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Pace:
     """How fast a file is with some number of threads, beside what took turns with it.
@@ -52,8 +50,6 @@ class Pace:
     What else the machine does meets both alike: judge by the ratio. A file that takes turns with
     itself shows by its spread what this machine cannot tell apart.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     threads: int
     """Threads that the runtime was given."""
@@ -71,11 +67,10 @@ class Pace:
     """The highest."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """What a fresh process grows by when it loads the file and runs it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     peak_bytes: int
     """Peak resident memory less that of the process before, its runtime imported already."""
@@ -83,11 +78,10 @@ class Memory:
     """By which figure of the system it was told."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Arena:
     """What TensorFlow Lite Micro's allocator recorded for an int8 .tflite file."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     bytes: int | None
     """Bytes of the arena, or null where it was not run."""
@@ -95,11 +89,10 @@ class Arena:
     """The version that recorded it, or why it did not run."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """All figures of one file, beside what they were taken on."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     file: str
     """Name of the file."""

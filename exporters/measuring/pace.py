@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,11 +16,10 @@ from exporters.targets.runtime import Runtime
 _STRETCHES = 10
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Paced:
     """What one process found."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     pace: Pace
     """Of the file."""

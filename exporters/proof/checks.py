@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from exporters import records
 
 Status = Literal["passed", "failed", "not run"]
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """The answer to one question."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     file: str
     """The file it was asked of, relative to the folder that was checked."""

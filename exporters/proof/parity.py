@@ -6,7 +6,7 @@ One link of the chain from teacher to file. Whether the student is any good is a
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,10 @@ Floats64 = NDArray[np.float64]
 _BATCH = 64
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class SetParity:
     """File against source on one named set of windows."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """What the windows are, for example held-out speech."""
@@ -57,11 +56,10 @@ class SetParity:
     """Why it failed or did not run; empty if it passed."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class ParityResult:
     """File against source on all sets."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Name of the student, from the file's signature."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ AUDIO = "audio"
 CHUNK = 8 * 2**20
 
 
+@records.strict
 @dataclass(frozen=True)
 class TableShard:
     """A shard, which is a row group.
@@ -45,9 +46,8 @@ class TableShard:
     curves: str
     file: str
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
-
+@records.strict
 @dataclass(frozen=True)
 class TableFacts:
     """What a table says of itself. `files`: name of a file in the metadata → in how many parts.
@@ -61,8 +61,6 @@ class TableFacts:
     shards: tuple[TableShard, ...]
     versions: dict[str, str | None]
     checksum: str = ""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     def checked(self) -> "TableFacts":
         """The same with its checksum."""

@@ -7,18 +7,17 @@ team for an iPhone. One that is not there is no error: `obstacle` says in words 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Protocol
 
 from exporters import records
 from exporters.contracts import Kind
 from exporters.measuring.figures import FRAME_MS
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class DeviceLatency:
     """Time for one window on a device, in milliseconds; null is what its tool does not say."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     runs: int
     """Timed calls, after the warm-up."""
@@ -38,11 +37,10 @@ class DeviceLatency:
         return None if typical is None else typical / FRAME_MS
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class DeviceBenchmark:
     """One file on one unit of a device."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     file: str
     """Name of the file."""

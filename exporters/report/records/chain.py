@@ -1,18 +1,16 @@
 """The chain from teacher to file as the report holds it: what each hop cost."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from exporters import records
 
 TEACHER = "teacher"
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Proportion:
     """A share with its 95 % confidence interval."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     value: float
     """The share, 0 to 1."""
@@ -34,11 +32,10 @@ class Proportion:
 Measurements = dict[str, Proportion | float | None]
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Hop:
     """One link: a student at one step in PyTorch, or a file of it in its own runtime."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Which student's chain it is in."""

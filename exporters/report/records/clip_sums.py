@@ -1,7 +1,6 @@
 """What a row's figures are summed of, clip by clip: what two reports of the same speech are paired by."""
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
 
 from exporters import records
 
@@ -9,6 +8,7 @@ from exporters import records
 MOST_PARTS = 200
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class ClipSums:
     """Sums over each part of the held-out speech, in its order; a part is a clip, or some neighbours.
@@ -17,8 +17,6 @@ class ClipSums:
     1 − Σ squared_error / Σ spread, jitter is Σ shaking / Σ teacher_shaking, PBM accuracy is
     Σ sealed / Σ sounds, F is Σ closed_outside / Σ outside. Columns of what was not measured are empty.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     values: tuple[float, ...] = ()
     """Frames times controls."""

@@ -6,7 +6,6 @@ reads reports need not read them.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 from exporters import records
 from exporters.errors import ModelFileError
@@ -14,11 +13,10 @@ from exporters.errors import ModelFileError
 Curves = dict[str, tuple[float, ...]]
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Span:
     """A labelled piece of time."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     label: str
     """A phone, for example b."""
@@ -28,11 +26,10 @@ class Span:
     """End in seconds."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Moment:
     """Where a tier is farthest from the teacher in a clip."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     time_s: float
     """Middle of the tenth of a second in which it is."""
@@ -42,11 +39,10 @@ class Moment:
     """The control that is farthest off there."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class TierCurves:
     """A clip as one tier animates it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     tier: str
     """Which tier: student and precision."""
@@ -56,11 +52,10 @@ class TierCurves:
     """Where it is farthest from the teacher."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One held-out clip: its audio, its words, and the face that teacher and tiers give it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     clip: str
     """Name of the clip."""
@@ -114,11 +109,10 @@ class Clip:
         return tuple(self.offset_s + frame / self.rate_hz for frame in range(frames))
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Clips:
     """All of ``clips.json``."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     clips: tuple[Clip, ...]
     """In the order in which they are shown."""

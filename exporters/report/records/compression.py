@@ -6,7 +6,7 @@ less than those of held-out speech, which stand in the tiers.
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from exporters import records
 
@@ -17,11 +17,10 @@ Choice = Literal["int8", "int8_weights", "float"]
 _ROUNDING = 1e-3
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Quality:
     """How good a student is at one moment, on clips set aside from training speech."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     loss: float
     """The loss that it is trained by, weighted sum of all terms."""
@@ -37,11 +36,10 @@ class Quality:
             raise ValueError(f"pbm is a share between 0 and 1, found {self.pbm}")
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class PruningRound:
     """One cut, and the training after it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     round: int
     """Number of the round, from 1."""
@@ -57,11 +55,10 @@ class PruningRound:
     """Optimiser steps of that training."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class PrunedLayer:
     """Channels that one layer gives, before and after."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """Which layer."""
@@ -78,11 +75,10 @@ class PrunedLayer:
             )
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
     """Channels that left one student until a budget was met."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Which student."""
@@ -144,11 +140,10 @@ class Pruning:
             raise ValueError(f"pruning of {self.student!r} cannot be: " + "; ".join(mistakes))
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class ScanRow:
     """A trial of the sensitivity scan, against the float student."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     what: str
     """Name of a layer, or `everything`."""
@@ -170,11 +165,10 @@ class ScanRow:
     of it; null if it was not measured."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class KeptLimit:
     """A limit on what int8 may cost, and what it costs."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     value: float | None
     """What was measured, or null."""
@@ -192,11 +186,10 @@ class KeptLimit:
             )
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How one student became an int8 one."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Which student."""

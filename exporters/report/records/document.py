@@ -9,7 +9,7 @@ import operator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from exporters import records
 from exporters.errors import ModelFileError
@@ -34,11 +34,10 @@ Provenance = Literal[
 _COMPARE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class RigFacts:
     """What is known of a rig beside its curves."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """Who says it: ARKit's names, or the rig file's own name."""
@@ -57,11 +56,10 @@ class RigFacts:
     of their own: errors of these are counted in it, so that MSE, R² and jitter are of all controls."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
     """The model whose animation the students learn."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """Its name."""
@@ -83,11 +81,10 @@ class Teacher:
     """How its vertices became coefficients, or null for a rig."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class SkippedClip:
     """Audio that was not used."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     clip: str
     """Which."""
@@ -95,11 +92,10 @@ class SkippedClip:
     """Why."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Speech:
     """The audio that the run learned from and was judged on."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     train_minutes: float
     """Minutes of speech to learn from."""
@@ -120,11 +116,10 @@ class Speech:
 Parts = dict[str, dict[str, float | None]]
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Made:
     """What a model file was made of, and for what."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     tier: str
     """Student and precision: the folder of the file. Rows of one tier differ in their target."""
@@ -136,14 +131,13 @@ class Made:
     """The format: onnx, tflite, coreml."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """What one second of animation takes, teacher and files in turns in one process with one thread.
 
     At the teacher's frame rate: of a file so many windows, of the teacher its share of a clip.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     ms_per_second: float
     """Milliseconds of computing for one second of animation, median."""
@@ -157,11 +151,10 @@ class Cost:
     """The teacher's bytes by this file's, or null where the teacher is no file."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Tier:
     """One model at one precision, or something to compare it with."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """For example `student demo, fp32`."""
@@ -216,11 +209,10 @@ class Tier:
         return None if pace is None else pace.latency
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class FileParity:
     """Parity of one model file."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     file: str
     """The file, relative to the folder of the run."""
@@ -228,11 +220,10 @@ class FileParity:
     """How far it is from its torch source."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """A limit of the recipe that fails the run when it is broken."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """What is limited, for example `student demo: R² against the teacher`."""
@@ -258,11 +249,10 @@ class Gate:
                 )
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class TrainingPoint:
     """The state of training at one step."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     step: int
     """Optimiser steps done."""
@@ -272,11 +262,10 @@ class TrainingPoint:
     """R² against the teacher on clips set aside from training speech, or null where not computed."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How one student was trained."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     student: str
     """Which student."""
@@ -296,11 +285,10 @@ class Training:
             raise ValueError(f"training of {self.student!r} has no point in its curve")
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class ShownClip:
     """A held-out clip that the report shows; its curves are in ``clips.json`` beside it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     clip: str
     """Name of the clip."""
@@ -314,11 +302,10 @@ class ShownClip:
     """The tier that the picture shows beside the teacher."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class ReportDocument:
     """What a run of lipstill made, and what it lost."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     name: str
     """Name of the run."""

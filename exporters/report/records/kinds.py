@@ -1,17 +1,15 @@
 """Figures of a row by kind of voice, and the kind that fares worst."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from exporters import records
 from exporters.report.records.chain import Measurements, Proportion
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class KindFigures:
     """What a row's figures are on one kind of voice, or on one language of it."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     kind: str
     """As the recipe calls it, or `other speech` for what it names nowhere."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from exporters import records
 
@@ -11,11 +10,10 @@ SILENCE = "silence"
 HELD_OUT = "rest material held out"
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class Moved:
     """How lively a face is. Means over all driven controls and all frames."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     movement: float
     """Mean absolute velocity, in rig units a second."""
@@ -23,11 +21,10 @@ class Moved:
     """Mean distance of a control from the teacher's rest pose, in rig units."""
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class OnSound:
     """What a model does on one kind of sound. Null stands for what came out as no number."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     sound: str
     """Which: `silence`, `noise`, `hum`, `typing`, `music`, or `rest material held out`."""
@@ -50,14 +47,13 @@ def compared(sounds: Iterable[OnSound]) -> tuple[OnSound, ...]:
     return tuple(one for one in sounds if one.sound not in (SILENCE, HELD_OUT))
 
 
+@records.strict
 @dataclass(frozen=True, kw_only=True)
 class NotSpeech:
     """What a model does on sound that is not speech, and what its teacher does.
 
     The rest pose is what the teacher gives on digital silence.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = records.STRICT
 
     sounds: tuple[OnSound, ...]
     """The same few seconds in every report, and those of the recipe's own sounds that are held out."""
