@@ -76,68 +76,37 @@ def label(
     _run(recipe, out, given, "label", None, dry_run, as_json, (engine, workers))
 
 
-@run_app.command()
-def distill(
-    recipe: RecipeName,
-    out: Out = None,
-    overrides: Set = None,
-    student: Student = None,
-    trust: Trust = False,
-    devices: Devices = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train the recipe's students on the teacher's curves (labels them first if need be)."""
-    given = asked(overrides, trust, devices)
-    _run(recipe, out, given, "distill", student, dry_run, as_json)
+def _as_far_as(stage: str, text: str) -> None:
+    """A command that runs a recipe up to a stage and stops there."""
+
+    def command(
+        recipe: RecipeName,
+        out: Out = None,
+        overrides: Set = None,
+        student: Student = None,
+        trust: Trust = False,
+        devices: Devices = None,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        given = asked(overrides, trust, devices)
+        _run(recipe, out, given, stage, student, dry_run, as_json)
+
+    run_app.command(stage, help=text)(command)
 
 
-@run_app.command()
-def prune(
-    recipe: RecipeName,
-    out: Out = None,
-    overrides: Set = None,
-    student: Student = None,
-    trust: Trust = False,
-    devices: Devices = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Take channels out of the students that have a pruning section (trains them first if need be)."""
-    given = asked(overrides, trust, devices)
-    _run(recipe, out, given, "prune", student, dry_run, as_json)
-
-
-@run_app.command()
-def quantize(
-    recipe: RecipeName,
-    out: Out = None,
-    overrides: Set = None,
-    student: Student = None,
-    trust: Trust = False,
-    devices: Devices = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make int8 twins of the students that have a quantization section (trains and prunes first)."""
-    given = asked(overrides, trust, devices)
-    _run(recipe, out, given, "quantize", student, dry_run, as_json)
-
-
-@run_app.command()
-def export(
-    recipe: RecipeName,
-    out: Out = None,
-    overrides: Set = None,
-    student: Student = None,
-    trust: Trust = False,
-    devices: Devices = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write the students as model files (labels and trains first if need be)."""
-    given = asked(overrides, trust, devices)
-    _run(recipe, out, given, "export", student, dry_run, as_json)
+_as_far_as(
+    "distill", "Train the recipe's students on the teacher's curves (labels them first if need be)."
+)
+_as_far_as(
+    "prune",
+    "Take channels out of the students that have a pruning section (trains them first if need be).",
+)
+_as_far_as(
+    "quantize",
+    "Make int8 twins of the students that have a quantization section (trains and prunes first).",
+)
+_as_far_as("export", "Write the students as model files (labels and trains first if need be).")
 
 
 def _run(

@@ -1,6 +1,6 @@
 """Tiers: one student at one precision each. What they are called, and which ones a recipe makes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from compress.errors import InputError, UsageError
@@ -38,7 +38,7 @@ def steps_of(student: "StudentSettings", start_step: str | None) -> "dict[Precis
 
 
 def require_tier(
-    student: str, precisions: "Sequence[Precision]", steps: "dict[Precision, str]"
+    student: str, precisions: "Sequence[Precision]", steps: "Mapping[Precision, str]"
 ) -> None:
     """Raise `UsageError` for a student of which a recipe's precisions make no file."""
     if not set(precisions) & steps.keys():
