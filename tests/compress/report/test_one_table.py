@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
-ADDED = '''
+ADDED = """
 from exporters.report.figure import SHARE, Allowance, Figure, Gate, Noise, Option
 from exporters.report.figures import FIGURES
 
@@ -45,7 +45,7 @@ assert ranking.missing[0].lead.figures["calm"] == 0.6
 assert "--min-calm" in CliRunner().invoke(app, ["choose", "--help"]).output
 (change,) = [c for c in compare(of(row(0.9)), of(row(0.6))).changes if c.metric == "calm" and c.target]
 assert (change.verdict, change.regression, change.limit) == ("worse", True, "0.1"), change
-'''
+"""
 
 
 def test_a_figure_that_is_added_in_one_place_is_asked_in_all() -> None:
