@@ -134,7 +134,7 @@ def judge(animate: Callable[[Tensor], Tensor], watched: Watched, quiet: bool = T
         share = closures.pbm_accuracy(
             loud, watched.bilabials, watched.driven, SAMPLE_RATE / HOP, rule=rule
         )
-        pbm = share.value if share.n else None
+        pbm = None if share is None else share.value
         false = _false(loud, watched, rule)
     return Judgement(
         mse=metrics.mse(loud, labels),

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.report.records.chain import Proportion
+
 Floats = NDArray[np.float64]
 # Number of each clip's voice, `[clips]`; None is one voice.
 Voices = NDArray[np.intp] | None
@@ -24,16 +26,6 @@ Cases = Sequence[NDArray[np.bool_]]
 BOOTSTRAP_DRAWS = 2000
 # Clips of all draws together that are held at once: 4 MB of numbers, some times over.
 DRAWN_AT_A_TIME = 2**19
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of `n` cases with its 95 % bootstrap interval; NaN where there was no case."""
-
-    value: float
-    n: int
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -49,12 +41,12 @@ class Contrast:
     high: float
 
 
-def share(cases: Cases, voices: Voices = None) -> Share:
-    """Pooled share of true cases with its interval."""
+def share(cases: Cases, voices: Voices = None) -> Proportion | None:
+    """Pooled share of true cases with its interval; None where there was no case."""
     return share_of(_hits(cases), _counts(cases), voices)
 
 
-def share_of(hits: Floats, counts: Floats, voices: Voices = None) -> Share:
+def share_of(hits: Floats, counts: Floats, voices: Voices = None) -> Proportion | None:
     """The same of each clip's true cases and all its cases, `[clips]`."""
     value, low, high = ratio_of_sums(hits, counts, voices)
     return share_between(value, counts.sum(), low, high)
@@ -128,12 +120,14 @@ def interval_of(above: Floats, below: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def share_between(value: float, n: float, low: float, high: float) -> Share:
-    """A share with the ends of its interval, which is made to hold it.
+def share_between(value: float, n: float, low: float, high: float) -> Proportion | None:
+    """A share with the ends of its interval, which is made to hold it; None of no case.
 
     Voices that are few and unlike can leave the value outside of the percentiles.
     """
-    return Share(value, int(n), min(low, value), max(high, value))
+    if not n:
+        return None
+    return Proportion(value=value, n=int(n), low=min(low, value), high=max(high, value))
 
 
 def draws(clips: int, voices: Voices = None) -> Iterator[Floats]:

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from compress.judge import metrics, sealing
 from compress.judge.closures import ClosureCounts
 from compress.judge.held_out import HeldOut
-from compress.judge.measures import Measures, measured
+from compress.judge.measures import measured
 from compress.judge.sealing import Sealing
 from compress.judge.voice_kinds import groups, numbered
+from exporters.report.records.chain import Measurements
 from exporters.report.records.clip_sums import MOST_PARTS, ClipSums
+from exporters.report.records.kinds import KindFigures
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,7 @@ class JudgedClip:
     finite: bool
 
 
-@dataclass(frozen=True)
-class KindQuality:
-    """Figures of one kind of voice, `language` None of all its languages."""
-
-    kind: str
-    language: str | None
-    clips: int
-    voices: int
-    against_teacher: Measures
-    against_truth: Measures
-
-
-def beside_phones(clips: Sequence[JudgedClip], voices: NDArray[np.intp]) -> Measures:
+def beside_phones(clips: Sequence[JudgedClip], voices: NDArray[np.intp]) -> Measurements:
     """The figures of `sealing.MEASURES` of those clips that are aligned; None where none is."""
     own = [(clip.sealing, voice) for clip, voice in zip(clips, voices, strict=True) if clip.sealing]
     if not own or not all(clip.finite for clip in clips):
@@ -51,26 +41,26 @@ def beside_phones(clips: Sequence[JudgedClip], voices: NDArray[np.intp]) -> Meas
     return sealing.measures([one for one, _ in own], np.array([voice for _, voice in own]))
 
 
-def by_kind(clips: Sequence[JudgedClip], heldout: HeldOut) -> tuple[KindQuality, ...]:
+def by_kind(clips: Sequence[JudgedClip], heldout: HeldOut) -> tuple[KindFigures, ...]:
     """Each kind of voice in the held-out speech, and each of its languages."""
     found, names = [], heldout.voices
     for group in groups([clip.id for clip in heldout.clips], heldout.kinds):
         own = [clips[i] for i in group.clips]
         voices = numbered([names[i] for i in group.clips])
         found.append(
-            KindQuality(
-                group.kind,
-                group.language,
-                len(own),
-                int(voices.max()) + 1,
-                measured(_against_teacher(own, heldout)),
-                measured(beside_phones(own, voices)),
+            KindFigures(
+                kind=group.kind,
+                language=group.language,
+                clips=len(own),
+                voices=int(voices.max()) + 1,
+                against_teacher=measured(_against_teacher(own, heldout)),
+                against_truth=measured(beside_phones(own, voices)),
             )
         )
     return tuple(found)
 
 
-def _against_teacher(clips: Sequence[JudgedClip], heldout: HeldOut) -> Measures:
+def _against_teacher(clips: Sequence[JudgedClip], heldout: HeldOut) -> Measurements:
     moments = metrics.Moments()
     for clip in clips:
         moments.join(clip.moments)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.judge.bootstrap import Share, share
+from compress.judge.bootstrap import share
 from compress.rig.rig import ARKIT_CLOSURE, ClosureRule
+from exporters.report.records.chain import Proportion
 
 Clips = Sequence[np.ndarray]
 Interval = tuple[float, float]
@@ -48,7 +49,7 @@ def pbm_accuracy(
     rate_hz: float,
     offset_s: float = 0.0,
     rule: ClosureRule = ARKIT_CLOSURE,
-) -> Share:
+) -> Proportion | None:
     """Share of /p b m/ intervals (start s, end s) in which the lips close in at least one frame.
 
     Intervals are widened by 20 ms at both ends; one in which no frame lies is not counted. Frame i
@@ -82,7 +83,7 @@ def false_closures(
     rate_hz: float,
     offset_s: float = 0.0,
     rule: ClosureRule = ARKIT_CLOSURE,
-) -> Share:
+) -> Proportion | None:
     """Share of vowel frames in which the lips are wrongly sealed.
 
     Give vowels with no bilabial beside them. What keeps PBM accuracy honest: a mouth that never

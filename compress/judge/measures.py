@@ -2,13 +2,11 @@
 
 import math
 
-from compress.judge.bootstrap import Share
-
-Measures = dict[str, float | Share | None]
+from exporters.report.records.chain import Measurements, Proportion
 
 
-def measured(found: Measures) -> Measures:
-    """The same, with None for a share of no case and for what is no number."""
+def measured(found: Measurements) -> Measurements:
+    """The same, with None for what is no number."""
     return {name: _known(value) for name, value in found.items()}
 
 
@@ -17,7 +15,5 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _known(value: float | Share | None) -> float | Share | None:
-    if isinstance(value, Share):
-        return value if value.n else None
-    return None if value is None else finite(value)
+def _known(value: float | Proportion | None) -> float | Proportion | None:
+    return value if value is None or isinstance(value, Proportion) else finite(value)

@@ -13,7 +13,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.judge.bootstrap import Share
 from compress.judge.closures import (
     Clips,
     ClosureScores,
@@ -27,7 +26,6 @@ __all__ = [
     "Clips",
     "ClosureScores",
     "Interval",
-    "Share",
     "by_region",
     "closure_scores",
     "correlation",

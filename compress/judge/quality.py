@@ -2,26 +2,23 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.judge import closures, metrics
-from compress.judge.clips import JudgedClip, KindQuality, beside_phones, by_kind, sums_of
+from compress.judge.clips import JudgedClip, beside_phones, by_kind, sums_of
 from compress.judge.held_out import Floats, HeldOut
-from compress.judge.measures import Measures, finite, measured
+from compress.judge.measures import finite, measured
 from compress.judge.mesh_metrics import MeshErrors
 from compress.judge.sealing import MEASURES, Sealing, sealing
 from compress.judge.voice_kinds import numbered
 from compress.rig.rig import ARKIT, ARKIT_CLOSURE
 from compress.speech import visemes
 from compress.speech.audio import SAMPLE_RATE
-from exporters.report.records.clip_sums import ClipSums
-from exporters.report.records.not_speech import NotSpeech
-
-# Of each region of the face, or each control: metrics by name, None as in `Measures`.
-Breakdown = dict[str, dict[str, float | None]]
+from exporters.report.records.chain import Measurements
+from exporters.report.records.quality import Parts, Quality
 
 COPIES = (
     *("mse", "r2", "correlation", "velocity_mse", "jitter_ratio", "lag_ms"),
@@ -32,26 +29,6 @@ COPIES = (
 # second, and 2 ms after ten. So of less it is not measured.
 LEAST_LAG_S = 10.0
 TRUTHS = ("mse", "r2", "correlation", "jitter_ratio", *MEASURES, "stillness")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Metrics by name, averaged over the driven controls.
-
-    None is not measured: the speech does not allow it, or what came out is no number.
-    """
-
-    against_teacher: Measures
-    against_truth: Measures
-    # MSE and correlation against the teacher, taken apart.
-    by_region: Breakdown = field(default_factory=dict)
-    by_control: Breakdown = field(default_factory=dict)
-    # What they are summed of; None where nothing was measured, or came out as no number.
-    by_clip: ClipSums | None = None
-    # Each kind of voice, and each of its languages.
-    by_kind: tuple[KindQuality, ...] = ()
-    # On other sound than speech; None where the teacher's rest pose is not known.
-    not_speech: NotSpeech | None = None
 
 
 def quality(
@@ -147,25 +124,27 @@ class Judge:
                 f"there are curves of {self._judged} of {len(heldout.clips)} held-out clips"
             )
         if not heldout.clips:
-            return Quality(dict.fromkeys(COPIES), dict.fromkeys(TRUTHS))
+            return Quality(
+                against_teacher=dict.fromkeys(COPIES), against_truth=dict.fromkeys(TRUTHS)
+            )
         quiet = [heldout.evened(curves) for curves in on_silence]
         still = metrics.stillness(quiet, heldout.rate_hz)
         teacher = measured(self._against_teacher())
         mean = self._errors.reference_mean
         return Quality(
-            teacher,
-            measured(self._against_truth() | {"stillness": still}),
-            self._by_region(),
-            self._by_control(),
-            None if teacher["mse"] is None else sums_of(self._clips, heldout, mean),
-            by_kind(self._clips, heldout),
+            against_teacher=teacher,
+            against_truth=measured(self._against_truth() | {"stillness": still}),
+            by_region=self._by_region(),
+            by_control=self._by_control(),
+            by_clip=None if teacher["mse"] is None else sums_of(self._clips, heldout, mean),
+            by_kind=by_kind(self._clips, heldout),
         )
 
-    def _against_teacher(self) -> Measures:
+    def _against_teacher(self) -> Measurements:
         rate_hz, lag = self._heldout.rate_hz, None
         if self._errors.frames / rate_hz >= LEAST_LAG_S:
             lag = self._lag.value(self._scaled.moving)
-        measures: Measures = {
+        measures: Measurements = {
             "mse": self._errors.mse(),
             "r2": self._errors.r2(),
             "correlation": self._scaled.correlation(),
@@ -181,12 +160,12 @@ class Judge:
             measures |= {"vertex_error": self._mesh.vertices, "lip_vertex_error": self._mesh.lips}
         return dict.fromkeys(COPIES) | measures
 
-    def _against_truth(self) -> Measures:
+    def _against_truth(self) -> Measurements:
         """Against the phones of the aligned clips and, for ARKit's controls, rule-based curves.
 
         None for a rig or for speech of which no truth is known.
         """
-        measures: Measures = dict.fromkeys(TRUTHS)
+        measures: Measurements = dict.fromkeys(TRUTHS)
         if not any(self._heldout.alignments) or not all(clip.finite for clip in self._clips):
             return measures
         if self._rule is not None:
@@ -200,7 +179,7 @@ class Judge:
             }
         return measures
 
-    def _by_region(self) -> Breakdown:
+    def _by_region(self) -> Parts:
         return {
             region: {
                 "mse": finite(self._errors.mse(columns)),
@@ -209,7 +188,7 @@ class Judge:
             for region, columns in self._heldout.rig.regions(self._heldout.driven).items()
         }
 
-    def _by_control(self) -> Breakdown:
+    def _by_control(self) -> Parts:
         errors, correlations = self._errors.mse_by_control(), self._scaled.correlation_by_control()
         if self._heldout.evening is not None:  # a control by itself has its own unit
             errors = errors / self._heldout.evening**2

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.judge import closures
-from compress.judge.bootstrap import Share, Voices, drawn_sums, interval_of, share_between
+from compress.judge.bootstrap import Voices, drawn_sums, interval_of, share_between
 from compress.judge.closures import CLOSURE_SLACK_S, ClosureCounts, Interval, frames_in
-from compress.judge.measures import Measures
 from compress.rig.rig import ClosureRule
 from compress.speech import visemes
 from compress.speech.visemes import Segment
+from exporters.report.records.chain import Measurements, Proportion
 
 Apertures = NDArray[np.float32]
 # Of some cases in a clip, how many are true, and how many there are.
@@ -154,7 +154,7 @@ def limit_at(outside: Apertures) -> float:
     return float(np.partition(outside, place)[place])
 
 
-def pbm_at(clips: Sequence[Sealing], voices: Voices = None) -> Share:
+def pbm_at(clips: Sequence[Sealing], voices: Voices = None) -> Proportion | None:
     """Share of /p b m/ whose smallest aperture lies below the limit at which F is 1 %.
 
     Each draw of clips has a limit of its own, one of about a hundred, so that the interval holds
@@ -179,10 +179,10 @@ def _columns(clips: Sequence[Sealing]) -> NDArray[np.float64]:
     return np.concatenate([np.array(lengths, np.float64), frames, sounds], 1)
 
 
-def _at_its_limit(clips: Sequence[Sealing], drawn: NDArray[np.float64]) -> Share:
+def _at_its_limit(clips: Sequence[Sealing], drawn: NDArray[np.float64]) -> Proportion | None:
     """`pbm_at` with the sums of `_columns` in each draw, `[draws, 2 + 2 limits]`."""
     if not drawn.size:
-        return Share(math.nan, 0, math.nan, math.nan)
+        return None
     frames, sounds = np.split(drawn[:, 2:], 2, axis=1)
     own = (frames <= FALSE_SHARE * drawn[:, :1] + 1e-9).sum(1) - 1
     # A draw without a frame has no limit.
@@ -231,7 +231,7 @@ MEASURES = (
 )
 
 
-def measures(clips: Sequence[Sealing], voices: Voices = None) -> Measures:
+def measures(clips: Sequence[Sealing], voices: Voices = None) -> Measurements:
     """Of aligned clips: the figures of `MEASURES`, 0 to 1 or NaN."""
 
     counts = np.array(
@@ -241,7 +241,7 @@ def measures(clips: Sequence[Sealing], voices: Voices = None) -> Measures:
     drawn = drawn_sums(np.concatenate([counts, _columns(clips)], 1), voices)
     totals = counts.sum(0)
 
-    def counted(place: int) -> Share:
+    def counted(place: int) -> Proportion | None:
         hits, n = totals[place : place + 2]
         value = float(hits / n) if n else math.nan
         return share_between(value, n, *interval_of(drawn[:, place], drawn[:, place + 1]))

@@ -4,32 +4,28 @@ Students in PyTorch are the hops of the chain from teacher to file, run through 
 ``lipstill animate`` as the files are, so that a reader sees which hop cost what.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.export.stage import signature_of, window_form
 from compress.judge.animation import curves_by_smoothing, frame_times
-from compress.judge.bootstrap import Share
-from compress.judge.clips import KindQuality
 from compress.judge.held_out import Floats, HeldOut, silence
-from compress.judge.measures import Measures
-from compress.judge.quality import Judge, Quality, quality
+from compress.judge.quality import Judge, quality
 from compress.progress import bar
 from compress.speech.audio import SAMPLE_RATE
 from compress.store import atomic_write, content_key, kept, tool_versions
-from exporters.records import from_json
-from exporters.report.records.clip_sums import ClipSums
-from exporters.report.records.not_speech import Moved, NotSpeech
+from exporters import records
+from exporters.report.records.not_speech import Moved
+from exporters.report.records.quality import Quality
 from exporters.signature import Precision
 
 if TYPE_CHECKING:
     from compress.labels.examples import Example
     from exporters.targets.runtime import Predictor
 
-FORMAT = 7
+FORMAT = 8
 QUALITY = "quality.json"
 
 
@@ -68,7 +64,7 @@ def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
         return animated(SourcePredictor(module, signature), heldout(), [job.smoothing])[0]
 
     def write(folder: Path, judged: Quality) -> None:
-        atomic_write(folder / QUALITY, quality_to_text(judged))
+        atomic_write(folder / QUALITY, records.to_json(judged))
 
     return kept(job.folder, job.key, make, write, lambda folder: read_quality(folder / QUALITY))
 
@@ -136,6 +132,7 @@ class BaselineJob:
         )
 
 
+@records.strict
 @dataclass(frozen=True)
 class Baseline:
     """A predictor to compare with. `name` for people, `parameters` its fitted numbers."""
@@ -153,7 +150,6 @@ def baselines(
     def make() -> tuple[Baseline, ...]:
         from compress.judge.baselines import MeanCurve, Ridge, fit_mean, fit_ridge
 
-        speech, clips = heldout(), train()
         speech, clips = heldout(), train()
         models: dict[str, Ridge | MeanCurve] = {
             "ridge on 40 log-mels × 512 ms": fit_ridge(clips, speech.evening),
@@ -174,61 +170,15 @@ def baselines(
 
     def write(folder: Path, made: tuple[Baseline, ...]) -> None:
         for i, row in enumerate(made):
-            fields = {"name": row.name, "parameters": row.parameters}
-            atomic_write(folder / f"{i}.json", _to_text(fields | quality_to_json(row.quality)))
+            atomic_write(folder / f"{i}.json", records.to_json(row))
 
     def read(folder: Path) -> tuple[Baseline, ...]:
-        rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("[0-9].json"))]
-        return tuple(Baseline(r["name"], r["parameters"], quality_from_json(r)) for r in rows)
+        rows = sorted(folder.glob("[0-9].json"))
+        return tuple(records.from_json(Baseline, row.read_text("utf-8")) for row in rows)
 
     return kept(job.folder, job.key, make, write, read)
 
 
-def quality_to_json(result: Quality) -> dict[str, Any]:
-    """Metrics as JSON has them; a share as an object with its interval."""
-    return asdict(result)
-
-
-def quality_from_json(fields: dict[str, Any]) -> Quality:
-    """What `quality_to_json` made; keys beside the metrics are left alone."""
-
-    def read(measures: dict[str, Any]) -> Measures:
-        return {
-            name: Share(**value) if isinstance(value, dict) else value
-            for name, value in measures.items()
-        }
-
-    return Quality(
-        read(fields["against_teacher"]),
-        read(fields["against_truth"]),
-        fields["by_region"],
-        fields["by_control"],
-        _read_sums(fields["by_clip"]),
-        tuple(
-            KindQuality(
-                **kind | {side: read(kind[side]) for side in ("against_teacher", "against_truth")}
-            )
-            for kind in fields["by_kind"]
-        ),
-        fields["not_speech"] and from_json(NotSpeech, json.dumps(fields["not_speech"])),
-    )
-
-
-def _read_sums(fields: dict[str, list[float]] | None) -> ClipSums | None:
-    if fields is None:
-        return None
-    return ClipSums(**{name: tuple(values) for name, values in fields.items()})
-
-
-def quality_to_text(result: Quality) -> str:
-    """As a JSON file."""
-    return _to_text(quality_to_json(result))
-
-
 def read_quality(path: Path) -> Quality:
-    """A file that `quality_to_text` made."""
-    return quality_from_json(json.loads(path.read_text("utf-8")))
-
-
-def _to_text(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, indent=1, allow_nan=False) + "\n"
+    """The quality in a file that `records.to_json` made."""
+    return records.from_json(Quality, path.read_text("utf-8"))

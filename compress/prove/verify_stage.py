@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from compress.export.stage import evening_of, largest_difference, window_form
 from compress.judge.held_out import HeldOut, speech_windows
-from compress.judge.quality import LEAST_LAG_S, Quality
+from compress.judge.quality import LEAST_LAG_S
 from compress.judge.smoothing import NONE
 from compress.labels.on_demand import lengths_of
 from compress.prove.latency_proof import latency_checks
-from compress.prove.source_stage import QUALITY, animated, quality_to_text, read_quality
+from compress.prove.source_stage import QUALITY, animated, read_quality
 from compress.store import UNREADABLE, atomic_write, content_key, kept, stage, tool_versions
 from exporters import records
 from exporters.files import hash_of
@@ -25,6 +25,7 @@ from exporters.measuring import measure
 from exporters.measuring.figures import Benchmark
 from exporters.proof.checks import Check, Status, overall
 from exporters.proof.parity import ParityResult, check_parity, probe_windows
+from exporters.report.records.quality import Quality
 from exporters.signature import Precision
 from exporters.targets.contract import load_target, target_of
 from exporters.targets.structure import judge_structure
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from compress.recipe.recipe import ParitySettings
     from exporters.targets.runtime import Floats
 
-FORMAT = 7
+FORMAT = 8
 BENCHMARK_FORMAT = 4
 # Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"
@@ -114,9 +115,9 @@ def verify(job: VerifyJob, heldout: Callable[[], HeldOut], source: Quality) -> V
     def write(folder: Path, result: Verified) -> str | None:
         atomic_write(folder / "parity.json", records.to_json(result.parity))
         atomic_write(folder / "checks.json", records.to_json(_Checks(checks=result.checks)))
-        atomic_write(folder / QUALITY, quality_to_text(result.quality))
+        atomic_write(folder / QUALITY, records.to_json(result.quality))
         if result.unsmoothed is not None:
-            atomic_write(folder / UNSMOOTHED, quality_to_text(result.unsmoothed))
+            atomic_write(folder / UNSMOOTHED, records.to_json(result.unsmoothed))
         return None if result.sound else NOT_KEPT
 
     return kept(job.folder, job.key, lambda: _verify(job, heldout(), source), write, _read_verified)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from compress.judge.bootstrap import Share
 from compress.speech.sources import remote
+from exporters.report.records.chain import Proportion
 from exporters.report.records.not_speech import compared
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _rows(
             if metric not in measured:  # of a mesh, where there is none
                 continue
             value = measured[metric]
-            if isinstance(value, Share):
+            if isinstance(value, Proportion):
                 shown: tuple[str | None, int | str] = f"{value.value:.1%}", value.n
             else:
                 shown = None if value is None else f"{value:.3g}", f"{minutes:.3g} min"

@@ -3,42 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from compress.judge.bootstrap import Share
-from compress.judge.measures import Measures
-from compress.judge.quality import Quality
 from compress.prove.verify_stage import mse_ratio
 from exporters.proof.checks import Check
 from exporters.report.records import chain
-from exporters.report.records.kinds import KindFigures
+from exporters.report.records.quality import Quality
 
 if TYPE_CHECKING:
     from compress.prove.verify_stage import Verified
     from compress.run.jobs import TierJobs
-
-
-def measurements(measures: Measures) -> chain.Measurements:
-    """Metrics by name as the report has them."""
-    return {
-        name: chain.Proportion(value=value.value, n=value.n, low=value.low, high=value.high)
-        if isinstance(value, Share)
-        else value
-        for name, value in measures.items()
-    }
-
-
-def kinds_of(judged: Quality) -> tuple[KindFigures, ...]:
-    """Figures of each kind of voice as the report has them."""
-    return tuple(
-        KindFigures(
-            kind=one.kind,
-            language=one.language,
-            clips=one.clips,
-            voices=one.voices,
-            against_teacher=measurements(one.against_teacher),
-            against_truth=measurements(one.against_truth),
-        )
-        for one in judged.by_kind
-    )
 
 
 def hops(
@@ -56,8 +28,8 @@ def hops(
             runs_in="PyTorch",
             max_abs=None,
             mse_ratio=None if judged_before is None else mse_ratio(judged, judged_before),
-            against_teacher=measurements(judged.against_teacher),
-            against_truth=measurements(judged.against_truth),
+            against_teacher=judged.against_teacher,
+            against_truth=judged.against_truth,
         )
         before, judged_before = step, judged
     for jobs, files in tiers:
@@ -71,8 +43,8 @@ def hops(
                 runs_in=f"{parity.runtime['runtime']} {parity.runtime.get('version', '')}".strip(),
                 max_abs=max(known) if len(known) == len(parity.sets) else None,
                 mse_ratio=mse_ratio(judged, sources[jobs.step]),
-                against_teacher=measurements(judged.against_teacher),
-                against_truth=measurements(judged.against_truth),
+                against_teacher=judged.against_teacher,
+                against_truth=judged.against_truth,
             )
 
 

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 
 from compress.judge.smoothing import NONE
 from compress.prove.cost_stage import TEACHER
-from compress.report.chain import kinds_of, measurements
 from exporters.measuring.figures import Benchmark
 from exporters.report.records import document as doc
+from exporters.report.records.quality import Quality
 from exporters.signature import Signature
 
 if TYPE_CHECKING:
-    from compress.judge.quality import Quality
     from compress.prove.source_stage import Baseline
     from compress.run.results import Facts, StudentResult, TierResult
 
 
 def teacher_row(facts: "Facts") -> doc.Tier:
     """The teacher against the truth; against itself there is nothing to measure."""
-    teacher, costs = facts.inputs.teacher, facts.costs
+    teacher, costs, judged = facts.inputs.teacher, facts.costs, facts.baselines[0].quality
     return doc.Tier(
         name=teacher.name,
         kind="teacher",
@@ -35,13 +34,7 @@ def teacher_row(facts: "Facts") -> doc.Tier:
         future_ms=None,
         smoothing=None,
         algorithmic_latency_ms=None,
-        against_teacher={},
-        against_truth=measurements(facts.baselines[0].quality.against_truth),
-        by_region={},
-        by_control={},
-        by_clip=facts.baselines[0].quality.by_clip,
-        by_kind=kinds_of(facts.baselines[0].quality),
-        not_speech=facts.baselines[0].quality.not_speech,
+        **vars(replace(judged, against_teacher={}, by_region={}, by_control={})),
     )
 
 
@@ -85,7 +78,7 @@ def _file_rows(
     called = settings.start if student.jobs.reference and settings.start else student.name
     name = f"student {called}, {signature.precision}, {target}"
 
-    def row(name: str, signature: Signature, judged: "Quality") -> doc.Tier:
+    def row(name: str, signature: Signature, judged: Quality) -> doc.Tier:
         return doc.Tier(
             name=name,
             kind="student",
@@ -105,13 +98,7 @@ def _file_rows(
             future_ms=signature.future_ms,
             smoothing=signature.smoothing,
             algorithmic_latency_ms=signature.latency_ms,
-            against_teacher=measurements(judged.against_teacher),
-            against_truth=measurements(judged.against_truth),
-            by_region=judged.by_region,
-            by_control=judged.by_control,
-            by_clip=judged.by_clip,
-            by_kind=kinds_of(judged),
-            not_speech=judged.not_speech,
+            **vars(judged),
         )
 
     if verified.unsmoothed is None:
@@ -137,10 +124,5 @@ def baseline_row(baseline: "Baseline") -> doc.Tier:
         future_ms=None,
         smoothing=None,
         algorithmic_latency_ms=None,
-        against_teacher=measurements(baseline.quality.against_teacher),
-        against_truth=measurements(baseline.quality.against_truth),
-        by_region=baseline.quality.by_region,
-        by_control=baseline.quality.by_control,
-        by_clip=baseline.quality.by_clip,
-        by_kind=kinds_of(baseline.quality),
+        **vars(baseline.quality),
     )

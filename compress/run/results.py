@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from compress.distill.shrinking import Shrunk
 from compress.distill.stage import Distilled
 from compress.export.stage import Exported
-from compress.judge.quality import Quality
 from compress.labels.store import Labels
 from compress.prove.cost_stage import Costs
 from compress.prove.source_stage import Baseline
 from compress.prove.verify_stage import Verified
 from compress.run.jobs import Inputs, Plan, StudentJobs, TierJobs
 from exporters.measuring.figures import Benchmark
+from exporters.report.records.quality import Quality
 
 if TYPE_CHECKING:
     from compress.recipe.recipe import GateSettings

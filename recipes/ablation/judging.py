@@ -11,12 +11,13 @@ import torch
 from compress.judge import sealing
 from compress.judge.animation import curves_by_smoothing
 from compress.judge.held_out import Floats, HeldOut, load_heldout
-from compress.judge.quality import Quality, pbm_cases, quality
+from compress.judge.quality import pbm_cases, quality
 from compress.judge.smoothing import NONE
 from compress.labels.store import Labels
 from compress.speech.alignments import Alignment
 from compress.speech.audio import HOP, SAMPLE_RATE
 from compress.students.contract import Student, Window
+from exporters.report.records.quality import Quality
 
 # Held-out speech by clip id.
 GROUPS = {

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from compress.judge import metrics, sealing
-from compress.judge.bootstrap import Share
 from compress.judge.voice_kinds import numbered
 from compress.rig.rig import ARKIT, ARKIT_CLOSURE
 from compress.speech.visemes import INDEX, curves
 from compress.teachers.networks.voice2face import Voice2Face, frame_positions
+from exporters.report.records.chain import Proportion
 from recipes.build.dataset import LabelledClip
 
 RATE_HZ = 60.0
@@ -68,11 +68,11 @@ def judged(teacher: Voice2Face, examples: list[Example]) -> dict[str, Any]:
     voices = numbered([e.clip.voice for e in examples])
     lips = _lips(teacher, examples, predicted)
     found = {
-        name: asdict(value) if isinstance(value, Share) else value
+        name: asdict(value) if isinstance(value, Proportion) else value
         for name, value in sealing.measures(lips, voices).items()
     }
     of_truth = sealing.measures(_lips(teacher, examples, truth))["pbm"]
-    assert isinstance(of_truth, Share)
+    assert isinstance(of_truth, Proportion)
     return {
         "clips": len(examples),
         "voices": len(set(voices)),

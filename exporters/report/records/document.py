@@ -18,11 +18,9 @@ from exporters.mesh import MeshFacts
 from exporters.proof.checks import Check, Status
 from exporters.proof.parity import ParityResult
 from exporters.regular import check_regular
-from exporters.report.records.chain import Hop, Measurements
-from exporters.report.records.clip_sums import ClipSums
+from exporters.report.records.chain import Hop
 from exporters.report.records.compression import Pruning, Quantization
-from exporters.report.records.kinds import KindFigures
-from exporters.report.records.not_speech import NotSpeech
+from exporters.report.records.quality import Quality
 from exporters.signature import Precision
 
 Comparison = Literal["<=", "<", ">=", ">"]
@@ -113,9 +111,6 @@ class Speech:
     """Hash of the held-out clips: figures of two reports with the same one are of the same speech."""
 
 
-Parts = dict[str, dict[str, float | None]]
-
-
 @records.strict
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -153,8 +148,8 @@ class Cost:
 
 @records.strict
 @dataclass(frozen=True, kw_only=True)
-class Tier:
-    """One model at one precision, or something to compare it with."""
+class Tier(Quality):
+    """One model at one precision, or something to compare it with, and how good it is."""
 
     name: str
     """For example `student demo, fp32`."""
@@ -183,24 +178,6 @@ class Tier:
     null where there is no file."""
     algorithmic_latency_ms: float | None
     """Milliseconds that a pose waits at least for future audio and smoothing, or null."""
-    against_teacher: Measurements
-    """Metrics against the teacher's curves on held-out speech: mse, r2, jitter_ratio, lag_ms, ...; of
-    a mesh also vertex_error and lip_vertex_error, in its own units."""
-    against_truth: Measurements
-    """Metrics against known truth: mse, pbm (share of /p b m/ with closed lips), pbm_at_1pct, closed_outside
-    (F, share of other speech with closed lips), false_closures (the same of vowels alone), ..."""
-    by_region: Parts
-    """Region of the face to mse and correlation against the teacher; empty if not measured."""
-    by_control: Parts
-    """Control to the same."""
-    by_clip: ClipSums | None = None
-    """What its figures are summed of, clip by clip, by which two reports of the same speech are paired;
-    null where nothing was judged, and in reports from before it was kept."""
-    by_kind: tuple[KindFigures, ...] = ()
-    """Its figures for each kind of voice and each language of it; empty if not measured."""
-    not_speech: NotSpeech | None = None
-    """What it does on sound that is not speech; null where the teacher's rest pose is not known, of
-    baselines, and in reports from before it was measured."""
 
     @property
     def latency(self) -> Latency | None:

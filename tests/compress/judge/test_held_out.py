@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.judge.bootstrap import Share
 from compress.judge.held_out import HeldOut, load_heldout, speech_windows
 from compress.judge.quality import Judge, quality
 from compress.labels.on_demand import OnDemand
@@ -18,6 +17,7 @@ from compress.speech.audio import SAMPLE_RATE
 from compress.speech.sources import Clip
 from compress.speech.sources.folder import FileSource
 from compress.speech.visemes import segments_of
+from exporters.report.records.chain import Proportion
 from exporters.report.records.clip_sums import MOST_PARTS
 
 DRIVEN = ("mouthClose", "jawOpen", "mouthPucker", "mouthLowerDownLeft", "mouthUpperUpLeft")
@@ -97,7 +97,7 @@ def test_ten_hours_of_aligned_speech_are_never_held() -> None:
         tracemalloc.stop()
     assert peak < 60e6
     false = judged.against_truth["closed_outside"]
-    assert isinstance(false, Share)
+    assert isinstance(false, Proportion)
     assert false.n > HOURS * 3600 * RATE / 2
     assert judged.by_kind[0].clips == HOURS * 60
 

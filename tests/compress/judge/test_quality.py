@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.judge.bootstrap import Share, paired_difference
+from compress.judge.bootstrap import paired_difference
 from compress.judge.held_out import HeldOut, load_heldout, speech_windows
 from compress.judge.quality import pbm_cases, quality
 from compress.labels.store import LabelledClip, Labels
@@ -17,6 +17,7 @@ from compress.speech.audio import SAMPLE_RATE
 from compress.speech.sources import Clip
 from compress.speech.sources.folder import FileSource
 from compress.speech.visemes import segments_of
+from exporters.report.records.chain import Proportion
 
 PHONES = (("SIL", 0.0, 0.2), ("M", 0.2, 0.3), ("S", 0.3, 0.4), ("AA", 0.4, 0.6), ("T", 0.6, 0.8))
 ALIGNED = Alignment("mass", tuple(PHONES), tuple(segments_of(PHONES)))
@@ -63,8 +64,8 @@ def test_the_truth_is_faultless(rate_hz: float, offset_s: float) -> None:
     assert [against[f"closure_{name}"] for name in ("precision", "recall", "f1")] == [1, 1, 1]
     assert judged.against_truth["mse"] == 0
     pbm, false = judged.against_truth["pbm"], judged.against_truth["false_closures"]
-    assert isinstance(pbm, Share)
-    assert isinstance(false, Share)
+    assert isinstance(pbm, Proportion)
+    assert isinstance(false, Proportion)
     assert (pbm.value, pbm.n) == (1, 1), "the aligned clip alone"
     assert false.value == 0
     assert false.n > 0
@@ -76,7 +77,7 @@ def test_a_mouth_that_never_closes_fails_pbm_and_one_that_never_opens_the_vowels
     shut = [np.zeros((27, 5), np.float32)] * 2
     judged = [quality(curves, speech).against_truth for curves in (open_wide, shut)]
     shares = [(truths["pbm"], truths["false_closures"]) for truths in judged]
-    values = [[share.value for share in pair if isinstance(share, Share)] for pair in shares]
+    values = [[share.value for share in pair if isinstance(share, Proportion)] for pair in shares]
     assert values == [[0, 0], [1, 1]]
     # Curves that stand still carry nothing.
     assert judged[0]["correlation"] == 0
@@ -161,7 +162,7 @@ def test_closures_of_another_rig_need_its_rule() -> None:
     judged = quality(speech.teacher, speech)
     assert judged.against_teacher["closure_f1"] == 1
     pbm = judged.against_truth["pbm"]
-    assert isinstance(pbm, Share)
+    assert isinstance(pbm, Proportion)
     assert (pbm.value, pbm.n) == (1, 1)
     assert judged.against_truth["mse"] is None
     assert list(judged.by_region) == ["all"]
@@ -215,7 +216,7 @@ def test_each_kind_of_voice_and_each_language_is_judged_by_itself() -> None:
             if name == "pbm_at_1pct" and key[1]:
                 assert share is None, "two clips have fewer than a hundred frames of other speech"
                 continue
-            assert isinstance(share, Share)
+            assert isinstance(share, Proportion)
             assert share.value == value
         assert (found[key].against_teacher["r2"] == 1) == bool(value)
     # The same as of these clips alone.
@@ -238,7 +239,7 @@ def test_what_is_no_number_spoils_its_own_kind_alone() -> None:
     assert set(a.against_truth.values()) == {None}
     assert a.against_teacher["r2"] is None
     assert b.against_teacher["r2"] == 1
-    assert isinstance(b.against_truth["pbm"], Share)
+    assert isinstance(b.against_truth["pbm"], Proportion)
 
 
 def test_intervals_are_drawn_over_voices() -> None:
@@ -250,7 +251,7 @@ def test_intervals_are_drawn_over_voices() -> None:
         speech = by_voice(*names, voices=voices)
         curves = [*speech.teacher[:10], *[open_wide] * 10]
         share = quality(curves, speech).against_truth["pbm"]
-        assert isinstance(share, Share)
+        assert isinstance(share, Proportion)
         pbm[label] = share
     assert pbm["one"].value == pbm["two"].value == 0.5
     assert (pbm["two"].low, pbm["two"].high) == (0, 1), "two voices say nothing of a third"
@@ -268,7 +269,7 @@ def test_sums_by_clip_give_the_figures_beside_the_phones() -> None:
         ("closed_outside", sums.closed_outside, sums.outside),
     ):
         share = truth[name]
-        assert isinstance(share, Share)
+        assert isinstance(share, Proportion)
         assert sum(upper) / sum(lower) == pytest.approx(share.value)
     assert sum(sums.phone_right) / sum(sums.phone_guesses) == truth["phone_precision"]
     assert sum(sums.phone_recalled) / sum(sums.phone_events) == truth["phone_recall"]

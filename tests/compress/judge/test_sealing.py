@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.judge import sealing
-from compress.judge.bootstrap import Share
 from compress.judge.closures import ClosureCounts
 from compress.judge.sealing import Sealing, limit_at, measures, pbm_at
 from compress.rig.rig import ClosureRule
 from compress.speech.visemes import Segment
+from exporters.report.records.chain import Proportion
 
 RATE = 100.0
 # A rig of one slider: how far the lips are apart. They are sealed below 0.1.
@@ -73,9 +73,9 @@ def test_lips_that_seal_on_other_consonants_are_seen_by_f_and_not_by_vowels() ->
         sealer.append(judge(lower, segments))
     before, after = measures(honest), measures(sealer)
 
-    def value(found: dict[str, float | Share | None], name: str) -> float:
+    def value(found: dict[str, float | Proportion | None], name: str) -> float:
         share = found[name]
-        assert isinstance(share, Share)
+        assert isinstance(share, Proportion)
         return share.value
 
     assert (value(before, "pbm"), value(after, "pbm")) == (0.75, 1.0)
@@ -107,8 +107,8 @@ def test_pbm_at_one_percent_by_hand() -> None:
 
 def test_less_than_a_hundred_frames_or_no_sound_is_not_measured() -> None:
     assert pbm_at([clip([0.5] * 100, [0.1])]).value == 1
-    assert pbm_at([clip([0.5] * 99, [0.1])]).n == 0
-    assert pbm_at([clip([0.5] * 200, [])]).n == 0
+    assert pbm_at([clip([0.5] * 99, [0.1])]) is None
+    assert pbm_at([clip([0.5] * 200, [])]) is None
     assert sealing.sealed_at([clip([0.5] * 99, [0.1])]) == []
     assert math.isnan(limit_at(np.zeros(99, np.float32)))
 

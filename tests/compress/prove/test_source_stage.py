@@ -1,17 +1,17 @@
 """Quality in PyTorch and of baselines: the hops of the chain that are no files."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from compress.judge.held_out import HeldOut
-from compress.judge.metrics import Share
-from compress.judge.quality import Quality
 from compress.prove import source_stage as judging
 from compress.recipe.recipe import load_recipe
 from compress.run.jobs import Plan
 from compress.run.planning import find_inputs, plan
+from exporters import records
+from exporters.report.records.chain import Proportion
+from exporters.report.records.quality import Quality
 
 
 @pytest.fixture
@@ -24,15 +24,16 @@ def nothing() -> HeldOut:
     raise AssertionError("nothing is measured")
 
 
-def test_quality_comes_back_from_json() -> None:
+def test_quality_comes_back_from_json(tmp_path: Path) -> None:
     measured = Quality(
-        {"mse": 0.25, "r2": None, "lag_ms": -2.5},
-        {"pbm": Share(value=0.5, n=4, low=0.1, high=0.9)},
-        {"lips": {"mse": 0.5, "correlation": None}},
-        {"jawOpen": {"mse": 0.125, "correlation": 0.75}},
+        against_teacher={"mse": 0.25, "r2": None, "lag_ms": -2.5},
+        against_truth={"pbm": Proportion(value=0.5, n=4, low=0.1, high=0.9)},
+        by_region={"lips": {"mse": 0.5, "correlation": None}},
+        by_control={"jawOpen": {"mse": 0.125, "correlation": 0.75}},
     )
-    text = json.dumps(judging.quality_to_json(measured))
-    assert judging.quality_from_json(json.loads(text)) == measured
+    path = tmp_path / "quality.json"
+    path.write_text(records.to_json(measured), "utf-8")
+    assert judging.read_quality(path) == measured
 
 
 def test_the_teacher_and_two_baselines(planned: Plan) -> None:
