@@ -1,7 +1,6 @@
 """Pruning to a budget: cut, train on under the same losses, and again until the budget is met."""
 
 import copy
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from compress.store import atomic_write
 from compress.students.contract import Plan, Student
 from compress.students.folding import fold_batch_norm, unfold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
+from exporters import records
 
 if TYPE_CHECKING:
     from compress.recipe.compression import PruningSettings
@@ -32,6 +32,7 @@ QUANTITIES = ("parameters", "multiply_adds", "bytes", "channels")
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
 
+@records.strict
 @dataclass(frozen=True)
 class Figures:
     """A student on the clips set aside: the loss of its training, R², PBM and F, None if not known."""
@@ -42,6 +43,7 @@ class Figures:
     false_closures: float | None
 
 
+@records.strict
 @dataclass(frozen=True)
 class Round:
     """One cut and the training after it; `after` has each quantity of `allocation.measure`."""
@@ -53,6 +55,7 @@ class Round:
     recovery_steps: int
 
 
+@records.strict
 @dataclass(frozen=True)
 class Pruned:
     """What pruning did: channels of each layer and quantities before and after, and its rounds."""
@@ -68,15 +71,6 @@ class Pruned:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "Pruned":
-        return cls(**(fields | {"rounds": tuple(_round(row) for row in fields["rounds"])}))
-
-
-def _round(fields: dict[str, Any]) -> Round:
-    moments = ("before_cut", "after_cut", "after_recovery")
-    return Round(**(fields | {moment: Figures(**fields[moment]) for moment in moments}))
 
 
 @dataclass(frozen=True)
@@ -135,7 +129,7 @@ def prune_in_rounds(
         place = work / f"round-{number}"
         if (place / "round.json").exists():
             student = load_student(place / "student")[0]
-            rounds.append(_round(json.loads((place / "round.json").read_text("utf-8"))))
+            rounds.append(records.from_json(Round, (place / "round.json").read_text("utf-8")))
             continue
         share = left if number == settings.rounds else float(left) ** (number / settings.rounds)
         budget = math.floor(share * before[settings.of])
@@ -149,7 +143,7 @@ def prune_in_rounds(
         after = {name: measure(student.config, name) for name in QUANTITIES}  # type: ignore[arg-type]
         made = Round(after, judged[0], judged[1], judged[2], settings.recovery_steps)
         save_student(place / "student", student, card)
-        atomic_write(place / "round.json", json.dumps(asdict(made)) + "\n")
+        atomic_write(place / "round.json", records.to_json(made))
         rounds.append(made)
     return student, Pruned(
         before, whole.config.prunable(), student.config.prunable(), tuple(rounds)

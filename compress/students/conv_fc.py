@@ -6,6 +6,7 @@ D. Han et al., *Tiny is not small enough*, 2025, arXiv:2507.18352; its exact lay
 hand, so the plan is ours.
 """
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from torch import nn
 from compress.speech.audio import HOP, SAMPLE_RATE
 from compress.students.contract import Convolution, Student
 from compress.students.gabor import SHORTEST_GABOR, LogEnergy, gabor_pairs
+from exporters import records
 
 if TYPE_CHECKING:
     from compress.recipe.recipe import StudentSettings
@@ -30,6 +32,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@records.strict
 @dataclass(frozen=True)
 class Layer:
     """One convolution: kernel and stride in steps of its input, and its output channels."""
@@ -62,6 +65,7 @@ class Walk:
         self.hop, self.channels = self.hop // layer.stride, out
 
 
+@records.strict
 @dataclass(frozen=True)
 class ConvFCConfig:
     """A plan that works: every number absolute, no multiplier left.
@@ -224,20 +228,8 @@ class ConvFCConfig:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        layers = tuple(Layer(**layer) for layer in fields["layers"])
-        limits = None if fields["limits"] is None else tuple(fields["limits"])
-        return cls(
-            **(
-                fields
-                | {
-                    "first": Layer(**fields["first"]),
-                    "energy": Layer(**fields["energy"]),
-                    "layers": layers,
-                    "limits": limits,
-                    "head_channels": tuple(fields["head_channels"]),
-                }
-            )
-        )
+        """The plan that `to_json` wrote. Raises ValueError with all that is wrong."""
+        return records.from_json(cls, json.dumps(fields))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -21,11 +21,13 @@ from compress.students import conv_fc
 from compress.students.contract import Convolution, Student
 from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer, Walk
 from compress.students.gabor import LogEnergy, gabor_pairs
+from exporters import records
 
 if TYPE_CHECKING:
     from compress.recipe.recipe import StudentSettings
 
 
+@records.strict
 @dataclass(frozen=True)
 class SeparableConfig(ConvFCConfig):
     """The plan of `ConvFCConfig`; each of its layers but ``first`` and ``rig`` is a pair."""

@@ -22,7 +22,8 @@ from torch import Tensor
 from compress.distill import losses
 from compress.recipe.recipe import load_recipe
 from compress.speech.audio import HOP
-from compress.students.conv_fc import ConvFC, Window, build
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC, build
 from compress.students.facts import facts_of
 from compress.students.folding import fold_batch_norm
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from compress.assets import resolve
 from compress.speech import audio
 from compress.speech.sources.folder import scan
-from compress.students.conv_fc import ConvFC, Window
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC
 from compress.students.storing import load_student
 from compress.teachers import Opening
 from compress.teachers.formats.reference import open_checkpoint

@@ -18,7 +18,7 @@ from compress.recipe.recipe import load_recipe
 from compress.report.chain import unsupported
 from compress.run.planning import find_inputs, plan
 from compress.store import file_hash
-from compress.students.conv_fc import Window
+from compress.students.contract import Window
 from exporters.proof.localisation import first_departure
 from exporters.targets.contract import available_targets, load_target
 

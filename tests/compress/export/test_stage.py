@@ -17,7 +17,7 @@ from compress.recipe.recipe import load_recipe
 from compress.run.jobs import Plan
 from compress.run.planning import find_inputs, plan
 from compress.store import file_hash
-from compress.students.conv_fc import Window
+from compress.students.contract import Window
 from compress.students.integers import Range
 from compress.students.storing import load_student
 from exporters.signature import Signature

@@ -16,7 +16,7 @@ from compress.commands.doctor import example
 from compress.prove import verification
 from compress.quantize.graph import IntegerWindow
 from compress.report.provenance import write_sums
-from compress.students.conv_fc import Window
+from compress.students.contract import Window
 from compress.students.integers import Range, to_codes
 from exporters.bundle.folder import seal_bundle
 from exporters.proof.golden import make_golden

@@ -23,9 +23,10 @@ from compress.prune.allocation import (
     loss_rises,
     measure,
 )
-from compress.prune.channels import mean_activations, narrowed, prunable, pruned, scores
+from compress.prune.channels import mean_activations, pruned, scores
 from compress.speech import audio
-from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
 from compress.students.facts import facts_of
 from compress.students.storing import load_student, save_student
 
@@ -86,20 +87,20 @@ def test_measures_are_the_facts(
 )
 def test_uniform_takes_the_smallest_share(remove: float, widths: dict[str, int]) -> None:
     keep = allocate(PLAN, RISING, "channels", remove, "uniform", 8)
-    own = prunable(PLAN)
+    own = PLAN.prunable()
     assert keep == {name: list(range(own[name] - n, own[name])) for name, n in widths.items()}
 
 
 def test_a_budget_that_is_just_met_is_met() -> None:
     """1 − 0.9 is less than 0.1 in floating point."""
-    wide = narrowed(PLAN, {"first": 80, "conv1": 80, "head1": 80, "head2": 80})
+    wide = PLAN.narrowed({"first": 80, "conv1": 80, "head1": 80, "head2": 80})
     keep = allocate(wide, {n: torch.zeros(80) for n in RISING}, "channels", 0.9, "uniform", 8)
     assert kept_widths(keep) == dict.fromkeys(RISING, 8)
 
 
 def test_the_lowest_scores_of_a_layer_go() -> None:
     torch.manual_seed(1)
-    mixed = {name: torch.rand(channels) for name, channels in prunable(PLAN).items()}
+    mixed = {name: torch.rand(channels) for name, channels in PLAN.prunable().items()}
     keep = allocate(PLAN, mixed, "channels", 0.5, "uniform", 8)
     for name, kept in keep.items():
         gone = sorted(set(range(len(mixed[name]))) - set(kept))
@@ -109,7 +110,7 @@ def test_the_lowest_scores_of_a_layer_go() -> None:
 
 
 def test_channels_that_are_no_multiple_go_first() -> None:
-    odd = narrowed(PLAN, {"conv1": 21, "head2": 3})
+    odd = PLAN.narrowed({"conv1": 21, "head2": 3})
     mixed = RISING | {"conv1": torch.arange(21) + 0.0, "head2": torch.zeros(3)}
     keep = allocate(odd, mixed, "channels", 0.05, "global", 8)
     assert kept_widths(keep) == {"first": 16, "conv1": 16, "head1": 16, "head2": 3}
@@ -167,7 +168,7 @@ def test_sensitivity_takes_what_costs_least_for_what_it_saves() -> None:
 
 def test_a_fall_of_the_loss_is_taken_for_chance() -> None:
     """Blocks of conv1 cost 0.1, nothing and 0.05: all before the one of first."""
-    wide, scored = narrowed(PLAN, {"conv1": 32}), RISING | {"conv1": torch.arange(32) + 0.0}
+    wide, scored = PLAN.narrowed({"conv1": 32}), RISING | {"conv1": torch.arange(32) + 0.0}
     rise: dict[str, list[float]] = {
         "first": [0.2],
         "conv1": [0.1, -0.2, 0.15],
@@ -209,15 +210,15 @@ def test_any_plan_fits_its_budget_or_says_which_one_it_could(
 ) -> None:
     channels = st.integers(1, 30)
     config = data.draw(plans)
-    config = narrowed(config, {name: data.draw(channels) for name in prunable(config)})
+    config = config.narrowed({name: data.draw(channels) for name in config.prunable()})
     of, how = (
         data.draw(st.sampled_from(get_args(Quantity))),
         data.draw(st.sampled_from(get_args(Allocation))),
     )
     multiple = data.draw(st.sampled_from([1, 3, 8]))
     torch.manual_seed(data.draw(st.integers(0, 99)))
-    rated = {name: torch.rand(n) for name, n in prunable(config).items()}
-    rise = {name: torch.rand(n).tolist() for name, n in prunable(config).items()}
+    rated = {name: torch.rand(n) for name, n in config.prunable().items()}
+    rise = {name: torch.rand(n).tolist() for name, n in config.prunable().items()}
 
     def widths(remove: float) -> dict[str, int]:
         return kept_widths(allocate(config, rated, of, remove, how, multiple, rise))
@@ -238,13 +239,13 @@ def test_any_plan_fits_its_budget_or_says_which_one_it_could(
         found = widths(remove)
     whole = measure(config, of)
     # In hundredths, exactly.
-    assert 100 * measure(narrowed(config, found), of) <= round(100 - 100 * remove) * whole
+    assert 100 * measure(config.narrowed(found), of) <= round(100 - 100 * remove) * whole
     for name, width in found.items():
-        own = prunable(config)[name]
+        own = config.prunable()[name]
         assert width == own or (width % multiple == 0 and 0 < width < own)
         if width < own and how != "uniform":
             back = min(own, width + multiple)
-            more = measure(narrowed(config, found | {name: back}), of)
+            more = measure(config.narrowed(found | {name: back}), of)
             assert 100 * more > round(100 - 100 * remove) * whole, "no more goes than must"
 
 
@@ -308,7 +309,7 @@ def test_half_of_the_packaged_student(tmp_path: Path) -> None:
     small = pruned(student, keep, means)
     assert 0.3 * student.parameters_count < small.parameters_count <= 0.5 * student.parameters_count
     assert small.parameters_count == measure(small.config, "parameters")
-    assert all(width % 8 == 0 for width in prunable(small.config).values())
+    assert all(width % 8 == 0 for width in small.config.prunable().values())
 
     save_student(tmp_path, small, replace(card, step="pruned", parameters=small.parameters_count))
     again, _ = load_student(tmp_path)

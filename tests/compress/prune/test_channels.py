@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from compress.distill.losses import reconstruction
-from compress.prune.channels import Batches, mean_activations, prunable, pruned, scores
+from compress.prune.channels import Batches, mean_activations, pruned, scores
 from compress.speech.audio import HOP
-from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
 
 GABOR = ConvFCConfig(
     first_layer="gabor_log",
@@ -95,20 +96,22 @@ def assert_same_in_all_forms(small: ConvFC, large: ConvFC) -> None:
 
 def test_prunable_layers() -> None:
     widths = {"first": 8, "conv1": 6, "conv2": 7, "head1": 6, "head2": 5}
-    assert list(prunable(GABOR).items()) == list(widths.items()), "pairs, in order, without the rig"
-    assert prunable(replace(PLAIN, layers=(), past=8, future=4)) == {
+    assert list(GABOR.prunable().items()) == list(widths.items()), (
+        "pairs, in order, without the rig"
+    )
+    assert replace(PLAIN, layers=(), past=8, future=4).prunable() == {
         "first": 3,
         "head1": 2,
         "head2": 2,
     }
 
 
-@pytest.mark.parametrize("layer", prunable(GABOR))
+@pytest.mark.parametrize("layer", GABOR.prunable())
 def test_one_layer_loses_channels(layer: str) -> None:
     student = fixed(GABOR)
     before = copy.deepcopy(student.state_dict())
     small = pruned(student, {layer: [4, 1, 2]})
-    assert prunable(small.config) == prunable(GABOR) | {layer: 3}
+    assert small.config.prunable() == GABOR.prunable() | {layer: 3}
     assert not small.training
     assert type(small) is ConvFC
     assert_same_in_all_forms(small, silenced(student, {layer: [1, 2, 4]}))
@@ -134,11 +137,11 @@ def test_any_plan_loses_any_channels(
     config = replace(data.draw(plans), batch_norm=False)
     keep = {
         name: data.draw(st.lists(st.integers(0, channels - 1), min_size=1, unique=True))
-        for name, channels in prunable(config).items()
+        for name, channels in config.prunable().items()
     }
     student = fixed(config)
     small = pruned(student, keep)
-    assert prunable(small.config) == {name: len(kept) for name, kept in keep.items()}
+    assert small.config.prunable() == {name: len(kept) for name, kept in keep.items()}
     assert_same_in_all_forms(small, silenced(student, keep))
 
 
@@ -173,7 +176,7 @@ def test_means_lower_the_error_on_calibration_speech() -> None:
         with torch.no_grad():
             return sum(((small(audio) - student(audio)) ** 2).mean().item() for audio, _ in batches)
 
-    for layer in prunable(GABOR):
+    for layer in GABOR.prunable():
         keep = {layer: [0, 1, 2]}
         assert error(pruned(student, keep, means)) < error(pruned(student, keep)), layer
     keep = {"first": [0, 2, 4, 6]}
@@ -186,7 +189,7 @@ def test_means_are_those_of_the_activations() -> None:
     student = fixed(GABOR)
     batches = speech_like(GABOR)
     means = mean_activations(student, batches)
-    assert {name: len(mean) for name, mean in means.items()} == prunable(GABOR)
+    assert {name: len(mean) for name, mean in means.items()} == GABOR.prunable()
     energies = torch.cat([student.steps[:2](audio) for audio, _ in batches])
     _, taps = student.tapped(torch.cat([audio for audio, _ in batches]), ["conv2", "head2"])
     for name, activation in (taps | {"first": energies}).items():
@@ -256,7 +259,7 @@ def test_taylor_foresees_the_change_of_the_loss() -> None:
     found = scores(student, "taylor", batches, reconstruction)
     means = mean_activations(student, batches)
     step = 1e-6
-    for name, channels in prunable(GABOR).items():
+    for name, channels in GABOR.prunable().items():
         for channel in range(channels):
             moved = copy.deepcopy(student)
             consumer = convolution(moved, CONSUMER[name])
@@ -287,9 +290,9 @@ def test_scoring_leaves_no_trace(criterion: str) -> None:
     before = copy.deepcopy(student.state_dict())
     with torch.no_grad():
         found = scores(student, criterion, speech_like(GABOR), reconstruction)  # type: ignore[arg-type]
-    assert list(found) == list(prunable(GABOR))
+    assert list(found) == list(GABOR.prunable())
     assert {name: score.shape for name, score in found.items()} == {
-        name: (channels,) for name, channels in prunable(GABOR).items()
+        name: (channels,) for name, channels in GABOR.prunable().items()
     }
     assert all(score.dtype == torch.float32 and (score >= 0).all() for score in found.values())
     torch.testing.assert_close(student.state_dict(), before, atol=0, rtol=0)

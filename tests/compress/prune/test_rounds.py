@@ -20,7 +20,6 @@ from compress.labels.examples import examples
 from compress.labels.store import Labels
 from compress.prune import rounds as pruning_rounds
 from compress.prune.allocation import measure
-from compress.prune.channels import prunable
 from compress.prune.rounds import (
     QUANTITIES,
     Lesson,
@@ -35,6 +34,7 @@ from compress.recipe.recipe import LayerSettings, StudentSettings
 from compress.students.conv_fc import ConvFC, build
 from compress.students.folding import fold_batch_norm
 from compress.students.storing import StudentCard, load_student, save_student
+from exporters import records
 
 CARD = StudentCard(
     name="tiny",
@@ -105,7 +105,7 @@ def test_the_budget_is_met_and_every_round_is_on_record(
         for name in QUANTITIES
     }
     assert record.layers_before == dict.fromkeys(("first", "conv1", "head1", "head2"), 24)
-    assert record.layers_after == prunable(found.config)
+    assert record.layers_after == found.config.prunable()
     assert all(channels % 8 == 0 for channels in record.layers_after.values())
     assert len(record.rounds) == 2
     # The first leaves the same share as the second: √0.4, and no more.
@@ -135,7 +135,7 @@ def test_figures_are_those_of_the_clips_set_aside(student: ConvFC, lesson: Lesso
 
 def test_a_record_comes_back_from_json(student: ConvFC, lesson: Lesson, tmp_path: Path) -> None:
     _, record = prune_in_rounds(student, CARD, lesson, changed(rounds=1), tmp_path)
-    assert Pruned.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
+    assert records.from_json(Pruned, json.dumps(record.to_json(), allow_nan=False)) == record
 
 
 def test_a_pruned_student_is_read_without_any_pruning(

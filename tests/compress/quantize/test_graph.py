@@ -24,7 +24,8 @@ from compress.quantize.graph import (
     with_integer_biases,
 )
 from compress.speech.audio import HOP
-from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
 from compress.students.folding import fold_batch_norm
 from compress.students.integers import Choice, Quantization, Range
 from compress.students.storing import StudentCard, load_student, save_student

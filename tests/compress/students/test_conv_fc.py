@@ -16,15 +16,8 @@ import compress
 from compress.recipe.recipe import LayerSettings, StudentSettings, load_recipe, shipped_recipes
 from compress.speech import audio
 from compress.speech.audio import HOP
-from compress.students.conv_fc import (
-    ACTIVATIONS,
-    ConvFC,
-    ConvFCConfig,
-    Layer,
-    Window,
-    build,
-    from_config,
-)
+from compress.students.contract import Window
+from compress.students.conv_fc import ACTIVATIONS, ConvFC, ConvFCConfig, Layer, build, from_config
 from compress.students.folding import fold_batch_norm
 
 FRAMES = 4

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from compress.quantize.graph import IntegerWindow
-from compress.students.conv_fc import Window
+from compress.students.contract import Window
 from compress.students.storing import load_student
 from exporters.proof.parity import check_parity, probe_windows
 from exporters.signature import Signature

@@ -12,7 +12,8 @@ from compress.export.stage import window_form
 from compress.quantize.calibration import calibrate, choosing
 from compress.quantize.graph import IntegerWindow
 from compress.speech.audio import HOP, SAMPLE_RATE
-from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer, Window
+from compress.students.contract import Window
+from compress.students.conv_fc import ConvFC, ConvFCConfig, Layer
 from compress.students.integers import Quantization
 from exporters.proof.parity import check_parity, probe_windows
 from exporters.signature import Signature
