@@ -14,7 +14,8 @@ from exporters.report.page.view import view_of
 from exporters.report.records.clips import Clips
 from exporters.report.records.document import ReportDocument
 from exporters.report.records.tiers import tiers_of
-from exporters.report.sections import costs, making, proofs, provenance, quality
+from exporters.report.sections import proofs
+from exporters.report.sections.all import sections_of
 from exporters.report.sections.kinds import kinds_table
 from exporters.report.sections.tables import Code, Mark
 from exporters.report.wording import human_size
@@ -47,18 +48,7 @@ def to_page(document: ReportDocument, clips: Clips | None, audio: Mapping[str, b
             teacher_size=human_size(teacher.bytes) if teacher and teacher.bytes else "",
             verdict=proofs.verdict_of(document.gates),
             kinds=kinds_table(document),
-            sections=[
-                costs.files_section(document, views),
-                quality.quality_section(document),
-                proofs.chain_section(document),
-                proofs.gates_section(document),
-                proofs.parity_section(document),
-                proofs.checks_section(document),
-                making.quantization_section(document),
-                making.pruning_section(document),
-                making.training_section(document),
-                provenance.provenance_section(document),
-            ],
+            sections=sections_of(document),
             data=data,
             clips=kept,
             left_out=[clip.clip for clip in given[len(kept) :]],

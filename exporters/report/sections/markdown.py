@@ -5,30 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from exporters.measuring.figures import Arena, Latency, Pace
 from exporters.proof.checks import Check, Status
 from exporters.proof.parity import ParityResult
 from exporters.report.gate_words import off_by
-from exporters.report.records.chain import Measurements
-from exporters.report.records.compression import KeptLimit
 from exporters.report.records.document import FileParity, Gate, ReportDocument, Tier
 from exporters.report.records.tiers import TierView, tiers_of
-from exporters.report.sections.kind_table import KIND_HEADERS, KIND_NOTE, kind_rows
-from exporters.report.sections.not_speech import NOTE, sound_table, summary_table
+from exporters.report.sections.all import sections_of
+from exporters.report.sections.kinds import kinds_table
+from exporters.report.sections.text import cell_text, section_text, table_text
 from exporters.report.wording import (
-    CHOICES,
     COMPARISON,
-    HEADERS,
     NOT_RUN,
     figure,
-    header,
     human_count,
     human_size,
-    limit_cells,
     number,
     pbm_with_false,
-    percent,
-    ratio_text,
 )
 
 
@@ -58,29 +50,19 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         autoescape=False,  # Markdown, not HTML; text from outside goes through `cell`
     )
     environment.filters |= {
-        "cell": _cell,
+        "cell": cell_text,
         "size": human_size,
         "count": human_count,
         "number": number,
         "figure": figure,
-        "pace": _pace,
         "wait": _wait,
-        "part": _part,
-        "header": header,
         "asked_of": _asked_of,
-        "percent": percent,
         "pbm": pbm_with_false,
-        "ratio": ratio_text,
-        "choice": CHOICES.__getitem__,
-        "limit_row": _limit_row,
-        "loud": _loud,
-        "times": _times,
-        "arena": _arena,
     }
     template = environment.from_string(
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
     )
-    tiers = best_first(document.tiers)
+    kinds = kinds_table(document)
     targets = list(dict.fromkeys(tier.made.target for tier in document.tiers if tier.made))
     return template.render(
         report=document,
@@ -89,22 +71,12 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         summary=_summary_rows(document, targets),
         passed_gates=sum(gate.status == "passed" for gate in document.gates),
         parity_summary=_parity_summary(document.parity),
-        tiers=tiers,
-        files=list({tier.path: tier for tier in tiers if tier.path is not None}.values()),
         verdict=_verdict(document.gates),
         gate_line=_gate_line,
         parity_line=_parity_line,
         checks_line=_checks_line(document.checks),
-        teacher_metrics=_metrics([tier.against_teacher for tier in tiers]),
-        truth_metrics=_metrics([tier.against_truth for tier in tiers]),
-        integers=_tells_codes([entry.result for entry in document.parity]),
-        kinds=kind_rows(document),
-        languages=kind_rows(document, languages=True),
-        kind_headers=KIND_HEADERS,
-        kind_note=KIND_NOTE,
-        not_speech=[table for table in (summary_table(tiers), sound_table(tiers)) if table[1]],
-        not_speech_note=NOTE,
-        regions=list(dict.fromkeys(name for tier in tiers for name in tier.by_region)),
+        kinds=None if kinds is None else table_text(kinds, caption=False),
+        sections=[section_text(section) for section in sections_of(document)],
     )
 
 
@@ -172,20 +144,6 @@ def _gain(view: TierView) -> str:
     return f"{smaller}, × {number(cost.faster)}"
 
 
-def _times(pace: Pace) -> str:
-    """``0.63 (0.6–0.66)``: a ratio and its range."""
-    if pace.ratio is None or pace.ratio_low is None or pace.ratio_high is None:
-        return NOT_RUN
-    span = f"{pace.ratio_low:.2f}\N{EN DASH}{pace.ratio_high:.2f}"
-    return f"{pace.ratio:.2f} ({span})"
-
-
-def _arena(arena: Arena | None) -> str:
-    if arena is None:
-        return "–"
-    return _cell(arena.detail) if arena.bytes is None else human_size(arena.bytes)
-
-
 def _parity_summary(parity: tuple[FileParity, ...]) -> str:
     if not parity:
         return "**not run**"
@@ -214,12 +172,6 @@ def best_first(tiers: tuple[Tier, ...]) -> list[Tier]:
     return sorted(tiers, key=key)
 
 
-def _pace(latency: Latency | None) -> str:
-    if latency is None:
-        return NOT_RUN
-    return f"{number(latency.median_ms)} ({number(100 * latency.frame_share)} %)"
-
-
 def _wait(tier: Tier) -> str:
     """What a pose waits for: ``64 + 16 = 80``, or the future alone where nothing smooths."""
     if tier.future_ms is None or tier.algorithmic_latency_ms is None:
@@ -227,30 +179,6 @@ def _wait(tier: Tier) -> str:
     smoothing_ms = tier.algorithmic_latency_ms - tier.future_ms
     future, both = f"{tier.future_ms:g}", f"{tier.algorithmic_latency_ms:g}"
     return f"{future} + {smoothing_ms:g} = {both}" if smoothing_ms else future
-
-
-def _part(measured: dict[str, float | None] | None) -> str:
-    """Figures of one part of the face: ``0.0031 (0.812)``."""
-    if measured is None:
-        return NOT_RUN
-    return f"{number(measured.get('mse'))} ({number(measured.get('correlation'))})"
-
-
-def _limit_row(name: str, kept: KeptLimit) -> str:
-    """A limit of the int8 gate as cells: ``MSE, × float | 1.021 | at most 1.050 | yes``."""
-    what, value, limit, held = limit_cells(name, kept)
-    return " | ".join((_cell(what), value, f"at most {limit}", held))
-
-
-def _cell(text: object) -> str:
-    """Text from outside, safe inside a table cell or a line."""
-    return " ".join(str(text).replace("|", "\\|").split())
-
-
-def _metrics(rows: list[Measurements]) -> list[str]:
-    """Every metric that some row has, well-known ones first, then as they come."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return sorted(names, key=lambda name: [*HEADERS, name].index(name))
 
 
 def _verdict(gates: tuple[Gate, ...]) -> str:
@@ -271,7 +199,7 @@ def _gate_line(gate: Gate) -> str:
         found = f": {number(gate.value)}" + (f" {gate.beside}" if gate.beside else "")
         off = off_by(gate.value, gate.limit, gate.comparison)
     asked = f"asked {limit}, {off}" if off else f"asked {limit}"
-    return f"**{_loud(gate.status)}**, {_cell(gate.name)}{found} ({asked})"
+    return f"**{_loud(gate.status)}**, {cell_text(gate.name)}{found} ({asked})"
 
 
 def _parity_line(result: ParityResult) -> str:
@@ -282,14 +210,14 @@ def _parity_line(result: ParityResult) -> str:
         parts.append(
             f"at most {number(worst.max_abs)} from its PyTorch source "
             f"({sum(item.windows for item in ran)} windows; worst at `{worst.worst_control}` "
-            f"in {_cell(worst.name)}; limit {number(result.max_abs_limit)})"
+            f"in {cell_text(worst.name)}; limit {number(result.max_abs_limit)})"
         )
     if codes := [item.max_lsb for item in ran if item.max_lsb is not None]:
         beyond = sum(item.beyond_lsb or 0 for item in ran)
         seldom = f", {beyond} beyond it" if beyond else ""
         parts.append(f"codes at most {max(codes)} apart (limit {result.max_lsb_limit}{seldom})")
     parts += [
-        f"{_cell(item.name)} {_loud(item.status)}: {_cell(item.reason)}"
+        f"{cell_text(item.name)} {_loud(item.status)}: {cell_text(item.reason)}"
         for item in result.sets
         if item.status != "passed"
     ]
@@ -304,16 +232,11 @@ def _checks_line(checks: tuple[Check, ...]) -> str:
     order: tuple[Status, ...] = ("passed", "failed", "not run")
     said = ", ".join(f"{counts[status]} {_loud(status)}" for status in order if counts[status])
     failed = [
-        f"\n- **FAILED**, `{check.file}`, {_cell(check.what)}: {_cell(check.detail)}"
+        f"\n- **FAILED**, `{check.file}`, {cell_text(check.what)}: {cell_text(check.detail)}"
         for check in checks
         if check.status == "failed"
     ]
     return f"Checks of structure, latency, lag and further runtimes: {said}." + "".join(failed)
-
-
-def _tells_codes(results: list[ParityResult]) -> bool:
-    """Whether codes were compared for some file."""
-    return any(item.max_lsb is not None for result in results for item in result.sets)
 
 
 def _loud(status: Status) -> str:
