@@ -9,7 +9,7 @@ hand, so the plan is ours.
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -195,18 +195,28 @@ class ConvFCConfig:
         """Samples that one frame sees; also the receptive field, exactly."""
         return self.past + self.future
 
+    @property
+    def behind(self) -> dict[str, Layer]:
+        """The layers of `compared` by name; the dense form makes one step of ``head2`` a hop."""
+        heads = (
+            Layer(self.head_kernel, 1, self.head_channels[0]),
+            Layer(self.long_kernel, HOP // self.total_stride, self.head_channels[1]),
+        )
+        return dict(zip(self.compared, (*self.layers, *heads), strict=True))
+
     def convolutions(self) -> Iterator[Convolution]:
-        """Every convolution in order; the dense form makes one step of ``head2`` a hop."""
+        """Every convolution in order."""
         walk = Walk(self.window)
         filters = self.first.channels * (2 if self.log_energy else 1)
         yield walk.over("first", self.first, filters, bias=not self.log_energy)
         if self.log_energy:
             walk.pool(self.energy, self.first.channels)
-        for i, layer in enumerate(self.layers, 1):
-            yield walk.over(f"conv{i}", layer)
-        yield walk.over("head1", Layer(self.head_kernel, 1, self.head_channels[0]))
-        yield walk.over("head2", Layer(self.long_kernel, walk.hop, self.head_channels[1]))
+        yield from self._behind(walk)
         yield walk.over("rig", Layer(1, 1, self.outputs))
+
+    def _behind(self, walk: Walk) -> Iterator[Convolution]:
+        for name, layer in self.behind.items():
+            yield walk.over(name, layer)
 
     def prunable(self) -> dict[str, int]:
         """Channels of each layer that may lose some: all but ``rig``; of pairs each is one."""
@@ -242,39 +252,47 @@ class ConvFC(Student):
 
     def __init__(self, config: ConvFCConfig) -> None:
         super().__init__(config)
-        steps: OrderedDict[str, nn.Module] = OrderedDict()
-        folded = not config.batch_norm
+        self.steps = chain(config, self._behind)
 
-        def add(name: str, channels_in: int, layer: Layer) -> int:
-            steps[name] = nn.Conv1d(channels_in, layer.channels, layer.kernel, layer.stride)
-            if config.batch_norm:
-                steps[f"{name}_norm"] = nn.BatchNorm1d(layer.channels)
-            steps[f"{name}_{config.activation}"] = ACTIVATIONS[config.activation]()
-            return layer.channels
+    def _behind(self, channels: int) -> Iterator[tuple[str, nn.Conv1d]]:
+        for name, layer in self.config.behind.items():
+            yield name, nn.Conv1d(channels, layer.channels, layer.kernel, layer.stride)
+            channels = layer.channels
 
-        if config.first_layer == "gabor_log":
-            pairs = config.first.channels
-            # No bias: a pair's energy is a quadrature energy only around zero.
-            first = nn.Conv1d(1, 2 * pairs, config.first.kernel, config.first.stride, bias=False)
-            with torch.no_grad():
-                first.weight.copy_(gabor_pairs(pairs, config.first.kernel))
-            energy = LogEnergy(config.energy.kernel, config.energy.stride)
-            steps["first"], steps["first_log"] = first, energy
-            if not folded:
-                steps["first_norm"] = nn.BatchNorm1d(pairs)
-            channels = pairs
-        else:
-            channels = add("first", 1, config.first)
-        for i, layer in enumerate(config.layers, 1):
-            channels = add(f"conv{i}", channels, layer)
-        channels = add("head1", channels, Layer(config.head_kernel, 1, config.head_channels[0]))
-        # In the window form this convolution spans all that is left: its stride is not used there.
-        stride = HOP // config.total_stride
-        channels = add(
-            "head2", channels, Layer(config.long_kernel, stride, config.head_channels[1])
-        )
-        steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
-        self.steps = nn.Sequential(steps)
+
+def chain(
+    config: ConvFCConfig, behind: Callable[[int], Iterator[tuple[str, nn.Conv1d]]]
+) -> nn.Sequential:
+    """The steps of a student: its first layer, the convolutions `behind` so many channels, its rig.
+
+    Each has its norm and its activation behind it, but for the rig.
+    """
+    steps: OrderedDict[str, nn.Module] = OrderedDict()
+    first, folded = config.first, not config.batch_norm
+
+    def add(name: str, convolution: nn.Conv1d) -> int:
+        steps[name] = convolution
+        if not folded:
+            steps[f"{name}_norm"] = nn.BatchNorm1d(convolution.out_channels)
+        steps[f"{name}_{config.activation}"] = ACTIVATIONS[config.activation]()
+        return convolution.out_channels
+
+    channels = first.channels
+    if config.log_energy:
+        # No bias: a pair's energy is a quadrature energy only around zero.
+        pairs = nn.Conv1d(1, 2 * channels, first.kernel, first.stride, bias=False)
+        with torch.no_grad():
+            pairs.weight.copy_(gabor_pairs(channels, first.kernel))
+        steps["first"] = pairs
+        steps["first_log"] = LogEnergy(config.energy.kernel, config.energy.stride)
+        if not folded:
+            steps["first_norm"] = nn.BatchNorm1d(channels)
+    else:
+        add("first", nn.Conv1d(1, channels, first.kernel, first.stride))
+    for name, convolution in behind(channels):
+        channels = add(name, convolution)
+    steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
+    return nn.Sequential(steps)
 
 
 def build(settings: "StudentSettings", outputs: int, limits: tuple[float, float] | None) -> ConvFC:

@@ -8,19 +8,15 @@ convolution.
 A. G. Howard et al., *MobileNets*, 2017, arXiv:1704.04861: a norm and an activation behind both.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
-from compress.speech.audio import HOP
 from compress.students import conv_fc
 from compress.students.contract import Convolution, Student
-from compress.students.conv_fc import ACTIVATIONS, ConvFCConfig, Layer, Walk
-from compress.students.gabor import LogEnergy, gabor_pairs
+from compress.students.conv_fc import ConvFCConfig, Layer, Walk, chain
 from exporters import records
 
 if TYPE_CHECKING:
@@ -38,26 +34,11 @@ class SeparableConfig(ConvFCConfig):
         pairs = ((f"depth{i}", name) for i, name in enumerate(self.compared, 1))
         return ("first", *(name for pair in pairs for name in pair), "rig")
 
-    def convolutions(self) -> Iterator[Convolution]:
-        walk = Walk(self.window)
-        filters = self.first.channels * (2 if self.log_energy else 1)
-        yield walk.over("first", self.first, filters, bias=not self.log_energy)
-        if self.log_energy:
-            walk.pool(self.energy, self.first.channels)
-        for i, (name, layer) in enumerate(self.pairs.items(), 1):
+    def _behind(self, walk: Walk) -> Iterator[Convolution]:
+        for i, (name, layer) in enumerate(self.behind.items(), 1):
             alone = Layer(layer.kernel, layer.stride, walk.channels)
             yield walk.over(f"depth{i}", alone, groups=walk.channels)
             yield walk.over(name, Layer(1, 1, layer.channels))
-        yield walk.over("rig", Layer(1, 1, self.outputs))
-
-    @property
-    def pairs(self) -> dict[str, Layer]:
-        """By the name of its second half, what each pair is together; in the dense form."""
-        heads = (
-            Layer(self.head_kernel, 1, self.head_channels[0]),
-            Layer(self.long_kernel, HOP // self.total_stride, self.head_channels[1]),
-        )
-        return dict(zip(self.compared, (*self.layers, *heads), strict=True))
 
 
 class Separable(Student):
@@ -67,35 +48,14 @@ class Separable(Student):
 
     def __init__(self, config: SeparableConfig) -> None:
         super().__init__(config)
-        steps: OrderedDict[str, nn.Module] = OrderedDict()
+        self.steps = chain(config, self._behind)
 
-        def add(name: str, convolution: nn.Conv1d) -> int:
-            steps[name] = convolution
-            if config.batch_norm:
-                steps[f"{name}_norm"] = nn.BatchNorm1d(convolution.out_channels)
-            steps[f"{name}_{config.activation}"] = ACTIVATIONS[config.activation]()
-            return convolution.out_channels
-
-        channels, first = config.first.channels, config.first
-        if config.log_energy:
-            # No bias: a pair's energy is a quadrature energy only around zero.
-            pairs = nn.Conv1d(1, 2 * channels, first.kernel, first.stride, bias=False)
-            with torch.no_grad():
-                pairs.weight.copy_(gabor_pairs(channels, first.kernel))
-            steps["first"] = pairs
-            steps["first_log"] = LogEnergy(config.energy.kernel, config.energy.stride)
-            if config.batch_norm:
-                steps["first_norm"] = nn.BatchNorm1d(channels)
-        else:
-            add("first", nn.Conv1d(1, channels, first.kernel, first.stride))
-        for i, (name, layer) in enumerate(config.pairs.items(), 1):
-            add(
-                f"depth{i}",
-                nn.Conv1d(channels, channels, layer.kernel, layer.stride, groups=channels),
-            )
-            channels = add(name, nn.Conv1d(channels, layer.channels, 1))
-        steps["rig"] = nn.Conv1d(channels, config.outputs, 1)
-        self.steps = nn.Sequential(steps)
+    def _behind(self, channels: int) -> Iterator[tuple[str, nn.Conv1d]]:
+        for i, (name, layer) in enumerate(self.config.behind.items(), 1):
+            kernel, stride = layer.kernel, layer.stride
+            yield f"depth{i}", nn.Conv1d(channels, channels, kernel, stride, groups=channels)
+            yield name, nn.Conv1d(channels, layer.channels, 1)
+            channels = layer.channels
 
 
 def build(
