@@ -4,6 +4,7 @@
 document write it anew: ``python -m exporters.report.records.schema > exporters/report/report.schema.json``.
 """
 
+import dataclasses
 import inspect
 import json
 import sys
@@ -18,10 +19,20 @@ def json_schema() -> dict[str, Any]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Described(GenerateJsonSchema):
-        """With each record's docstring, which some versions of pydantic leave out."""
+        """With each record's docstring, which some versions of pydantic leave out.
+
+        And with the texts of inherited fields, which it takes from a class's own source alone.
+        """
 
         def dataclass_schema(self, schema: Any) -> dict[str, Any]:
-            return {"description": inspect.getdoc(schema["cls"])} | super().dataclass_schema(schema)
+            made = {"description": inspect.getdoc(schema["cls"])} | super().dataclass_schema(schema)
+            for parent in schema["cls"].__mro__[1:]:
+                if dataclasses.is_dataclass(parent):
+                    described = TypeAdapter(parent).json_schema()["properties"]
+                    for name, field in described.items():
+                        if "description" in field:
+                            made["properties"][name].setdefault("description", field["description"])
+            return made
 
     schema = TypeAdapter(ReportDocument).json_schema(schema_generator=Described)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

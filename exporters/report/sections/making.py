@@ -53,7 +53,9 @@ def pruning_section(document: ReportDocument) -> Section:
         paragraphs=(SET_ASIDE, *(_pruned(pruning) for pruning in document.pruning))
         if document.pruning
         else (),
-        tables=tuple(table for p in document.pruning for table in (_layers(p), _rounds(p))),
+        tables=tuple(
+            table for p in document.pruning for table in (_removed(p), _layers(p), _rounds(p))
+        ),
     )
 
 
@@ -61,10 +63,27 @@ def _pruned(pruning: Pruning) -> str:
     budget = pruning.budget_of.replace("_", "-")
     return (
         f"{pruning.student}: asked to lose {percent(pruning.asked)} of its {budget}, it lost "
-        f"{percent(pruning.removed)}. {human_count(pruning.parameters_before)} parameters became "
-        f"{human_count(pruning.parameters_after)}, {human_size(pruning.bytes_before)} in int8 became "
-        f"{human_size(pruning.bytes_after)}. Channels were chosen by {pruning.criterion}, spread "
-        f"over layers by {pruning.allocation}."
+        f"{percent(pruning.removed)}. Channels were chosen by {pruning.criterion}, spread over "
+        f"layers by {pruning.allocation}."
+    )
+
+
+def _removed(pruning: Pruning) -> Table:
+    parameters = pruning.parameters_before, pruning.parameters_after
+    multiply_adds = pruning.multiply_adds_before, pruning.multiply_adds_after
+    stored = pruning.bytes_before, pruning.bytes_after
+    rows = (
+        ("parameters", human_count, parameters),
+        ("multiply-adds for one window", human_count, multiply_adds),
+        ("weights, were they stored as int8", human_size, stored),
+    )
+    return Table(
+        caption=f"What left {pruning.student}",
+        headers=("Of", "Before", "After", "Removed"),
+        rows=tuple(
+            (what, shown(before), shown(after), percent(1 - after / before))
+            for what, shown, (before, after) in rows
+        ),
     )
 
 
@@ -86,7 +105,11 @@ def _rounds(pruning: Pruning) -> Table:
         moments = (
             ("before the cut", parameters, step.before_cut),
             ("after the cut", step.parameters, step.after_cut),
-            (f"after {step.recovery_steps:,} steps", step.parameters, step.after_recovery),
+            (
+                f"after {step.recovery_steps:,} steps of recovery",
+                step.parameters,
+                step.after_recovery,
+            ),
         )
         for moment, count, quality in moments:
             lips = percent(quality.pbm), percent(quality.false_closures)
@@ -95,7 +118,7 @@ def _rounds(pruning: Pruning) -> Table:
         parameters = step.parameters
     return Table(
         caption=f"Rounds of {pruning.student}",
-        headers=("Moment", "Round", "Parameters", "Loss", "R²", "PBM", "F"),
+        headers=("Moment", "Round", "Parameters", "Loss", "R² to teacher", "PBM", "F"),
         rows=tuple(rows),
     )
 
@@ -115,7 +138,10 @@ def quantization_section(document: ReportDocument) -> Section:
 
 
 def _quantized(made: Quantization) -> str:
-    after = "then trained on with rounding in place" if made.method == "qat" else "and no training"
+    after = {
+        "qat": "then trained on with rounding in place (QAT)",
+        "ptq": "and no training after that (PTQ)",
+    }[made.method]
     chosen = (
         "the recipe names the layers left in float"
         if made.chosen_by == "recipe"

@@ -23,6 +23,9 @@ from exporters.report.wording import (
     pbm_with_false,
 )
 
+ALWAYS_SHOWN = ("gates", "parity", "checks")
+"""Sections that say so where nothing was asked; others without anything in them are left out."""
+
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -63,6 +66,7 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         files("exporters.report").joinpath("report.md.j2").read_text(encoding="utf-8")
     )
     kinds = kinds_table(document)
+    images = {"training": [training.image for training in document.training]}
     targets = list(dict.fromkeys(tier.made.target for tier in document.tiers if tier.made))
     return template.render(
         report=document,
@@ -76,7 +80,11 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
         parity_line=_parity_line,
         checks_line=_checks_line(document.checks),
         kinds=None if kinds is None else table_text(kinds, caption=False),
-        sections=[section_text(section) for section in sections_of(document)],
+        sections=[
+            section_text(section, images.get(section.anchor, ()))
+            for section in sections_of(document)
+            if section.tables or section.paragraphs or section.anchor in ALWAYS_SHOWN
+        ],
     )
 
 

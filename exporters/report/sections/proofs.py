@@ -129,7 +129,8 @@ def _hop(hop: Hop) -> tuple[str | Code, ...]:
 def parity_section(document: ReportDocument) -> Section:
     """Each file against its torch source, set by set."""
     entries = document.parity
-    rows = [
+    integers = any(item.max_lsb is not None for entry in entries for item in entry.result.sets)
+    rows: list[tuple[Cell, ...]] = [
         (
             Code(entry.file),
             item.name,
@@ -139,7 +140,7 @@ def parity_section(document: ReportDocument) -> Section:
             number(item.max_abs),
             number(entry.result.max_abs_limit),
             number(item.mse),
-            NONE if item.max_lsb is None else str(item.max_lsb),
+            *([NONE if item.max_lsb is None else str(item.max_lsb)] if integers else []),
             item.worst_control or NONE,
             NONE if item.worst_window is None else str(item.worst_window),
         )
@@ -150,11 +151,14 @@ def parity_section(document: ReportDocument) -> Section:
         caption="Does each file say what its source says?",
         headers=(
             *("File", "Windows of", "Status", "Why not", "n", "Largest difference", "Limit"),
-            *("Mean squared", "Codes apart (LSB)", "Worst control", "Worst window"),
+            *("Mean squared", *(["Codes apart (LSB)"] if integers else [])),
+            *("Worst control", "Worst window"),
         ),
         rows=rows_of(rows),
         words=4,
-        note="Codes are the integers of the last quantized tensor, counted in steps of its scale.",
+        note="Codes are the integers of the last quantized tensor, counted in steps of its scale."
+        if integers
+        else "",
     )
     return Section(
         anchor="parity",

@@ -22,8 +22,8 @@ def provenance_section(document: ReportDocument) -> Section:
     ]
     if teacher.rig is not None:
         closed = teacher.rig.closed_lips or "not known, so that closures and /p b m/ are not run"
-        facts.append(("Lips are closed where", closed))
-        facts += [("Rig", note) for note in teacher.rig.notes]
+        facts += [("Rig", teacher.rig.name), ("Lips are closed where", closed)]
+        facts += [("Note on the rig", note) for note in teacher.rig.notes]
     if teacher.mesh is not None:
         facts.append(("Mesh", _mesh(document)))
     facts += [
@@ -36,18 +36,27 @@ def provenance_section(document: ReportDocument) -> Section:
         ("Key of the held-out speech", Code(speech.held_out_key)),
         ("Key of the training speech", Code(speech.train_key)),
         *((f"Left out: {item.clip}", item.reason) for item in speech.skipped),
+        ("Licence of the files and of the speech beside them", document.licence),
         *((f"Machine: {name.replace('_', ' ')}", said) for name, said in document.machine.items()),
         *((f"Version of {name}", said) for name, said in document.versions.items()),
     ]
-    hashes = {row.path: row.sha256 for row in document.tiers if row.path is not None}
-    files = [(Code(path), Code(found) if found else NOT_RUN) for path, found in hashes.items()]
+    files = {
+        row.path: (
+            Code(row.path),
+            Code(row.sha256) if row.sha256 else NOT_RUN,
+            NOT_RUN if row.bytes is None else f"{row.bytes:,}",
+        )
+        for row in document.tiers
+        if row.path is not None
+    }
+    headers = ("File", "SHA-256", "Bytes")
     return Section(
         anchor="provenance",
         title="Where it comes from",
         summary=f"{document.created}, recipe {document.recipe_hash[:8]}",
         tables=(
             Table(caption="This run", headers=("Fact", "Is"), rows=rows_of(facts), words=2),
-            *([Table("Files", ("File", "SHA-256"), rows_of(files), words=2)] if files else []),
+            *([Table("Files", headers, rows_of([*files.values()]), words=2)] if files else []),
         ),
     )
 
@@ -60,7 +69,8 @@ def _mesh(document: ReportDocument) -> str:
         lips = f", the farthest of the lips {number(mesh.lip_residual)} on average"
     return (
         f"{mesh.vertices:,} vertices as {mesh.components} PCA coefficients, which keep "
-        f"{100 * mesh.variance:.4g} % of their variance; rebuilt from them, vertices of held-out "
-        f"speech are {number(mesh.residual)} off (RMS){lips}, in the mesh's units: no student can "
-        "undo that"
+        f"{100 * mesh.variance:.4g} % of their variance on {number(mesh.fitted_minutes)} minutes of "
+        f"training speech; rebuilt from them, vertices on {number(mesh.heldout_minutes)} minutes of "
+        f"held-out speech are {number(mesh.residual)} off (RMS){lips}, in the mesh's units: no "
+        "student can undo that, and errors of vertices do not count it"
     )

@@ -1,12 +1,18 @@
 """Sections and tables as Markdown: the same cells that the page shows."""
 
+from collections.abc import Sequence
+from urllib.parse import quote
+
 from exporters.report.sections.tables import Cell, Code, Mark, Section, Table
 
 
-def section_text(section: Section) -> str:
-    """A section folded under its title, as GitHub shows it."""
+def section_text(section: Section, images: Sequence[str] = ()) -> str:
+    """A section folded under its title, as GitHub shows it; `images` are files of its charts."""
     title = f"<details><summary>{section.title}: {cell_text(section.summary)}</summary>"
-    parts = [title, *section.paragraphs, *(table_text(table) for table in section.tables)]
+    parts = [title, *(cell_text(paragraph) for paragraph in section.paragraphs)]
+    charts = zip(section.charts, images, strict=True)
+    parts += [f"![{cell_text(label)}]({quote(image)})" for label, image in charts]
+    parts += [table_text(table) for table in section.tables]
     return "\n\n".join([*parts, "</details>"])
 
 
@@ -20,7 +26,7 @@ def table_text(table: Table, caption: bool = True) -> str:
             cells[: table.words] = [f"**{cell}**" for cell in cells[: table.words]]
         lines.append(_row(cells))
     parts = [f"**{cell_text(table.caption)}**"] if caption else []
-    parts += ["\n".join(lines), *([table.note] if table.note else [])]
+    parts += ["\n".join(lines), *([cell_text(table.note)] if table.note else [])]
     return "\n\n".join(parts)
 
 

@@ -84,7 +84,7 @@ def test_a_gate_on_pbm_says_what_it_cost_in_false_closures(asked: float, status:
     assert [gate.beside for gate in gates] == ["", "with F 2.7 %", "with F 2.7 %"]
     assert gates[1].status == status
     assert in_words(gates[1]).endswith("with F 2.7 %")
-    assert "PBM accuracy: 0.83 with F 2.7 % (asked" in to_markdown(document(row, gates=gates))
+    assert "0.83 with F 2.7 %" in to_markdown(document(row, gates=gates))
     # Of vowels alone: a report from before F was measured.
     older = replace(row, against_truth={"pbm": share(0.83), "false_closures": share(0.001)})
     assert judged(GateSettings(min_pbm=asked), older)[0].beside == "with F not run"

@@ -60,7 +60,7 @@ def test_every_row_says_what_the_face_does_where_nobody_speaks(
     assert (gate.status, gate.value) == ("failed", file.not_speech.movement)
     kept = json.loads((run / "run.json").read_text())["rest"]
     assert sum(entry["side"] == "heldout" for entry in kept.values()) == len(heldout)
-    assert "### Not speech: does the face rest?" in (run / "report" / "report.md").read_text()
+    assert "**Not speech**" in (run / "report" / "report.md").read_text()
     card = next(run.glob("models/*/README.md")).read_text()
     assert "movement on noise and music, of the teacher's in speech (onnx)" in card
     assert "rest/pose.json" in (run / "SHA256SUMS").read_text()

@@ -16,6 +16,7 @@ from exporters.report.records.chain import Hop, Proportion
 from exporters.report.records.document import FileParity, Gate
 from exporters.report.records.schema import json_schema
 from exporters.report.sections.markdown import to_markdown
+from tests.exporters.report.unfolded import above, folded, table
 
 FILE = "models/tiny-int8/model.mlpackage"
 
@@ -73,9 +74,12 @@ def document(empty_report: ReportDocument) -> ReportDocument:
 
 
 def test_markdown_shows_what_each_hop_cost(document: ReportDocument) -> None:
-    text = to_markdown(document)
-    chain = text.split("The chain: what did")[1].split("</details>")[0].strip().splitlines()[-3:]
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in chain]
+    chain = folded(to_markdown(document), "The chain from teacher to file")
+    assert chain.startswith("3 hops\n")
+    assert "that of the hop it was made of" in chain
+    assert "computed operation by operation, not a run on a device" in chain
+    headers, _, *rows = table(chain, "What each hop cost on held-out speech")
+    assert headers[1:7] == ["Hop", "Made of", "Runs in", "R² to teacher", "MSE, ×", "Differs by"]
     assert [row[1:7] for row in rows] == [
         ["distilled", "teacher", "PyTorch", "0.7", "–", "–"],
         ["int8", "distilled", "PyTorch", "0.7", "1.012", "–"],
@@ -89,10 +93,33 @@ def test_markdown_shows_what_each_hop_cost(document: ReportDocument) -> None:
 def test_failed_checks_are_said_at_the_top_and_all_are_listed(document: ReportDocument) -> None:
     text = to_markdown(document)
     said = "further runtimes: 1 passed, 1 FAILED, 1 not run.\n- **FAILED**, "
-    assert said in text.split("<details>")[0]
-    listed = text.split("### Checks of each file")[1]
+    assert said in above(text)
+    listed = folded(text, "Checks of each file")
+    assert listed.startswith("1 failed, 1 not run, 1 passed\n")
+    assert f"| `{FILE}` | structure | passed | as int8 promises |" in listed
     assert "| lag | FAILED | 12 ms behind \\| the teacher |" in listed
     assert "| parity, Core ML | not run | this is Linux |" in listed
+
+
+def test_failed_parity_is_told_with_its_limit_and_reason(document: ReportDocument) -> None:
+    """In the fold too; how far off the codes are is told there."""
+    parity = folded(to_markdown(document), "Parity, set by set")
+    assert parity.startswith("1 failed\n")
+    headers, _, row = table(parity, "Does each file say what its source says?")
+    found = dict(zip(headers, row, strict=True))
+    assert (found["Status"], found["Largest difference"], found["Limit"]) == (
+        *("FAILED", "0.25", "0.002"),
+    )
+    assert found["Why not"] == "the largest difference 0.25 is above 0.002"
+    assert (found["Codes apart (LSB)"], found["Worst control"]) == ("3", "jawOpen")
+
+
+def test_what_nobody_asked_is_said_in_a_line(empty_report: ReportDocument) -> None:
+    text = to_markdown(empty_report)
+    assert folded(text, "Gates") == "none in this recipe"
+    assert folded(text, "Parity, set by set") == "not run"
+    assert folded(text, "Checks of each file") == "not run"
+    assert "The chain" not in text
 
 
 def test_junit_lists_every_question(document: ReportDocument, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from exporters.report.records.compression import (
 from exporters.report.records.document import FileParity
 from exporters.report.records.schema import json_schema
 from exporters.report.sections.markdown import to_markdown
+from tests.exporters.report.unfolded import folded, table, tables
 
 
 def pruning(**given: Any) -> Pruning:
@@ -140,11 +141,6 @@ def document(empty_report: ReportDocument) -> ReportDocument:
     )
 
 
-def section(text: str, title: str) -> list[str]:
-    """Lines of one second-level section."""
-    return text.split(f"\n## {title}\n")[1].split("\n## ")[0].splitlines()
-
-
 def test_what_is_written_is_read_back_and_obeys_the_schema(
     document: ReportDocument, tmp_path: Path
 ) -> None:
@@ -205,77 +201,101 @@ def test_nan_never_holds() -> None:
 
 
 def test_pruning_in_words(document: ReportDocument) -> None:
-    lines = section(to_markdown(document), "Pruning")
+    lines = folded(to_markdown(document), "Pruning").splitlines()
+    assert lines[0] == "tiny"
     assert "not of held-out speech" in " ".join(lines)
-    assert "**tiny**: asked to lose 50.0 % of its multiply-adds, it lost 51.2 %." in lines
+    said = "tiny: asked to lose 50.0 % of its multiply-adds, it lost 51.2 %."
+    how = "Channels were chosen by taylor, spread over layers by sensitivity."
+    assert f"{said} {how}" in lines
+    captions = ("What left tiny", "Channels of tiny", "Rounds of tiny")
+    assert [line for line in lines if line.startswith("**")] == [f"**{c}**" for c in captions]
     assert [line for line in lines if line.startswith("|")] == [
-        "| | Before | After | Removed |",
+        "| Of | Before | After | Removed |",
         "|---|--:|--:|--:|",
         "| parameters | 172 k | 83 k | 51.6 % |",
         "| multiply-adds for one window | 4.1 M | 2.0 M | 51.2 % |",
         "| weights, were they stored as int8 | 177 kB | 89 kB | 50.0 % |",
-        "| Layer | Channels before | Channels after |",
+        "| Layer | Before | After |",
         "|---|--:|--:|",
-        "| first | 32 | 32 |",
-        "| conv1 | 64 | 40 |",
-        "| Round | Moment | Parameters | Loss | R² to teacher | PBM | F |",
-        "|---|---|--:|--:|--:|--:|--:|",
-        "| 1 | before the cut | 172 k | 0.0123 | 0.812 | 85.6 % | not run |",
-        "| 1 | after the cut | 125 k | 0.0456 | -0.21 | 10.0 % | not run |",
-        "| 1 | after 1,500 steps of recovery | 125 k | 0.0131 | 0.801 | 85.0 % | 2.7 % |",
-        "| 2 | before the cut | 125 k | 0.0131 | 0.801 | 85.0 % | not run |",
-        "| 2 | after the cut | 83 k | 0.09 | not run | not run | not run |",
-        "| 2 | after 1,500 steps of recovery | 83 k | 0.015 | 0.79 | 80.0 % | not run |",
+        "| `first` | 32 | 32 |",
+        "| `conv1` | 64 | 40 |",
+        "| Moment | Round | Parameters | Loss | R² to teacher | PBM | F |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+        "| before the cut | 1 | 172 k | 0.0123 | 0.812 | 85.6 % | not run |",
+        "| after the cut | 1 | 125 k | 0.0456 | -0.21 | 10.0 % | not run |",
+        "| after 1,500 steps of recovery | 1 | 125 k | 0.0131 | 0.801 | 85.0 % | 2.7 % |",
+        "| before the cut | 2 | 125 k | 0.0131 | 0.801 | 85.0 % | not run |",
+        "| after the cut | 2 | 83 k | 0.09 | not run | not run | not run |",
+        "| after 1,500 steps of recovery | 2 | 83 k | 0.015 | 0.79 | 80.0 % | not run |",
     ]
 
 
 def test_int8_in_words(document: ReportDocument) -> None:
-    lines = section(to_markdown(document), "int8")
+    lines = folded(to_markdown(document), "int8 and its sensitivity scan").splitlines()
     text = " ".join(lines)
+    assert lines[0] == "tiny"
     assert "not of held-out speech" in text
-    assert "ranges found by histogram on 32 batches of training speech (seed 0), then" in text
+    assert (
+        "tiny: ranges found by histogram on 32 batches of training speech (seed 0), then trained on "
+        "with rounding in place (QAT); the fewest layers were left in float with which the gate "
+        "holds." in lines
+    )
+    assert "×: times the float student's. Closures: percentage points of /p b m/" in text
     assert [line for line in lines if line.startswith("|")] == [
-        "| Computed as | Layers |",
+        "| Layer | Computed as |",
         "|---|---|",
-        "| int8 weights and activations | conv1, head1 |",
-        "| int8 weights, computed in float | first |",
-        "| float | rig |",
-        "| Gate | Measured | Limit | Holds |",
-        "|---|--:|--:|---|",
-        "| MSE, × float | 1.021 | at most 1.050 | yes |",
-        "| jitter, × float | 1.120 | at most 1.100 | NO |",
-        "| closures lost on /p b m/, points | 0.4 | at most 1.0 | yes |",
-        "| MSE 30 dB quieter, × float | not run | at most 1.050 | not run |",
+        "| `first` | int8 weights, computed in float |",
+        "| `conv1` | int8 weights and activations |",
+        "| `head1` | int8 weights and activations |",
+        "| `rig` | float |",
+        "| Gate | Measured | At most | Holds |",
+        "|---|--:|--:|--:|",
+        "| MSE, × float | 1.021 | 1.050 | yes |",
+        "| jitter, × float | 1.120 | 1.100 | NO |",
+        "| closures lost on /p b m/, points | 0.4 | 1.0 | yes |",
+        "| MSE 30 dB quieter, × float | not run | 1.050 | not run |",
         "| Tried on | As | MSE, × | MSE 30 dB quieter, × | Jitter, × | Closures, points | F, points | Chosen |",
-        "|---|---|--:|--:|--:|--:|--:|---|",
-        "| everything | int8 weights and activations | 1.234 | 37.2 | 1.000 | -2.2 | +0.31 |  |",
-        "| **first** | int8 weights, computed in float | 1.000 | 0.999 | 1.050 | not run | not run | yes |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| `everything` | int8 weights and activations | 1.234 | 37.2 | 1.000 | -2.2 | +0.31 |  |",
+        "| **`first`** | **int8 weights, computed in float** | 1.000 | 0.999 | 1.050 | not run | not run | yes |",
     ]
 
 
 def test_what_the_recipe_chose_needs_no_gate_and_no_scan(document: ReportDocument) -> None:
     plain = quantization(method="ptq", chosen_by="recipe", gate={}, scan=())
     text = to_markdown(replace(document, quantization=(plain,)))
-    lines = section(text, "int8")
-    assert "The recipe names the layers left in float." in lines
-    assert "and no training after that (PTQ)" in " ".join(lines)
+    section = folded(text, "int8 and its sensitivity scan")
+    assert "and no training after that (PTQ); the recipe names the layers left in float." in section
+    assert len(tables(section)) == 1, "its layers alone"
     assert "| Gate |" not in text
     assert "Tried on" not in text
 
 
 def test_sections_appear_only_with_something_in_them(document: ReportDocument) -> None:
     pruned = to_markdown(replace(document, quantization=()))
-    assert "## Pruning" in pruned
-    assert "## int8" not in pruned
-    assert "## Pruning" not in to_markdown(replace(document, pruning=()))
+    assert "<summary>Pruning: tiny</summary>" in pruned
+    assert "int8 and its" not in pruned
+    assert "set aside" in pruned
+    integers = to_markdown(replace(document, pruning=()))
+    assert "<summary>int8 and its sensitivity scan: tiny</summary>" in integers
+    assert "Pruning" not in integers
+    neither = to_markdown(replace(document, pruning=(), quantization=()))
+    assert "set aside" not in neither, "neither has words without a table"
 
 
 def test_codes_are_told_of_integer_files_only(document: ReportDocument) -> None:
-    lines = to_markdown(document).splitlines()
-    rows = [line.split(" | ") for line in lines if line.startswith("| `models/tiny-")]
-    assert [row[5] for row in rows] == ["–", "1"]
+    text = folded(to_markdown(document), "Parity, set by set")
+    headers, _, *rows = table(text, "Does each file say what its source says?")
+    codes = headers.index("Codes apart (LSB)")
+    assert [(row[0], row[codes]) for row in rows] == [
+        ("`models/tiny-fp32/model.onnx`", "–"),
+        ("`models/tiny-int8/model.onnx`", "1"),
+    ]
+    assert "Codes are the integers of the last quantized tensor" in text
     plain = to_markdown(replace(document, parity=document.parity[:1]))
+    assert "| `models/tiny-fp32/model.onnx` |" in plain
     assert "LSB" not in plain
+    assert "Codes" not in plain
 
 
 def test_every_table_is_a_table(document: ReportDocument) -> None:
@@ -285,10 +305,9 @@ def test_every_table_is_a_table(document: ReportDocument) -> None:
         quantization=(quantization(), quantization(student="nano | small")),
     )
     text = to_markdown(two)
-    blocks = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 1 + 2 * 3 + 2 * 3 + 3
-    for block in blocks:
-        widths = {line.replace("\\|", "").count("|") for line in block.splitlines()}
-        assert len(widths) == 1, block
-        assert all(line.startswith("|") and line.endswith("|") for line in block.splitlines())
+    assert len(tables(folded(text, "Pruning"))) == 2 * 3
+    assert len(tables(folded(text, "int8 and its sensitivity scan"))) == 2 * 3
+    files, parity, provenance = 3, 1, 1
+    assert len(tables(text)) == 1 + 2 * 3 + 2 * 3 + files + parity + provenance
+    assert "**Layers of nano \\| small**" in text
     assert "None" not in text

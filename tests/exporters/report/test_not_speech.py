@@ -12,9 +12,16 @@ from exporters.report.records.document import Tier
 from exporters.report.records.not_speech import NotSpeech
 from exporters.report.records.tiers import tiers_of
 from exporters.report.sections.markdown import to_markdown
-from exporters.report.sections.not_speech import sentence, share_text, sound_table, summary_table
+from exporters.report.sections.not_speech import (
+    NOTE,
+    sentence,
+    share_text,
+    sound_table,
+    summary_table,
+)
 from exporters.report.sections.quality import quality_section
 from tests.exporters.documents import document, file_row, not_speech, teacher_row
+from tests.exporters.report.unfolded import folded, table
 
 
 def with_teacher() -> tuple[Tier, Tier]:
@@ -65,10 +72,17 @@ def test_shares(share: float | None, text: str) -> None:
 
 def test_markdown_and_page_have_it() -> None:
     report = document(*with_teacher())
-    text = to_markdown(report)
-    assert "### Not speech: does the face rest?" in text
-    assert "| student tiny, int8, onnx | 15 % | 60 % | 0.3 | 25 % |" in text.splitlines()
-    assert "| student tiny, int8, onnx | not run | 10 % | 20 % | 1.0 % |" not in text
+    figures = folded(to_markdown(report), "Quality: all figures")
+    assert NOTE in figures.splitlines()
+    whole = table(figures, "Not speech")
+    assert whole[0][-1] == "lips not as at rest"
+    assert whole[2:] == [
+        ["demo teacher", "50 %", "100 %", "0.2", "not run"],
+        ["student tiny, int8, onnx", "15 %", "60 %", "0.3", "25 %"],
+    ]
+    sounds = table(figures, "Not speech: movement on each sound, of the teacher's in speech")
+    assert sounds[0] == ["Tier", "noise", "silence", "hum"]
+    assert sounds[-1] == ["student tiny, int8, onnx", "10 %", "1.0 %", "20 %"]
     captions = [table.caption for table in quality_section(report).tables]
     assert captions[-2:] == [
         "Not speech",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from exporters.report.records.document import ReportDocument, RigFacts
 from exporters.report.writer import read_report, write_report
+from tests.exporters.report.unfolded import folded, table
 
 
 def markdown(document: ReportDocument, rig: RigFacts | None, folder: Path) -> str:
@@ -12,6 +13,11 @@ def markdown(document: ReportDocument, rig: RigFacts | None, folder: Path) -> st
     files = write_report(named, folder)
     assert read_report(files.json).teacher.rig == rig
     return files.markdown.read_text("utf-8")
+
+
+def facts(text: str) -> list[list[str]]:
+    """What is told of where a report comes from."""
+    return table(folded(text, "Where it comes from"), "This run")[2:]
 
 
 def test_a_rig_whose_lips_are_known(empty_report: ReportDocument, tmp_path: Path) -> None:
@@ -23,17 +29,19 @@ def test_a_rig_whose_lips_are_known(empty_report: ReportDocument, tmp_path: Path
         scale=1.0,
         labels={"lip_gap": "Gap"},
     )
-    assert "- **Rig**: slider; lips are closed where lip_gap < 0.1\n" in markdown(
-        empty_report, rig, tmp_path / "report"
-    )
+    said = facts(markdown(empty_report, rig, tmp_path / "report"))
+    assert ["Rig", "slider"] in said
+    assert ["Lips are closed where", "lip_gap < 0.1"] in said
 
 
 def test_a_rig_whose_lips_are_not_known(empty_report: ReportDocument, tmp_path: Path) -> None:
     rig = RigFacts(
         name="skin PCA", closed_lips=None, aperture={}, closed_below=None, scale=1.0, labels={}
     )
-    said = markdown(empty_report, rig, tmp_path / "report")
-    assert "closures and /p b m/ are not run" in said
+    said = facts(markdown(empty_report, rig, tmp_path / "report"))
+    assert ["Rig", "skin PCA"] in said
+    unknown = "not known, so that closures and /p b m/ are not run"
+    assert ["Lips are closed where", unknown] in said
 
 
 def test_what_labelling_made_of_its_controls(empty_report: ReportDocument, tmp_path: Path) -> None:
@@ -50,9 +58,11 @@ def test_what_labelling_made_of_its_controls(empty_report: ReportDocument, tmp_p
     written = markdown(empty_report, rig, tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     for note in notes:
-        assert f"\n  - {note}\n" in written
+        assert ["Note on the rig", note] in facts(written)
         assert note in page
 
 
 def test_an_older_report_says_nothing(empty_report: ReportDocument, tmp_path: Path) -> None:
-    assert "**Rig**" not in markdown(empty_report, None, tmp_path / "report")
+    said = facts(markdown(empty_report, None, tmp_path / "report"))
+    assert ["Teacher", "demo teacher. Small."] in said
+    assert not {"Rig", "Lips are closed where", "Note on the rig"} & {fact for fact, _ in said}
