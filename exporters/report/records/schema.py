@@ -25,7 +25,8 @@ def json_schema() -> dict[str, Any]:
         """
 
         def dataclass_schema(self, schema: Any) -> dict[str, Any]:
-            made = {"description": inspect.getdoc(schema["cls"])} | super().dataclass_schema(schema)
+            text = inspect.getdoc(schema["cls"])
+            made: dict[str, Any] = {"description": text} | super().dataclass_schema(schema)
             for parent in schema["cls"].__mro__[1:]:
                 if dataclasses.is_dataclass(parent):
                     described = TypeAdapter(parent).json_schema()["properties"]
