@@ -26,7 +26,7 @@ from compress.run.jobs import Inputs, Plan
 from compress.run.results import Facts, StudentResult, TierResult
 from compress.speech.sources.folder import SUFFIXES
 from compress.store import run_lock, storage_errors
-from exporters.report import ReportDocument
+from exporters.report.records.document import ReportDocument
 
 Say = Callable[[str], None]
 Call = Callable[[str], None]

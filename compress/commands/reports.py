@@ -12,9 +12,9 @@ from compress.commands.options import AsJson, write_beside
 from compress.errors import GateBroken, UsageError
 
 if TYPE_CHECKING:
-    from exporters.report import ReportDocument
     from exporters.report.decide.choice import By
     from exporters.report.figure import Allowance, Context
+    from exporters.report.records.document import ReportDocument
 
 report_app = typer.Typer()
 
@@ -28,7 +28,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RU
     """Make a run's page, Markdown and pictures again from its report.json and clips.json."""
     from compress.report.provenance import write_sums
     from compress.store import run_lock, storage_errors
-    from exporters.report import render
+    from exporters.report.writer import render
 
     if not (run / "report" / "report.json").is_file():
         raise UsageError(
@@ -182,7 +182,7 @@ def _read(path: Path) -> "ReportDocument":
     Raises ModelFileError if there is none, it cannot be read, or it has no file of a student.
     """
     from exporters.errors import ModelFileError
-    from exporters.report import read_report
+    from exporters.report.records.document import read_report
 
     file = path
     if path.is_dir():

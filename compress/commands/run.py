@@ -194,7 +194,7 @@ def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
         if folder is None:
             typer.echo(f"{until} is done: {planned.folder}")
             return
-        from exporters.report import read_report
+        from exporters.report.records.document import read_report
         from exporters.report.sections.markdown import summary
 
         typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from exporters.proof.checks import Status
 from exporters.proof.parity import ParityResult
-from exporters.report import ReportDocument
 from exporters.report.figure import Subject
 from exporters.report.figures import FIGURES, beside, excused, gate_name
 from exporters.report.gate_words import in_words
 from exporters.report.records import document as doc
+from exporters.report.records.document import ReportDocument
 
 if TYPE_CHECKING:
     from compress.recipe.recipe import GateSettings

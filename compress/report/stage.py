@@ -19,10 +19,11 @@ from compress.speech.gathering import Speech
 from compress.store import content_key, kept, tool_versions
 from exporters.machine import machine_facts
 from exporters.proof.checks import Check
-from exporters.report import ReportDocument, read_report, write_report
 from exporters.report.records import document as doc
 from exporters.report.records.chain import Hop
 from exporters.report.records.clips import Clips
+from exporters.report.records.document import ReportDocument, read_report
+from exporters.report.writer import write_report
 
 TOOLS = (
     *("lipstill", "torch", "numpy", "scipy", "onnx", "onnxruntime", "onnxscript", "onnxsim"),

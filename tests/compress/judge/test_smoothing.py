@@ -11,8 +11,7 @@ import pytest
 from compress.judge.animation import curves_by_smoothing, driven_curves, frame_times
 from compress.judge.smoothing import NONE, latency_ms, smoothed_at
 from compress.speech.audio import HOP, SAMPLE_RATE, read
-from exporters.report import read_report
-from exporters.report.records.document import Tier
+from exporters.report.records.document import Tier, read_report
 from exporters.signature import Signature
 from exporters.targets.contract import load_target
 

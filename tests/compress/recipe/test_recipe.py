@@ -571,7 +571,7 @@ def test_every_shipped_recipe_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_recipe_goes_into_the_wheel() -> None:
-    checkout = Path(recipes.__file__).parents[1]
+    checkout = Path(recipes.__file__).parents[2]
     pyproject = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
     listed = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert listed == {

@@ -12,7 +12,7 @@ from compress.judge.rest_sounds import fixed_sounds
 from compress.speech.audio import SAMPLE_RATE
 from compress.speech.not_speech import coloured
 from compress.speech.split import split
-from exporters.report import read_report
+from exporters.report.records.document import read_report
 from exporters.report.records.not_speech import HELD_OUT
 from exporters.targets.contract import load_target
 from tests.conftest import Cli

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from compress.rig.rig import ARKIT_CLOSURE, ARKIT_RIG, ClosureRule, Rig, rig
+from compress.rig import rig
+from compress.rig.rig import ARKIT_CLOSURE, ARKIT_RIG, ClosureRule, Rig
 
 
 def test_arkit_has_52_blendshapes_that_come_in_pairs() -> None:

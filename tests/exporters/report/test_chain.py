@@ -11,11 +11,11 @@ import pytest
 from exporters import records
 from exporters.proof.checks import Check
 from exporters.proof.parity import ParityResult, SetParity
-from exporters.report import ReportDocument, read_report, write_report
 from exporters.report.records.chain import Hop, Proportion
-from exporters.report.records.document import FileParity, Gate
+from exporters.report.records.document import FileParity, Gate, ReportDocument, read_report
 from exporters.report.records.schema import json_schema
 from exporters.report.sections.markdown import to_markdown
+from exporters.report.writer import write_report
 from tests.exporters.report.unfolded import above, folded, table
 
 FILE = "models/tiny-int8/model.mlpackage"

@@ -10,7 +10,6 @@ import pytest
 
 from exporters import records
 from exporters.proof.parity import ParityResult, SetParity
-from exporters.report import ReportDocument, read_report, write_report
 from exporters.report.records.compression import (
     KeptLimit,
     PrunedLayer,
@@ -20,9 +19,10 @@ from exporters.report.records.compression import (
     Quantization,
     ScanRow,
 )
-from exporters.report.records.document import FileParity
+from exporters.report.records.document import FileParity, ReportDocument, read_report
 from exporters.report.records.schema import json_schema
 from exporters.report.sections.markdown import to_markdown
+from exporters.report.writer import write_report
 from tests.exporters.report.unfolded import folded, table, tables
 
 

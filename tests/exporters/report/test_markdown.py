@@ -6,8 +6,7 @@ import pytest
 
 from exporters.measuring.figures import Arena
 from exporters.proof.parity import SetParity
-from exporters.report import ReportDocument
-from exporters.report.records.document import FileParity, Gate, SkippedClip
+from exporters.report.records.document import FileParity, Gate, ReportDocument, SkippedClip
 from exporters.report.sections.markdown import best_first, summary, to_markdown
 from exporters.report.wording import figure, human_count, human_size, number
 from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row, teacher_row

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from exporters import records
-from exporters.report import ReportDocument
 from exporters.report.page.cards import cards_of
-from exporters.report.records.document import Tier
+from exporters.report.records.document import ReportDocument, Tier
 from exporters.report.records.not_speech import NotSpeech
 from exporters.report.records.tiers import tiers_of
 from exporters.report.sections.markdown import to_markdown

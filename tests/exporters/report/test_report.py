@@ -12,10 +12,10 @@ import pytest
 import exporters.report
 from exporters import records
 from exporters.errors import ModelFileError
-from exporters.report import ReportDocument, read_report, render, write_report
 from exporters.report.records.clips import read_clips
-from exporters.report.records.document import Gate
+from exporters.report.records.document import Gate, ReportDocument, read_report
 from exporters.report.records.schema import json_schema
+from exporters.report.writer import render, write_report
 from tests.exporters.told import AUDIO, TIMES, clip, clips, shown, tier_curves, told_report
 
 

@@ -19,7 +19,7 @@ from compress.speech.audio import read
 from compress.store import file_hash
 from exporters.bundle.folder import seal_bundle
 from exporters.mesh import read_mesh
-from exporters.report import read_report
+from exporters.report.records.document import read_report
 from exporters.signature import Signature
 from exporters.targets.contract import load_target
 from tests.compress.meshes import SwellingMesh, of_swelling, write_swelling

@@ -11,7 +11,7 @@ from compress.errors import RecipeError, TeacherError
 from compress.recipe.recipe import load_recipe
 from compress.recipe.teacher import MeshClosureSettings, MeshSettings
 from compress.teachers.mesh.teacher import mesh_rig, names
-from exporters.report import read_report
+from exporters.report.records.document import read_report
 from tests.compress.meshes import mesh_of, moving, of_swelling, write_swelling
 
 VERTICES = moving(400, 20, 5)
