@@ -82,7 +82,7 @@ def test_another_process_gives_the_same_bytes_and_no_chatter(
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"
-        "from exporters import tflite\n"
+        "from exporters.targets.tflite import target as tflite\n"
         "from exporters.signature import Signature\n"
         "signature = Signature.read(Path(sys.argv[1]))\n"
         "module = torch.nn.Sequential(torch.nn.Conv1d(1, 3, 64), torch.nn.Flatten())\n"
