@@ -12,7 +12,7 @@ from torch import Tensor
 from compress.errors import TeacherError
 from compress.teachers import Port
 from compress.teachers.programs.program import ProgramTeacher
-from tests.compress.teachers.programs import Heard, Opens, hops
+from tests.compress.teachers.made_programs import Heard, Opens, hops
 
 
 @pytest.mark.parametrize(

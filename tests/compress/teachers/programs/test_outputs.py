@@ -10,7 +10,7 @@ import torch
 from compress.errors import TeacherError
 from compress.rig.rig import ARKIT
 from compress.teachers.programs.program import Program, ProgramTeacher
-from tests.compress.teachers.programs import Heard, Opens
+from tests.compress.teachers.made_programs import Heard, Opens
 
 
 def giving(**outputs: Any) -> Program:

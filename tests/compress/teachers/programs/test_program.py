@@ -10,7 +10,7 @@ from torch import Tensor
 from compress.errors import TeacherError
 from compress.teachers import Opening, Port
 from compress.teachers.programs.program import Program, ProgramTeacher
-from tests.compress.teachers.programs import AUDIO, Heard, Opens, energies, hops
+from tests.compress.teachers.made_programs import AUDIO, Heard, Opens, energies, hops
 
 
 def by_hand(clip: np.ndarray, rate_hz: float, samples: int, moment: int) -> np.ndarray:
