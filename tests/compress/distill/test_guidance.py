@@ -137,7 +137,9 @@ def test_strides_that_differ_meet_at_every_step_of_the_coarser_layer() -> None:
 
 def test_layers_that_are_not_there_are_refused_with_those_that_are() -> None:
     for names in (("conv3", "conv1"), ("conv1", "conv3")):
-        with pytest.raises(UsageError, match=r"no layer 'conv3'.*conv1 … conv2 \(of the guide"):
+        with pytest.raises(
+            UsageError, match=r"no layer 'conv3'.*Its layers are conv1, conv2.*the guide's conv1"
+        ):
             align(STUDENT, STUDENT, *names)
 
 
