@@ -137,7 +137,7 @@ def test_half_a_format_ends_in_words(
 
 def test_half_an_encoder_ends_in_words(add_module: Add, cli: Cli, own: Path) -> None:
     source, said = HALVES["encoder"]
-    add_module("compress.teachers.formats.half", source)
+    add_module("compress.teachers.networks.half", source)
     config = own / "teacher" / "config.json"
     config.write_text(config.read_text().replace('"moonshine"', '"half"'))
     assert '"half"' in config.read_text()
