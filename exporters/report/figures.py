@@ -54,7 +54,9 @@ FIGURES: dict[str, Figure] = {
             "below it, 0 to 1",
             SHARE,
         ),
-        option=Option("min_pbm_at_1pct", "The same at F = 1 %.", SHARE),
+        option=Option(
+            "min_pbm_at_1pct", "Lowest share of /p b m/ with closed lips at F = 1 %.", SHARE
+        ),
         noise=Noise(
             Allowance(absolute=0.02), "never needed: as pbm", depends=("speech",), counted=True
         ),
@@ -80,7 +82,9 @@ FIGURES: dict[str, Figure] = {
     "pbm_of_teacher": Figure(
         *("PBM accuracy by the teacher's", "more", "times", of.kept),
         gate=Gate("lowest PBM accuracy by the teacher's own; 1 is as good as it", NOT_NEGATIVE),
-        option=Option("min_pbm_of_teacher", "The same by the teacher's share."),
+        option=Option(
+            "min_pbm_of_teacher", "Lowest share of /p b m/ with closed lips, by the teacher's."
+        ),
         headline=True,
     ),
     # F, of all phones. In rows `false_closures` are of vowels alone, as they were in older reports.
@@ -255,7 +259,7 @@ FIGURES: dict[str, Figure] = {
     "ms": Figure(
         *("median of one prediction (ms)", "less", "ms", of.median_ms),
         runs=True,
-        option=Option("max_ms", "The same in milliseconds, one thread."),
+        option=Option("max_ms", "Longest median of a prediction in milliseconds, one thread."),
         headline=True,
     ),
     "memory_bytes": Figure(
