@@ -72,11 +72,21 @@ def judged(
     runtime = _WindowForm(student)
     weightings = [smoothing] if tuple(smoothing) == NONE else [smoothing, NONE]
     found: dict[str, dict[str, Any]] = {}
+    known: dict[
+        str, list[Floats]
+    ] = {}  # a clip is in a group of its kind and in one of its language
     for name, heldout in groups.items():
-        clips = [
-            curves_by_smoothing(runtime, samples, heldout.times_s(i), weightings)  # type: ignore[arg-type]
-            for i, samples in enumerate(heldout.samples)
-        ]
+        clips = []
+        for i, samples in enumerate(heldout.samples):
+            key = f"{heldout.clips[i].id}{' quiet' if name == QUIET else ''}"
+            if key not in known:
+                known[key] = curves_by_smoothing(
+                    runtime,  # type: ignore[arg-type]
+                    samples,
+                    heldout.times_s(i),
+                    weightings,
+                )
+            clips.append(known[key])
         for label, curves in zip(
             (name, f"{name} without smoothing"), zip(*clips, strict=True), strict=False
         ):

@@ -30,7 +30,10 @@ GROUPS = {
     "synthetic": "formant voices never heard",
     "english at -30 dB": "real English, 30 dB quieter",
 }
-HEARD = "HEARD_TEXT"
+HEARD = (
+    "38 minutes of real English, Spanish and Italian prompts, 102 minutes of natural synthetic voices in nine languages, 40 minutes of "
+    "formant voices, and 20 minutes of sound that is not speech"
+)
 
 
 def pack(runs: Sequence[Path]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress.bootstrap import paired_difference, ratio_of_sums
-from recipes.ablation.table import DOCS, NOT_RUN, markdown, share_short
+from recipes.ablation.table import DOCS, NOT_RUN, markdown, rounded, share_short
 from recipes.compression.rows import Row, read_rows
 from recipes.compression.running import JUDGED
 
@@ -47,17 +47,8 @@ def write(folder: Path) -> None:
             lite = folder / row.id / step / "tflite.json"
             if lite.exists():
                 found[row.id][step]["tflite"] = json.loads(lite.read_text("utf-8"))
-    text = json.dumps(_rounded(found), separators=(",", ":"))
+    text = json.dumps(rounded(found), separators=(",", ":"))
     (DOCS / "compression.json").write_text(text + "\n", "utf-8")
-
-
-def _rounded(value: Any) -> Any:
-    """Six digits: more than any table shows, in a third of the bytes."""
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def section(found: dict[str, Any]) -> str:
