@@ -91,11 +91,16 @@ def _percent(share: Proportion) -> str:
 
 def with_table(readme: str, document: ReportDocument) -> str:
     """The README with the table of a report. Raises ValueError where its marks are not there."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md lacks the marks {BEGIN.strip()} and {END.strip()}")
-    return before + begin + table(document) + end + after
+    return between(readme, BEGIN, END, table(document))
+
+
+def between(readme: str, begin: str, end: str, text: str) -> str:
+    """The README with another text between two marks. Raises ValueError where they are not there."""
+    before, found, rest = readme.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"README.md lacks the marks {begin.strip()} and {end.strip()}")
+    return before + begin + text + end + after
 
 
 if __name__ == "__main__":

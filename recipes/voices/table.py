@@ -11,7 +11,8 @@ from compress.judge import smoothing
 from compress.judge.bootstrap import ratio_of_sums
 from compress.judge.voice_kinds import numbered
 from recipes.ablation.rows import Row, read_rows
-from recipes.ablation.table import DOCS, NOT_RUN, markdown, of, share, share_short, spread
+from recipes.ablation.table import DOCS, NOT_RUN, markdown, of, rounded, share, share_short, spread
+from recipes.readme import README, between
 from recipes.voices.__main__ import ROWS
 
 Result = dict[str, Any]
@@ -22,6 +23,10 @@ KINDS = {
     ENGLISH: "Real English, the speaker is known",
     FORMANT: "Formant voices never heard",
 }
+BEGIN, END = (
+    "<!-- shipped: written by python -m recipes.voices table -->\n",
+    "<!-- end of shipped -->\n",
+)
 # PBM at F = 1 % on natural voices never heard: who, against whom, and the least ratio.
 GOALS = (
     ("small", "teacher", 0.95),
@@ -40,20 +45,38 @@ PARTS = {
 
 
 def write(folder: Path) -> None:
-    """Both files; rows without a result read ``not run``."""
+    """Both files, and the README's table; rows without a result read ``not run``."""
     found = collected(folder)
-    (DOCS / "voices.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    text = json.dumps(rounded(found), separators=(",", ":"))
+    (DOCS / "voices.json").write_text(text + "\n", "utf-8")
+    compose()
+
+
+def compose() -> None:
+    """docs/voices.md and the README's table, from docs/voices.json."""
+    found = json.loads((DOCS / "voices.json").read_text("utf-8"))
     (DOCS / "voices.md").write_text(page(found), "utf-8")
+    README.write_text(with_shipped(README.read_text("utf-8"), found), "utf-8")
 
 
 def collected(folder: Path) -> dict[str, list[Result]]:
-    """Results by row id, one for each seed that was run; without the training logs."""
+    """Results by row id, one for each seed that was run."""
     found: dict[str, list[Result]] = {}
     for row in read_rows(ROWS):
         paths = [folder / "results" / f"{row.id}-{seed}.json" for seed in row.seeds]
         results = [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
-        found[row.id] = [{k: v for k, v in result.items() if k != "log"} for result in results]
+        found[row.id] = [_shown(result) for result in results]
     return found
+
+
+def _shown(result: Result) -> Result:
+    """What the page is made of; sounds one by one only where goals are ratios of them."""
+    kept = ("against_teacher", "against_truth")
+    groups = {
+        name: {k: group[k] for k in (*kept, *(("lips",) if name == NATURAL else ()))}
+        for name, group in result["groups"].items()
+    }
+    return {k: v for k, v in result.items() if k != "log"} | {"groups": groups}
 
 
 def page(found: dict[str, list[Result]]) -> str:
@@ -66,6 +89,29 @@ def page(found: dict[str, list[Result]]) -> str:
     for part, title in PARTS.items():
         parts += [f"## {title}", figures([r for r in rows if r.part == part], found, NATURAL)]
     return "\n\n".join(parts) + "\n"
+
+
+def with_shipped(readme: str, found: dict[str, list[Result]]) -> str:
+    """The README with what ships: size, latency, and the first figures of two kinds of voices."""
+    kinds = {NATURAL: "never heard", ENGLISH: "known speaker"}
+    head = ["", "parameters", "waits (ms)"]
+    for kind in kinds.values():
+        head += [f"{kind}: R²", f"{kind}: PBM at F = 1 %"]
+    lines = []
+    for row in read_rows(ROWS):
+        if row.part != "shipped":
+            continue
+        if not found.get(row.id):
+            lines.append([row.title, NOT_RUN, *[""] * (len(head) - 2)])
+            continue
+        parameters, waits, _ = _facts(row, found[row.id][0])
+        cells = [row.title if row.student == "teacher" else f"`{row.title}`", parameters, waits]
+        for group in kinds:
+            one = found[row.id][0]["groups"][group]
+            r2 = "–" if row.student == "teacher" else of([one], "against_teacher", "r2", ".3f")
+            cells += [r2, share_short([one["against_truth"]["pbm_at_1pct"]])]
+        lines.append(cells)
+    return between(readme, BEGIN, END, markdown(head, lines) + "\n")
 
 
 def figures(rows: Sequence[Row], found: dict[str, list[Result]], group: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from compress.recipe.recipe import load_recipe
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.running import BASE, Bench, _first, run_row
+from recipes.ablation.table import DOCS
+from recipes.readme import README
 from recipes.voices import table
 from recipes.voices.__main__ import ROWS
 
@@ -69,6 +71,14 @@ def test_figures_stand_with_what_a_closure_costs_and_goals_are_ratios() -> None:
     assert "| small: R² to the teacher ≥ 0.78 | 0.800 |  | yes |" in page
     assert "| tiny: R² to the teacher ≥ 0.72 | 0.700 |  | no |" in page
     assert "| natural en | 1.00, 100% (16) | 0.80, 94% (16) | 0.70, 75% (16) |" in page
+
+
+def test_page_and_readme_have_the_figures_in_docs() -> None:
+    found = json.loads((DOCS / "voices.json").read_text("utf-8"))
+    assert (DOCS / "voices.md").read_text("utf-8") == table.page(found)
+    readme = README.read_text("utf-8")
+    assert table.with_shipped(readme, found) == readme, "run: python -m recipes.voices table"
+    assert found["tiny"], "what ships was judged"
 
 
 def test_a_real_run_has_what_the_page_asks_for(bench: Bench) -> None:
