@@ -83,7 +83,8 @@ FIGURES: dict[str, Figure] = {
         *("PBM accuracy by the teacher's", "more", "times", of.kept),
         gate=Gate("lowest PBM accuracy by the teacher's own; 1 is as good as it", NOT_NEGATIVE),
         option=Option(
-            "min_pbm_of_teacher", "Lowest share of /p b m/ with closed lips, by the teacher's."
+            "min_pbm_of_teacher",
+            "Lowest share of /p b m/ with closed lips, relative to the teacher's.",
         ),
         headline=True,
     ),
