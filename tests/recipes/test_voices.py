@@ -8,7 +8,7 @@ from compress.recipe.recipe import load_recipe
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.running import BASE, Bench, _first, run_row
 from recipes.voices import table
-from recipes.voices.__main__ import ROWS
+from recipes.voices.rows import ROWS
 
 STAGE_1 = Row("small", "small", "small", part="shipped")
 
