@@ -62,12 +62,16 @@ def plan(recipe: Recipe, inputs: Inputs, folder: Path, students: Sequence[str] =
     shown = (*chosen, *(student.name for student in references if student.name in known))
     jobs = tuple(planner.jobs(name) for name in shown)
     _require_own_folders(jobs)
+    made = {student.name: student.distill for student in jobs}
     return Plan(
         folder=folder,
         recipe_hash=recipe_hash(recipe),
         label=label,
         rest=rest,
-        distills=tuple(planner.distilled(name) for name in _with_guides(known, shown)),
+        distills=tuple(
+            made[name] if name in made else planner.distilled(name)
+            for name in _with_guides(known, shown)
+        ),
         students=jobs,
         baselines=BaselineJob(folder / "checks" / "baselines", label.key, criteria.judged),
         cost=_cost(recipe, inputs, folder, jobs),

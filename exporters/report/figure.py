@@ -159,6 +159,8 @@ class Figure:
     """What ``lipstill compare`` takes for the same; None is not compared."""
     sums: Sums | None = None
     """What it is summed of, where the choice of clips is a part of its noise."""
+    share: str = ""
+    """Where it stands against the truth as a share that has an interval of its own; empty for none."""
     asked_of: Callable[[Subject], bool] = lambda subject: True
     """Whether the question makes sense for a file."""
     headline: bool = False

@@ -62,6 +62,7 @@ FIGURES: dict[str, Figure] = {
         ),
         # The moved limit is taken as given: it is that of all clips in every draw.
         sums=ratio("sealed_at_1pct", "sounds"),
+        share="pbm_at_1pct",
         headline=True,
         of_teacher=True,
     ),
@@ -76,6 +77,7 @@ FIGURES: dict[str, Figure] = {
             counted=True,
         ),
         sums=ratio("sealed", "sounds"),
+        share="pbm",
         headline=True,
         of_teacher=True,
     ),
@@ -83,7 +85,8 @@ FIGURES: dict[str, Figure] = {
         *("PBM accuracy by the teacher's", "more", "times", of.kept),
         gate=Gate("lowest PBM accuracy by the teacher's own; 1 is as good as it", NOT_NEGATIVE),
         option=Option(
-            "min_pbm_of_teacher", "Lowest share of /p b m/ with closed lips, by the teacher's."
+            "min_pbm_of_teacher",
+            "Lowest share of /p b m/ with closed lips, relative to the teacher's.",
         ),
         headline=True,
     ),
@@ -98,6 +101,7 @@ FIGURES: dict[str, Figure] = {
             Allowance(absolute=0.002), "never needed: as pbm", depends=("speech",), counted=True
         ),
         sums=ratio("closed_outside", "outside"),
+        share="closed_outside",
         headline=True,
         of_teacher=True,
     ),

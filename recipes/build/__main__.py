@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 
-from recipes.build.students import SHIPPED
-
 REPOSITORY = Path(__file__).parents[2]
 JOBS = 2
 SPEECH = ("real", "synthetic", "natural")
@@ -37,7 +35,6 @@ _DISTILL = (
     f"compress distill recipes/reference.yaml --set speech.train=[{','.join(f'{{}}/{name}' for name in SPEECH)}] "
     "--set speech.rest=[{}/rest] --out {}"
 )
-_LIGHTER = " ".join(f"--student {name}" for name in SHIPPED if name != "small")
 STEPS = (
     Step(
         "speech",
@@ -52,8 +49,8 @@ STEPS = (
     Step("packs", ("recipes.build.speech pack", "recipes.build.natural_pack {}/natural")),
     Step("teacher", ("recipes.build.teacher --natural {}/natural --rest {}/rest",)),
     Step("evaluation", ("recipes.build.evaluation --natural {}/natural",)),
-    Step("students", (f"{_DISTILL}/students --student small", f"{_DISTILL}/lighter {_LIGHTER}")),
-    Step("students pack", ("recipes.build.students pack {}/students {}/lighter",)),
+    Step("students", (f"{_DISTILL}/students",)),
+    Step("students pack", ("recipes.build.students pack {}/students",)),
     Step("judging", (f"recipes.voices run {{}}/voices --parts shipped {_HEARD}",)),
     Step(
         "smaller students",

@@ -14,8 +14,7 @@ from pathlib import Path
 from recipes.ablation.options import add_run, heard
 from recipes.ablation.rows import read_rows
 from recipes.ablation.running import run_rows
-
-ROWS = Path(__file__).with_name("rows.yaml")
+from recipes.voices.rows import ROWS
 
 
 def run(arguments: argparse.Namespace) -> None:

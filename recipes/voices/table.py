@@ -13,7 +13,7 @@ from compress.judge.voice_kinds import numbered
 from recipes.ablation.rows import Row, read_rows
 from recipes.ablation.table import DOCS, NOT_RUN, markdown, of, rounded, share, share_short, spread
 from recipes.readme import README, between
-from recipes.voices.__main__ import ROWS
+from recipes.voices.rows import ROWS
 
 Result = dict[str, Any]
 

@@ -10,7 +10,7 @@ from recipes.ablation.running import BASE, Bench, _first, run_row
 from recipes.ablation.table import DOCS
 from recipes.readme import README
 from recipes.voices import table
-from recipes.voices.__main__ import ROWS
+from recipes.voices.rows import ROWS
 
 STAGE_1 = Row("small", "small", "small", part="shipped")
 

@@ -23,8 +23,6 @@ from exporters.report.records.document import Tier
 Array = NDArray[np.float64]
 
 DRAWS = 2000
-# Figures that are shares in a row, with intervals of their own: where they stand there.
-SHARES = {"pbm": "pbm", "pbm_at_1pct": "pbm_at_1pct", "false_closures": "closed_outside"}
 # If all of so many clips differ the same way, chance does it once in 2^5 = 32 times: with fewer, no
 # draw of clips can tell a difference of 95 %.
 FEWEST_PARTS = 6
@@ -91,8 +89,8 @@ def _paired(formula: Sums, one: Tier, other: Tier) -> SamplingNoise | None:
 
 
 def _interval(metric: str, row: Tier) -> _Interval | None:
-    if metric in SHARES:
-        share = row.against_truth.get(SHARES[metric])
+    if name := FIGURES[metric].share:
+        share = row.against_truth.get(name)
         return _share(share) if isinstance(share, Proportion) else None
     formula = FIGURES[metric].sums
     if (

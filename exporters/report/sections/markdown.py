@@ -54,7 +54,6 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
     )
     environment.filters |= {
         "cell": cell_text,
-        "size": human_size,
         "count": human_count,
         "number": number,
         "figure": figure,

@@ -1,0 +1,5 @@
+"""Where the rows of docs/voices.md stand."""
+
+from pathlib import Path
+
+ROWS = Path(__file__).with_name("rows.yaml")
