@@ -85,7 +85,7 @@ def test_the_recipe_decides_which(demo: Recipe, tmp_path: Path) -> None:
     alone = next(tier for tier in planned.tiers if tier.name == "reference-tiny-int8")
     assert alone.benchmark["onnx"].reference is None, "its float student is not shown"
     wrong = load_recipe("demo", ["report.references=[huge, tiny]"])
-    with pytest.raises(UsageError, match="no student huge ships with lipstill; there are .*tiny"):
+    with pytest.raises(UsageError, match=r"no student huge ships with lipstill; there are .*tiny"):
         reference_students(wrong, teacher)
 
 
