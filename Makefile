@@ -9,6 +9,10 @@
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
+# Tests start hundreds of processes: without compiled files each compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+# Processes that share the tests, those of one file in one of them.
+WORKERS ?= 2
 READY := .venv/.ready
 # tflite-runtime, which older devices have, needs NumPy 1, and so an environment of its own.
 TFLITE := .venv-tflite
@@ -19,10 +23,10 @@ demo: $(READY)
 	$(BIN)/lipstill compress demo --out artifacts/demo
 
 test: lint $(TFLITE_READY) browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff format --check

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from compress.distill import stage as training
 from compress.errors import GateBroken
@@ -24,12 +26,13 @@ from compress.rig.notes import rig_notes
 from compress.run.beforehand import check_run
 from compress.run.jobs import Inputs, Plan
 from compress.run.results import Facts, StudentResult, TierResult
+from compress.run.steps import Say, Steps, steps
 from compress.speech.sources.folder import SUFFIXES
-from compress.store import run_lock, storage_errors
+from compress.store import run_lock, stage, storage_errors
 from exporters.report.records.document import ReportDocument
 
-Say = Callable[[str], None]
 Call = Callable[[str], None]
+Made = TypeVar("Made")
 
 # Clips without labels that a run names; the index has all.
 NAMED = 20
@@ -59,14 +62,17 @@ def run(
     torch.set_num_threads(recipe.threads)
     with run_lock(plan.folder), storage_errors(plan.folder):
         (plan.folder / SUMS).unlink(missing_ok=True)  # until they are true again
-        rows = plan.outlook(until)
-        width = max(len(what) for _, what, _ in rows)
-        for stage, what, reason in rows:
-            say(f"{stage:<10} {what:<{width}} {'to do: ' + reason if reason else 'done before'}")
+        outlook = plan.outlook(until)
+        to_do = sum(bool(reason) for *_, reason in outlook)
+        say(
+            f"{recipe.name}: {to_do} of {len(outlook)} steps to do, {len(outlook) - to_do} done "
+            f"before; --dry-run lists them. In {plan.folder}"
+        )
         for passed in inputs.speech.passed_over:
             say(f"passed over in {passed}. Audio ends in {', '.join(SUFFIXES)}.")
         write_run(recipe, inputs, plan)
-        report = _stages(recipe, inputs, plan, until, engine, say, call)
+        with steps(len(outlook), say) as told:
+            report = _stages(recipe, inputs, plan, until, engine, told, call)
         write_run(recipe, inputs, plan)  # the keys of checks follow from the files
         write_sums(plan.folder)
     if report is not None and (lines := gates.broken(report)):
@@ -75,35 +81,62 @@ def run(
         raise GateBroken(f"What the recipe asks is not met; all is written, see {page}:{said}")
 
 
+class _Job(Protocol):
+    """What every stage of a run works from."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def key(self) -> str: ...
+
+
 def _stages(
     recipe: Recipe,
     inputs: Inputs,
     plan: Plan,
     until: str,
     engine: Engine | None,
-    say: Say,
+    told: Steps,
     call: Call | None,
 ) -> ReportDocument | None:
     """Every stage up to `until`; None when that is not the last."""
-    labels = labelling.run(plan.label, engine, partial(training.check_losses, recipe.students))
+
+    def step(name: str, what: str, job: _Job, carry_out: Callable[[], Made]) -> Made:
+        with told.step(name, what, stage(job.folder, job.key).hit):
+            return carry_out()
+
+    with told.step("label", "", not plan.label.to_do, of=2):  # and the rest pose
+        labels = labelling.run(plan.label, engine, partial(training.check_losses, recipe.students))
     for clip in labels.missing[:NAMED]:
-        say(f"no labels  {clip.id}: {clip.reason}")
+        told.tell(f"no labels  {clip.id}: {clip.reason}")
     if len(labels.missing) > NAMED:
-        say(
-            f"no labels  and {len(labels.missing) - NAMED} more, all in {plan.label.folder}/index.json"
-        )
+        more = len(labels.missing) - NAMED
+        told.tell(f"no labels  and {more} more, all in {plan.label.folder}/index.json")
     for note in rig_notes(labels):
-        say(f"rig        {note}")
+        told.tell(f"rig        {note}")
     if until == "label":
         return None
     training.check_labels(plan.distills, recipe.folder, labels)
-    trained = {job.settings.name: training.run(job, labels, call) for job in plan.distills}
+    trained = {
+        job.settings.name: step(
+            "distill", job.settings.name, job, partial(training.run, job, labels, call)
+        )
+        for job in plan.distills
+    }
     if until == "distill":
         return None
-    pruned = {s.name: pruning.run(s.prune, labels) for s in plan.students if s.prune}
+    pruned = {
+        s.name: step("prune", s.name, s.prune, partial(pruning.run, s.prune, labels))
+        for s in plan.students
+        if s.prune
+    }
     if until == "prune":
         return None
-    integers = {s.name: quantizing.run(s.quantize, labels) for s in plan.students if s.quantize}
+    integers = {
+        s.name: step("quantize", s.name, s.quantize, partial(quantizing.run, s.quantize, labels))
+        for s in plan.students
+        if s.quantize
+    }
     if until == "quantize":
         return None
 
@@ -111,7 +144,12 @@ def _stages(
     def heldout() -> HeldOut:
         return load_heldout(labels, inputs.alignments, recipe.speech.kinds)
 
-    exported = {tier.name: exporting.run(tier.export, heldout) for tier in plan.tiers}
+    exported = {
+        tier.name: step(
+            "export", tier.name, tier.export, partial(exporting.run, tier.export, heldout)
+        )
+        for tier in plan.tiers
+    }
     parameters = {name: made.parameters for name, made in (trained | pruned).items()}
     for tier in plan.tiers:
         before = checking.verified_before(tier.verify)
@@ -119,28 +157,47 @@ def _stages(
     if until == "export":
         return None
     sources = {
-        student.name: {name: judging.source(job, heldout) for name, job in student.sources.items()}
+        student.name: {
+            name: step(
+                "verify", f"{student.name} {name}", job, partial(judging.source, job, heldout)
+            )
+            for name, job in student.sources.items()
+        }
         for student in plan.students
     }
     verified = {
         tier.name: {
-            target: checking.verify(job, heldout, sources[tier.student][tier.step])
+            target: step(
+                "verify",
+                f"{tier.name} {target}",
+                job,
+                partial(checking.verify, job, heldout, sources[tier.student][tier.step]),
+            )
             for target, job in tier.verify.items()
         }
         for tier in plan.tiers
     }
     for tier in plan.tiers:
         bundling.run(recipe, inputs, tier, parameters[tier.student], verified[tier.name])
-    baselines = judging.baselines(
-        plan.baselines, lambda: examples(labels, labels.side("train")), heldout
+    learned = partial(examples, labels, labels.side("train"))
+    baselines = step(
+        "verify",
+        "baselines",
+        plan.baselines,
+        partial(judging.baselines, plan.baselines, learned, heldout),
     )
     if until == "verify":
         return None
     timed = {
-        tier.name: {target: checking.benchmark(job) for target, job in tier.benchmark.items()}
+        tier.name: {
+            target: step(
+                "benchmark", f"{tier.name} {target}", job, partial(checking.benchmark, job)
+            )
+            for target, job in tier.benchmark.items()
+        }
         for tier in plan.tiers
     }
-    costs = costing.run(plan.cost)
+    costs = step("benchmark", "teacher", plan.cost, partial(costing.run, plan.cost))
     if until == "benchmark":
         return None
     rows = [
@@ -168,4 +225,6 @@ def _stages(
         gates=recipe.gates,
         licence=recipe.export.license,
     )
-    return reporting.run(facts, rows, heldout)
+    hit = stage(plan.report_folder, plan.report_key).hit
+    with told.step("report", "", hit, of=2):  # and its clips
+        return reporting.run(facts, rows, heldout)

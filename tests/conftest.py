@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from compress.surroundings import wait_without_spinning
@@ -22,6 +23,7 @@ REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 
 Cli: TypeAlias = Callable[..., "Ended"]
+MadeOnce: TypeAlias = Callable[[str, Callable[[Path], None]], Path]
 
 # A busy machine fails no test: examples are the same each time and may take as long as they need.
 # `--hypothesis-profile=default` draws others.
@@ -181,15 +183,38 @@ def same_numbers() -> None:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Makes a folder, which the workers of one session share: the first makes it, the others wait."""
+    here = tmp_path_factory.getbasetemp()
+    shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / f"shared-{name}"
+        with FileLock(shared / f"{name}.lock"):
+            if not folder.exists():
+                # Made in its place, since files in it may say where they are.
+                try:
+                    make(folder)
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def workshop(made_once: MadeOnce) -> Path:
     """A folder with two tiny recipes, their teacher and their speech. Read, never written: see `own`."""
-    folder = tmp_path_factory.mktemp("workshop")
-    write_teacher(folder / "teacher")
-    write_speech(folder / "speech" / "train", 8, 0)
-    write_speech(folder / "speech" / "heldout", 3, 100)
-    (folder / "recipe.yaml").write_text(RECIPE)
-    (folder / "shrinking.yaml").write_text(SHRINKING)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_teacher(folder / "teacher")
+        write_speech(folder / "speech" / "train", 8, 0)
+        write_speech(folder / "speech" / "heldout", 3, 100)
+        (folder / "recipe.yaml").write_text(RECIPE)
+        (folder / "shrinking.yaml").write_text(SHRINKING)
+
+    return made_once("workshop", make)
 
 
 @pytest.fixture(scope="session")
@@ -243,12 +268,14 @@ def process() -> Cli:
 
 
 @pytest.fixture(scope="session")
-def finished(workshop: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(workshop: Path, cli: Cli, made_once: MadeOnce) -> Path:
     """The finished run of the workshop's recipe. Read, never written."""
-    run = tmp_path_factory.mktemp("finished") / "run"
-    ended = cli("compress", workshop / "recipe.yaml", "--out", run)
-    assert ended.code == 0, ended.err
-    return run
+
+    def make(folder: Path) -> None:
+        ended = cli("compress", workshop / "recipe.yaml", "--out", folder / "run")
+        assert ended.code == 0, ended.err
+
+    return made_once("finished", make) / "run"
 
 
 @pytest.fixture
@@ -258,12 +285,14 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shrunk(workshop: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shrunk(workshop: Path, cli: Cli, made_once: MadeOnce) -> Path:
     """The finished run of the recipe that prunes and quantizes. Read, never written."""
-    run = tmp_path_factory.mktemp("shrunk") / "run"
-    ended = cli("compress", workshop / "shrinking.yaml", "--out", run)
-    assert ended.code == 0, ended.err
-    return run
+
+    def make(folder: Path) -> None:
+        ended = cli("compress", workshop / "shrinking.yaml", "--out", folder / "run")
+        assert ended.code == 0, ended.err
+
+    return made_once("shrunk", make) / "run"
 
 
 @pytest.fixture

@@ -190,15 +190,24 @@ def _print_end(planned: "Plan", until: str, as_json: bool) -> None:
         report = None if folder is None else str(folder / "report.json")
         page = None if folder is None else str(folder / "report.html")
         typer.echo(json.dumps({"run": str(planned.folder), "report": report, "page": page}))
+    elif folder is None:
+        typer.echo(f"{until} is done: {planned.folder}")
     else:
-        if folder is None:
-            typer.echo(f"{until} is done: {planned.folder}")
-            return
-        from exporters.report.records.document import read_report
-        from exporters.report.sections.markdown import summary
+        _print_report(planned, folder)
 
-        typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))
-        typer.echo(f"\nreport: {folder / 'report.md'}\npage:   {folder / 'report.html'}")
+
+def _print_report(planned: "Plan", folder: Path) -> None:
+    """The best tiers, where all of it is to be read, and a command to try on a recording."""
+    from exporters.report.records.document import read_report
+    from exporters.report.sections.terminal import summary
+
+    typer.echo("\n" + "\n".join(summary(read_report(folder / "report.json"))))
+    typer.echo(f"\nreport: {folder / 'report.md'}\npage:   {folder / 'report.html'}")
+    here = ("onnx", "tflite")  # Core ML's run on Apple's machines alone
+    for tier in planned.tiers:
+        if file := next((tier.export.files[t] for t in here if t in tier.export.files), None):
+            typer.echo(f"next:   lipstill animate {file} your-speech.wav --out curves.csv")
+            break
 
 
 def _print_outlook(planned: "Plan", until: str, as_json: bool) -> None:

@@ -175,7 +175,7 @@ def _distill(
         if events is not None and events.exists() and not rows and fabric.is_global_zero:
             shutil.rmtree(events)  # of another training
         start_s = time.monotonic() - (rows[-1]["seconds"] if rows else 0)
-        with bar("distill", settings.steps, hidden=not fabric.is_global_zero) as progress:
+        with bar("distill", settings.steps, not fabric.is_global_zero, "steps") as progress:
             for row in training.run(stretches, start_s, progress):
                 if row["step"] % settings.validate_every == 0 or row["step"] == settings.steps:
                     row |= training.validate(material.validation)

@@ -98,7 +98,7 @@ def label(
         else:
             done_s += task.seconds
     allowed = settings.max_missing_share * len(speech)
-    with bar("label", sum(s.clip.seconds for s in speech)) as progress:
+    with bar("label", sum(s.clip.seconds for s in speech), unit="s of speech") as progress:
         progress(done_s)
 
         def advance(seconds: float) -> None:

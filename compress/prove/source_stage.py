@@ -77,7 +77,7 @@ def animated(
     Through the code of ``lipstill animate``, at the teacher's frame times; one for each weighting.
     """
     judges = [Judge(heldout) for _ in weightings]
-    with bar("verify", len(heldout.clips)) as progress:
+    with bar("verify", len(heldout.clips), unit="clips") as progress:
         for i, samples in enumerate(heldout.samples):
             curves = curves_by_smoothing(predictor, samples, heldout.times_s(i), weightings)
             for judge, clip in zip(judges, curves, strict=True):

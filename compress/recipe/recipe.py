@@ -174,6 +174,9 @@ class ReportSettings(Section):
         description="of the export's targets, those for which the students that ship get rows too, "
         "where they learned from the same teacher; [] shows none",
     )
+    references: tuple[Name, ...] | None = Field(
+        None, description="which of them: names as tiny or tiny-int8; null shows all that ship"
+    )
 
     @field_validator("reference_targets")
     @classmethod

@@ -119,7 +119,8 @@ class StudentPlanner:
         require_tier(name, precisions, made_of)
         # Files take turns with those of the float tier when they are timed.
         in_float = name if own else float_twin(name)
-        known_float = in_float != name or {"fp32"} <= made_of.keys() & set(precisions)
+        own_float = {"fp32"} <= made_of.keys() & set(precisions)
+        known_float = own_float if in_float == name else in_float in self.known
         twin = tier_name(in_float, "fp32") if known_float else None
         return tuple(
             self._tier(name, one, made_of[one], sources, None if one == "fp32" else twin)

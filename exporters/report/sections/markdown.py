@@ -87,23 +87,6 @@ def to_markdown(document: ReportDocument, pictures: bool = True) -> str:
     )
 
 
-def summary(document: ReportDocument) -> list[str]:
-    """The main table in a few columns of plain text, best first, for a terminal."""
-    rows = _summary_rows(document, [])
-    width = max(len(row.name) for row in rows)
-    lines = []
-    for row in rows:
-        r2 = _asked_of(figure(row.tier.against_teacher.get("r2")), row.tier, "student", "baseline")
-        truth = row.tier.against_truth
-        at_1pct = figure(truth.get("pbm_at_1pct"))
-        size = "–" if row.tier.bytes is None else human_size(row.tier.bytes)
-        lines.append(
-            f"{row.name:<{width}}  {size:>7}  R² to teacher {r2:<9}  "
-            f"PBM at F = 1 % {at_1pct}  PBM {pbm_with_false(truth)}"
-        )
-    return lines
-
-
 def _summary_rows(document: ReportDocument, targets: Sequence[str]) -> list[SummaryRow]:
     """One row a tier and smoothing, best first; files of a tier differ in what they cost alone."""
     views = {view.name: view for view in tiers_of(document)}

@@ -20,7 +20,8 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def demo() -> Recipe:
-    return load_recipe("demo")
+    """The demo with rows for all that ship."""
+    return load_recipe("demo", ["report.references=null"])
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,21 @@ def test_the_recipe_decides_for_which_targets(wanted: str, tmp_path: Path) -> No
     recipe = load_recipe("demo", [f"report.reference_targets={wanted}", "export.targets=[onnx]"])
     made = plan(recipe, find_inputs(recipe), tmp_path / "run")
     assert [student.name for student in made.students] == ["tiny"]
+
+
+def test_the_recipe_decides_which(demo: Recipe, tmp_path: Path) -> None:
+    teacher = find_inputs(demo).teacher
+    few = load_recipe("demo", ["report.references=[tiny-int8, small]"])
+    assert [s.name for s in reference_students(few, teacher)] == [
+        "reference-small",
+        "reference-tiny-int8",
+    ]
+    planned = plan(few, find_inputs(few), tmp_path / "run")
+    alone = next(tier for tier in planned.tiers if tier.name == "reference-tiny-int8")
+    assert alone.benchmark["onnx"].reference is None, "its float student is not shown"
+    wrong = load_recipe("demo", ["report.references=[huge, tiny]"])
+    with pytest.raises(UsageError, match=r"no student huge ships with lipstill; there are .*tiny"):
+        reference_students(wrong, teacher)
 
 
 def test_one_asked_for_student_comes_without_them(demo: Recipe, tmp_path: Path) -> None:

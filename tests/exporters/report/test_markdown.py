@@ -7,7 +7,7 @@ import pytest
 from exporters.measuring.figures import Arena
 from exporters.proof.parity import SetParity
 from exporters.report.records.document import FileParity, Gate, ReportDocument, SkippedClip
-from exporters.report.sections.markdown import best_first, summary, to_markdown
+from exporters.report.sections.markdown import best_first, to_markdown
 from exporters.report.wording import figure, human_count, human_size, number
 from tests.exporters.documents import TEACHER_BYTES, benchmark, file_row, teacher_row
 from tests.exporters.documents import row as any_row
@@ -18,15 +18,6 @@ from tests.exporters.told import FILE, PBM, told_report
 @pytest.fixture
 def document() -> ReportDocument:
     return told_report()
-
-
-def test_the_summary_is_a_line_a_tier_best_first(document: ReportDocument) -> None:
-    student, baseline = summary(document)
-    assert student.startswith("demo, fp32   655 kB  R² to teacher 0.812")
-    interval = "(n = 212, 95 % CI 89.0\N{EN DASH}96.2)"
-    assert student.endswith(f"  PBM at F = 1 % 0.84  PBM 93.1 % {interval} with F 4.5 %")
-    assert baseline.startswith("mean curve        –  R² to teacher 0 ")
-    assert baseline.endswith("not run")
 
 
 def cells_of(text: str, start: str) -> list[str]:

@@ -90,7 +90,8 @@ def test_the_bytes_are_those_of_two_devices(
     events = list((tmp_path / "run" / "tensorboard" / "small").iterdir())
     assert len(events) == 1
     again = two("distill", recipe, "--out", tmp_path / "run")
-    assert (again.code, again.out.count("done before")) == (0, 3)
+    assert again.code == 0
+    assert "0 of 3 steps to do" in again.out
     keys = [
         json.loads((tmp_path / name / "run.json").read_text())["keys"] for name in ("own", "run")
     ]
