@@ -1,9 +1,10 @@
 """What a client must know to run a model file.
 
 Every model file takes ``audio``, float32 ``[1, 1, window]``, mono, -1 to 1, and gives ``rig``,
-float32 ``[1, driven]``: the pose at one moment. For the time t in seconds the window covers the
-samples ``[round(t * sample_rate_hz) - past, round(t * sample_rate_hz) + future)`` of the recording,
-with zeros where the recording has none. t is free: a client takes 24, 30 or 60 poses a second.
+float32 ``[1, driven]``: the pose at one moment. For hop k the window covers the samples
+``[k * hop - past, k * hop + future)`` of the recording, with zeros where the recording has none. A
+client asks for whole hops, 62.5 a second, and shows at any time the linear interpolation of the two
+poses around it, at whatever rate it draws.
 
 The signature travels inside the file as JSON, and beside it as ``signature.json``.
 """
@@ -80,18 +81,23 @@ class Signature:
         return 1000 * self.future / self.sample_rate_hz
 
     @property
+    def hop_ms(self) -> float:
+        """Milliseconds between two frames of the grid."""
+        return 1000 * self.hop / self.sample_rate_hz
+
+    @property
     def smoothing_ms(self) -> float:
         """Milliseconds that smoothing waits for predictions after the moment; 0 for none."""
-        return 1000 * self.hop * hops_awaited(self.smoothing) / self.sample_rate_hz
+        return self.hop_ms * hops_awaited(self.smoothing)
 
     @property
     def latency_ms(self) -> float:
         """How long after its moment a pose can be known at the earliest, in milliseconds.
 
-        The future context, and what smoothing waits for. The time that the computation takes comes
-        on top.
+        The future context, one hop until the pose after it on the grid, and what smoothing waits
+        for. The time that the computation takes comes on top.
         """
-        return self.future_ms + self.smoothing_ms
+        return self.future_ms + self.hop_ms + self.smoothing_ms
 
     def to_json(self) -> str:
         """Write as JSON; ``from_json`` gives an equal signature back."""
@@ -138,12 +144,11 @@ def hops_awaited(smoothing: Sequence[float]) -> int:
     )
 
 
-def latency_in_words(future_ms: float, smoothing_ms: float) -> str:
-    """What a pose waits for: `future 64 ms + smoothing 16 ms = 80 ms`, or the future alone."""
-    future = f"future {future_ms:g} ms"
-    if not smoothing_ms:
-        return future
-    return f"{future} + smoothing {smoothing_ms:g} ms = {future_ms + smoothing_ms:g} ms"
+def latency_in_words(future_ms: float, hop_ms: float, smoothing_ms: float) -> str:
+    """What a pose waits for: `future 64 ms + hop 16 ms = 80 ms`, and smoothing where there is any."""
+    smoothing = f" + smoothing {smoothing_ms:g} ms" if smoothing_ms else ""
+    total = future_ms + hop_ms + smoothing_ms
+    return f"future {future_ms:g} ms + hop {hop_ms:g} ms{smoothing} = {total:g} ms"
 
 
 def _mistakes_in_controls(signature: Signature) -> list[str]:

@@ -155,7 +155,7 @@ def _promises(signature: Signature) -> Facts:
         "audio": f"float32 [1, 1, {signature.window}] at {signature.sample_rate_hz} Hz",
         "rig": f"float32 [1, {len(signature.driven)}]",
         "context": f"{signature.past_ms:g} ms past, {signature.future_ms:g} ms future",
-        "latency": latency_in_words(signature.future_ms, signature.smoothing_ms),
+        "latency": latency_in_words(signature.future_ms, signature.hop_ms, signature.smoothing_ms),
         "controls": f"{len(signature.controls)}, {len(signature.driven)} of them driven",
         "driven": ", ".join(signature.driven),
         "teacher": signature.teacher,

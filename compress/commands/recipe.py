@@ -36,15 +36,17 @@ def recipe_check(recipe: RecipeName, overrides: Set = None) -> None:
     from compress.recipe.recipe import load_recipe, recipe_hash
 
     loaded = load_recipe(recipe, overrides or ())
-    from compress.judge.smoothing import latency_ms
     from compress.run.beforehand import check_recipe
-    from exporters.signature import latency_in_words
+    from compress.speech.audio import HOP, SAMPLE_RATE
+    from exporters.signature import hops_awaited, latency_in_words
 
     facts = check_recipe(loaded)
     typer.echo(f"{loaded.name} is in order, hash {recipe_hash(loaded)[:16]}")
     for student in loaded.students:
         own = facts[student.name]  # a student to start from has a future of its own
-        waits = latency_in_words(own.future_ms, latency_ms(student.smoothing))
+        hop_ms = 1000 * HOP / SAMPLE_RATE
+        smoothing_ms = hop_ms * hops_awaited(student.smoothing)
+        waits = latency_in_words(own.future_ms, hop_ms, smoothing_ms)
         millions = own.parameters / 1e6
         typer.echo(f"  student {student.name}: about {millions:.2f} M parameters, waits: {waits}")
 

@@ -5,12 +5,12 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.judge.smoothing import smoothed_at
+from compress.judge.playback import played
 from compress.rig.rig import ARKIT
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from exporters.targets.runtime import Predictor
 
 Floats = NDArray[np.float32]
+
+
+@runtime_checkable
+class Dense(Protocol):
+    """A predictor that takes all hops of a stretch at once, as students in PyTorch do."""
+
+    def stretch(self, samples: Floats) -> Floats:
+        """float32 `[(n − 1) · hop + window]` → `[n, driven]`, a pose for each hop."""
+
 
 BLOCK = 256  # windows copied at a time, so that memory does not grow with the clip
 # Live Link Face writes ARKit's blendshapes with right before left in these two pairs,
@@ -41,10 +50,10 @@ def frame_times(samples: int, rate_hz: float, sample_rate_hz: int) -> NDArray[np
 
 
 def driven_curves(runtime: "Predictor", samples: Floats, times_s: NDArray[np.float64]) -> Floats:
-    """What a file predicts at each time: samples `[samples]` → `[frames, driven]`.
+    """What a face shows at each time by a file: samples `[samples]` → `[frames, driven]`.
 
-    Smoothed as its signature says. The window for time t covers the samples round(t · rate) − past
-    to round(t · rate) + future, with zeros where the recording has none.
+    Played back as `playback` says, and smoothed as the file's signature says. The window of hop k
+    covers the samples k · hop − past to k · hop + future, with zeros where the recording has none.
     """
     return curves_by_smoothing(runtime, samples, times_s, [runtime.signature.smoothing])[0]
 
@@ -57,22 +66,26 @@ def curves_by_smoothing(
 ) -> list[Floats]:
     """`driven_curves` with each of several weightings in place of the signature's, in one pass."""
     signature = runtime.signature
-    moments = np.round(times_s * signature.sample_rate_hz).astype(np.int64)
 
-    def predict(moments: NDArray[np.int64]) -> Floats:
-        return _at(runtime, samples, moments)
+    def predict(hops: NDArray[np.int64]) -> Floats:
+        return _at(runtime, samples, hops * signature.hop)
 
-    return smoothed_at(predict, moments, weightings, signature.hop)
+    return played(predict, times_s * signature.sample_rate_hz / signature.hop, weightings)
 
 
 def _at(runtime: "Predictor", samples: Floats, moments: NDArray[np.int64]) -> Floats:
+    """What is predicted for some samples of a clip, in ascending order."""
     signature = runtime.signature
-    # A smoothed prediction may ask for moments just before the clip or after it.
+    # Playback may ask for moments just before the clip or after it.
     before = signature.past + max(0, -int(moments.min(initial=0)))
     after = signature.future + max(0, int(moments.max(initial=0)) - len(samples))
     padded = np.pad(samples, (before, after))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, signature.window)
     first = moments - signature.past + before
+    if isinstance(runtime, Dense) and len(moments):
+        stretch = padded[first[0] : first[-1] + signature.window]
+        poses: Floats = runtime.stretch(stretch)[(first - first[0]) // signature.hop]
+        return poses
+    windows = np.lib.stride_tricks.sliding_window_view(padded, signature.window)
     rigs = [np.zeros((0, len(signature.driven)), np.float32)]
     for i in range(0, len(first), BLOCK):
         block = windows[first[i : i + BLOCK]]

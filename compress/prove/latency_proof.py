@@ -36,8 +36,8 @@ def latency_checks(runtime: "Runtime", file: str) -> tuple[Check, ...]:
     other precisions some frame must, since codes and half numbers round small changes away.
     """
     signature = runtime.signature
-    later = signature.future + signature.hop * hops_awaited(signature.smoothing)
-    earlier = signature.past + signature.hop * hops_awaited(signature.smoothing[::-1])
+    later = signature.future + signature.hop * (1 + hops_awaited(signature.smoothing))
+    earlier = signature.past + signature.hop * (1 + hops_awaited(signature.smoothing[::-1]))
     return (
         _check(runtime, file, "future", later, *_judged(runtime, later, 1)),
         _check(runtime, file, "past", earlier, *_judged(runtime, earlier, -1)),
@@ -50,17 +50,21 @@ def _judged(runtime: "Runtime", reach: int, side: int) -> tuple[int, int, int]:
     `reach` in samples after a moment (side 1), or before it (side −1).
     """
     signature = runtime.signature
-    margin_s = signature.window / signature.sample_rate_hz + 1
-    samples = round((2 * margin_s + JUDGED_S) * signature.sample_rate_hz)
+    rate, hop = signature.sample_rate_hz, signature.hop
+    margin_s = signature.window / rate + 1
+    samples = round((2 * margin_s + JUDGED_S) * rate)
     draw = np.random.default_rng(0)
     clip = (QUIET * draw.standard_normal(samples)).astype(np.float32)
     loud = draw.uniform(-1, 1, samples).astype(np.float32)
-    edge = round(EDGE_MS * signature.sample_rate_hz / 1000)
+    edge = round(EDGE_MS * rate / 1000)
+    # A pose just after a hop takes the next one too, and hears farthest ahead; one just before a
+    # hop takes the last one too, and hears farthest back.
+    beside = edge // 4 if side > 0 else hop - edge // 4
     compared = moved = heard = 0
-    for frame in np.linspace(margin_s * FPS, (margin_s + JUDGED_S) * FPS, MOMENTS).astype(int):
+    for at in np.linspace(margin_s * rate / hop, (margin_s + JUDGED_S) * rate / hop, MOMENTS):
+        moment = int(at) * hop + beside
         # The frame itself first, then those that reach less far towards this side.
-        frames = (frame - side * np.arange(NEIGHBOURS)) / FPS
-        moment = round(frame / FPS * signature.sample_rate_hz)
+        frames = moment / rate - side * np.arange(NEIGHBOURS) / FPS
         distance = np.arange(samples) - moment if side > 0 else moment - 1 - np.arange(samples)
         beyond, inside = distance >= reach, (distance >= reach - edge) & (distance < reach)
         as_it_was = _bits(runtime, clip, frames)

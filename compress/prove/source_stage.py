@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compress.labels.examples import Example
     from exporters.targets.runtime import Predictor
 
-FORMAT = 8
+FORMAT = 9
 QUALITY = "quality.json"
 
 
@@ -56,12 +56,15 @@ def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
     """Quality of a student in PyTorch, measured now or found."""
 
     def make() -> Quality:
-        from compress.prove.source_predictor import SourcePredictor
+        from compress.prove.source_predictor import DensePredictor, SourcePredictor
 
         module, student, card = window_form(job.student_folder)
         precision: Precision = "fp32" if card.quantization is None else "int8"
         signature = signature_of(student, card, precision, job.smoothing)
-        return animated(SourcePredictor(module, signature), heldout(), [job.smoothing])[0]
+        predictor: Predictor = SourcePredictor(module, signature)
+        if precision == "fp32":
+            predictor = DensePredictor(student, signature)
+        return animated(predictor, heldout(), [job.smoothing])[0]
 
     def write(folder: Path, judged: Quality) -> None:
         atomic_write(folder / QUALITY, records.to_json(judged))

@@ -135,7 +135,7 @@ def answer(question: Question) -> Timed:
         runtime = _runtime(file)
         facts = runtime.describe()
         machine[facts["runtime"]] = facts["version"]
-        calls[name] = _one_second(runtime, samples, teacher.rate_hz)
+        calls[name] = _one_second(runtime, samples)
     return Timed(memory=memory, seconds=seconds, turns=in_turns(calls), machine=machine, not_run="")
 
 
@@ -145,17 +145,15 @@ def _runtime(file: Path) -> "Runtime":
     return load_target(target_of(file)).open_runtime(file, threads=1)
 
 
-def _one_second(
-    runtime: "Runtime", samples: Floats, rate_hz: float
-) -> "tuple[Callable[[], object], float]":
-    """Run a file on the windows of one second of the clip; and how many seconds these are."""
+def _one_second(runtime: "Runtime", samples: Floats) -> "tuple[Callable[[], object], float]":
+    """Run a file on the hops of about one second of the clip; and how many seconds these are."""
     signature = runtime.signature
-    frames = max(1, round(rate_hz))
-    moments = np.round(np.arange(frames) / rate_hz * SAMPLE_RATE).astype(int)
+    hops = signature.sample_rate_hz // signature.hop
+    moments = np.arange(hops) * signature.hop
     # The clip again from its start where it is too short: what is in a window costs nothing.
     speech = np.resize(samples, moments[-1] + signature.window)
     windows = np.stack([speech[at : at + signature.window] for at in moments])[:, None]
-    return lambda: runtime.run(windows), frames / rate_hz
+    return lambda: runtime.run(windows), hops * signature.hop / signature.sample_rate_hz
 
 
 def in_turns(calls: Mapping[str, tuple[Callable[[], object], float]]) -> dict[str, list[float]]:

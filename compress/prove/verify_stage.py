@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from compress.export.stage import evening_of, largest_difference, window_form
 from compress.judge.held_out import HeldOut, speech_windows
+from compress.judge.playback import NONE
 from compress.judge.quality import LEAST_LAG_S
-from compress.judge.smoothing import NONE
 from compress.labels.on_demand import lengths_of
 from compress.prove.latency_proof import latency_checks
 from compress.prove.source_stage import QUALITY, animated, read_quality
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from compress.recipe.recipe import ParitySettings
     from exporters.targets.runtime import Floats
 
-FORMAT = 8
+FORMAT = 9
 BENCHMARK_FORMAT = 4
 # Sealed under this instead of a key, a failed check and its report are made again.
 NOT_KEPT = "parity-failed"

@@ -26,7 +26,7 @@ DECIMALS = 4
 CLIPS = "clips.json"
 
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

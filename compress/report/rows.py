@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.judge.smoothing import NONE
+from compress.judge.playback import NONE
 from compress.prove.cost_stage import TEACHER
 from exporters.measuring.figures import Benchmark
 from exporters.report.records import document as doc

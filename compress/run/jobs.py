@@ -21,7 +21,7 @@ from compress.store import content_key, stage, tool_versions
 from compress.teachers.loading import TeacherFile
 
 # Of report.json and all that is made from it: one more with every change of either.
-REPORT_FORMAT = 3
+REPORT_FORMAT = 4
 STAGES = ("label", "distill", "prune", "quantize", "export", "verify", "benchmark", "report")
 
 

@@ -80,7 +80,7 @@ def write_card(folder: Path, facts: CardFacts) -> Path:
         kinds=Counter(golden.kinds),
         files=_files(folder),
         models={target: path.name for path, target in models.items()},
-        waits=latency_in_words(signature.future_ms, signature.smoothing_ms),
+        waits=latency_in_words(signature.future_ms, signature.hop_ms, signature.smoothing_ms),
         smoothed=_offsets(signature),
         mesh=read_mesh(folder / MESH).facts if (folder / MESH).exists() else None,
     )
@@ -98,13 +98,9 @@ def _files(folder: Path) -> list[tuple[str, int]]:
 
 
 def _offsets(signature: Signature) -> list[tuple[int, float]]:
-    """Samples from the moment and weight of each prediction that smoothing averages."""
+    """Hops from its own, and weight, of each pose that smoothing averages."""
     middle = len(signature.smoothing) // 2
-    return [
-        ((i - middle) * signature.hop, weight)
-        for i, weight in enumerate(signature.smoothing)
-        if weight
-    ]
+    return [(i - middle, weight) for i, weight in enumerate(signature.smoothing) if weight]
 
 
 def _render(**values: Any) -> str:

@@ -210,8 +210,11 @@ FIGURES: dict[str, Figure] = {
     ),
     "future_ms": Figure(
         *("algorithmic latency (ms)", "less", "ms", of.future_ms),
-        gate=Gate("longest algorithmic latency: future audio and smoothing together", NOT_NEGATIVE),
-        option=Option("max_future_ms", "Longest wait for future audio and smoothing."),
+        gate=Gate(
+            "longest algorithmic latency: future audio, one hop and smoothing together",
+            NOT_NEGATIVE,
+        ),
+        option=Option("max_future_ms", "Longest wait for future audio, one hop and smoothing."),
         noise=Noise(Allowance(), "declared, not measured: any change is meant"),
         headline=True,
     ),

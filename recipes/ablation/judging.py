@@ -6,17 +6,16 @@ from fnmatch import fnmatch
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-
 from compress.judge import sealing
 from compress.judge.animation import curves_by_smoothing
 from compress.judge.held_out import Floats, HeldOut, load_heldout
+from compress.judge.playback import NONE
 from compress.judge.quality import pbm_cases, quality
-from compress.judge.smoothing import NONE
 from compress.labels.store import Labels
+from compress.prove.source_predictor import DensePredictor
 from compress.speech.alignments import Alignment
 from compress.speech.audio import HOP, SAMPLE_RATE
-from compress.students.contract import Student, Window
+from compress.students.contract import Student
 from exporters.report.records.quality import Quality
 
 # Held-out speech by clip id.
@@ -35,24 +34,18 @@ QUIET = "english at -30 dB"
 QUIET_DB = -30.0
 
 
-class _WindowForm:
+def _predictor(student: Student) -> DensePredictor:
     """A student in PyTorch as `animation` wants a file's runtime to be."""
-
-    def __init__(self, student: Student) -> None:
-        config = student.config
-        self._window = Window(student).eval()
-        self.signature = SimpleNamespace(
-            hop=HOP,
-            sample_rate_hz=SAMPLE_RATE,
-            past=config.past,
-            future=config.future,
-            window=config.window,
-            driven=tuple(range(config.outputs)),
-        )
-
-    @torch.inference_mode()
-    def run(self, audio: Floats) -> Floats:
-        return self._window(torch.from_numpy(audio)).numpy()  # type: ignore[no-any-return]
+    config = student.config
+    signature: Any = SimpleNamespace(
+        hop=HOP,
+        sample_rate_hz=SAMPLE_RATE,
+        past=config.past,
+        future=config.future,
+        window=config.window,
+        driven=tuple(range(config.outputs)),
+    )
+    return DensePredictor(student.eval(), signature)
 
 
 def speech_groups(labels: Labels, alignments: dict[str, Alignment]) -> dict[str, HeldOut]:
@@ -70,7 +63,7 @@ def judged(
     student: Student, smoothing: Sequence[float], groups: dict[str, HeldOut]
 ) -> dict[str, dict[str, Any]]:
     """Quality by group as `animate` would have it, and ``… without smoothing`` where that differs."""
-    runtime = _WindowForm(student)
+    runtime = _predictor(student)
     weightings = [smoothing] if tuple(smoothing) == NONE else [smoothing, NONE]
     found: dict[str, dict[str, Any]] = {}
     known: dict[
@@ -82,7 +75,7 @@ def judged(
             key = f"{heldout.clips[i].id}{' quiet' if name == QUIET else ''}"
             if key not in known:
                 known[key] = curves_by_smoothing(
-                    runtime,  # type: ignore[arg-type]
+                    runtime,
                     samples,
                     heldout.times_s(i),
                     weightings,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compress.judge import smoothing
 from compress.judge.bootstrap import Contrast, paired_difference, paired_ratio
+from compress.speech.audio import HOP, SAMPLE_RATE
+from exporters.signature import hops_awaited
 from recipes.ablation.rows import Row, read_rows
 
 Result = dict[str, Any]
@@ -110,7 +111,7 @@ def quality_table(
             if row.student == "teacher"
             else [
                 f"{first['parameters']:,}",
-                f"{first['future_ms'] + smoothing.latency_ms(first['smoothing']):g}",
+                f"{first['future_ms'] + smoothing_ms(first['smoothing']):g}",
                 f"{first['steps']:,}",
                 spread([r["minutes"] for r in results], ".1f"),
             ]
@@ -135,6 +136,11 @@ def quality_table(
     return markdown(head, lines)
 
 
+def smoothing_ms(weights: Sequence[float]) -> float:
+    """What a pose waits for its last prediction: these rows were asked at each frame's own time."""
+    return 1000 * HOP * hops_awaited(weights) / SAMPLE_RATE
+
+
 def smoothing_table(rows: Sequence[Row], found: dict[str, list[Result]]) -> str:
     head = ["row", "latency ms", "MSE · 10³", "correlation", "PBM", "jitter", "lag ms"]
     lines = []
@@ -143,7 +149,7 @@ def smoothing_table(rows: Sequence[Row], found: dict[str, list[Result]]) -> str:
             bare = f"{ENGLISH} without smoothing"
             if bare not in result["groups"]:
                 continue
-            added = smoothing.latency_ms(result["smoothing"])
+            added = smoothing_ms(result["smoothing"])
             for name, group, latency in (("with", ENGLISH, added), ("without", bare, 0.0)):
                 groups = [result["groups"][group]]
                 lines.append(

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from safetensors.torch import load_file, save
 
-from compress.judge import smoothing
+from compress.judge import playback
 from compress.students.storing import load_student
 from recipes.ablation.table import of, share, share_short
 
@@ -73,7 +73,7 @@ def card(
     log = (ASSETS / name / "training-log.jsonl").read_text("utf-8").splitlines()
     last = json.loads(log[-1])
     weights = settings.get("smoothing", [1])
-    waits = config.future / 16 + smoothing.latency_ms([w / sum(weights) for w in weights])
+    waits = config.future / 16 + playback.latency_ms([w / sum(weights) for w in weights])
     guide = (
         "guided by `builtin:small` (stage 2)"
         if "guide" in settings

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.judge import smoothing
+from compress.judge import playback
 from compress.judge.bootstrap import ratio_of_sums
 from compress.judge.voice_kinds import numbered
 from recipes.ablation.rows import Row, read_rows
@@ -146,7 +146,7 @@ def figures(rows: Sequence[Row], found: dict[str, list[Result]], group: str) -> 
 def _facts(row: Row, result: Result) -> list[str]:
     if row.student == "teacher":
         return ["", "", ""]
-    waits = result["future_ms"] + smoothing.latency_ms(result["smoothing"])
+    waits = result["future_ms"] + playback.latency_ms(result["smoothing"])
     return [f"{result['parameters']:,}", f"{waits:g}", f"{result['steps']:,}"]
 
 

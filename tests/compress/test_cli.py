@@ -250,10 +250,13 @@ def test_a_shown_recipe_is_the_same_recipe(workshop: Path, tmp_path: Path, cli: 
 def test_a_recipe_is_checked_to_its_students(workshop: Path, cli: Cli) -> None:
     checked = cli("recipe", "check", workshop / "recipe.yaml")
     assert checked.code == 0
-    assert "student small: about 0.00 M parameters, waits: future 16 ms\n" in checked.out
+    assert (
+        "student small: about 0.00 M parameters, waits: future 16 ms + hop 16 ms = 32 ms\n"
+        in checked.out
+    )
     calmer = ("--set", "students.0.smoothing=[1, 2, 1]")
     checked = cli("recipe", "check", workshop / "recipe.yaml", *calmer)
-    assert checked.out.endswith("waits: future 16 ms + smoothing 16 ms = 32 ms\n")
+    assert checked.out.endswith("waits: future 16 ms + hop 16 ms + smoothing 16 ms = 48 ms\n")
     wrong = cli("recipe", "check", workshop / "recipe.yaml", "--set", "students.0.head_kernel=90")
     assert wrong.failed(2, "Student small")
 

@@ -282,7 +282,7 @@ def test_a_killed_run_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str
     holder.kill()
     holder.wait(timeout=600)
     with run_lock(tmp_path / "run"):
-        pass
+        assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_the_lock_also_excludes_threads_and_is_free_after_an_error(tmp_path: Path) -> None:

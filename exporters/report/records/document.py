@@ -177,7 +177,7 @@ class Tier(Quality):
     """Weights by which predictions around a moment are averaged for this row, [1.0] for none, or
     null where there is no file."""
     algorithmic_latency_ms: float | None
-    """Milliseconds that a pose waits at least for future audio and smoothing, or null."""
+    """Milliseconds that a pose waits for future audio, one hop and smoothing, or null."""
 
     @property
     def latency(self) -> Latency | None:

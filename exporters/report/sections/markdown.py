@@ -163,12 +163,12 @@ def best_first(tiers: tuple[Tier, ...]) -> list[Tier]:
 
 
 def _wait(tier: Tier) -> str:
-    """What a pose waits for: ``64 + 16 = 80``, or the future alone where nothing smooths."""
+    """What a pose waits for: ``64 + 16 = 80``, future audio and playback; or the future alone."""
     if tier.future_ms is None or tier.algorithmic_latency_ms is None:
         return NOT_RUN
-    smoothing_ms = tier.algorithmic_latency_ms - tier.future_ms
+    playback_ms = tier.algorithmic_latency_ms - tier.future_ms
     future, both = f"{tier.future_ms:g}", f"{tier.algorithmic_latency_ms:g}"
-    return f"{future} + {smoothing_ms:g} = {both}" if smoothing_ms else future
+    return f"{future} + {playback_ms:g} = {both}" if playback_ms else future
 
 
 def _verdict(gates: tuple[Gate, ...]) -> str:

@@ -80,7 +80,7 @@ def test_a_model_file(finished: Path) -> None:
     assert facts["student"] == "small, fp32"
     assert facts["bytes"] == f"{file.stat().st_size:,}"
     assert facts["audio"] == "float32 [1, 1, 512] at 16000 Hz"
-    assert facts["latency"] == "future 16 ms"
+    assert facts["latency"] == "future 16 ms + hop 16 ms = 32 ms"
     assert facts["rig"] == f"float32 [1, {len(facts['driven'].split(', '))}]"
 
 

@@ -154,7 +154,7 @@ def test_a_student_to_start_from(
     """It is copied, quantized and exported, and the report says that nothing was trained."""
     recipe, run = starting(), tmp_path / "run"
     assert (
-        "ready: about 0.00 M parameters, waits: future 16 ms\n"
+        "ready: about 0.00 M parameters, waits: future 16 ms + hop 16 ms = 32 ms\n"
         in cli("recipe", "check", recipe).out
     )
     ended = cli("compress", recipe, "--out", run)

@@ -69,50 +69,76 @@ def ramp(samples: int) -> np.ndarray:
     return np.arange(1, samples + 1, dtype=np.float32)
 
 
+def heard(samples: np.ndarray, length: int) -> np.ndarray:
+    """What a ramp of so many samples says at some places; nothing outside of it."""
+    return np.where((samples >= 0) & (samples < length), samples + 1, 0).astype(np.float64)
+
+
+def between(place: int, times: np.ndarray, length: int) -> np.ndarray:
+    """What playback shows of the sample at a place of the window, by hand."""
+    hops = times * RATE / 256
+    first = np.floor(hops + 1e-9)
+    one, other = (heard((first + i) * 256 - 100 + place, length) for i in (0, 1))
+    return one + (hops - first) * (other - one)
+
+
 @pytest.mark.parametrize("rate_hz", [24.0, 29.97, 30.0, 60.0, 62.5])
-def test_the_window_lies_where_the_signature_says(rate_hz: float) -> None:
-    """The sample at index `past` is that of the frame's time; the window's ends are around it."""
+def test_poses_lie_on_the_hop_grid_and_are_interpolated_between(rate_hz: float) -> None:
+    """The sample at index `past` is that of the hop; the window's ends are around it."""
     samples = ramp(5000)
     times = frame_times(len(samples), rate_hz, RATE)
-    centres = np.array([round(t * RATE) for t in times])
-
-    now = driven_curves(Echo(signature(), (100, 100)), samples, times)
-    np.testing.assert_array_equal(now[:, 0], centres + 1)
-
-    ends = driven_curves(Echo(signature(), (0, 159)), samples, times)
-    first, last = centres - 100, centres + 59
-    np.testing.assert_array_equal(ends[:, 0], np.where(first >= 0, first + 1, 0))
-    np.testing.assert_array_equal(ends[:, 1], np.where(last < 5000, last + 1, 0))
+    now = driven_curves(Echo(signature(), (100, 0)), samples, times)
+    np.testing.assert_allclose(now[:, 0], between(100, times, 5000), rtol=1e-6)
+    np.testing.assert_allclose(now[:, 1], between(0, times, 5000), rtol=1e-6)
+    end = driven_curves(Echo(signature(), (159, 159)), samples, times)
+    np.testing.assert_allclose(end[:, 0], between(159, times, 5000), rtol=1e-6)
 
 
 def test_moments_outside_of_the_clip_hear_silence() -> None:
     runtime = Echo(signature(), (100, 0))
-    times = np.array([-0.1, -1 / RATE, 0.0, 159 / RATE, 160 / RATE, 0.1])
+    times = np.array([-0.032, -0.016, 0.0, 0.008, 0.016, 0.1])
     curves = driven_curves(runtime, ramp(160), times)
-    np.testing.assert_array_equal(curves[:, 0], [0, 0, 1, 160, 0, 0])
-    np.testing.assert_array_equal(curves[:, 1], [0, 0, 0, 60, 61, 0])
+    np.testing.assert_array_equal(curves[:, 0], [0, 0, 1, 0.5, 0, 0])
+    np.testing.assert_array_equal(curves[:, 1], [0, 0, 0, 157 / 2, 157, 0])
 
 
 def test_smoothing_is_the_weighted_mean_of_three_hops() -> None:
     runtime = Echo(signature(smoothing=(0.5, 0.3, 0.2)), (100, 100))
     times = np.array([0.0, 0.05, 0.1])
     curves = driven_curves(runtime, ramp(1700), times)
-    centres = np.round(times * RATE)
-
-    def heard(sample: np.ndarray) -> np.ndarray:
-        return np.where((sample >= 0) & (sample < 1700), sample + 1, 0)
-
-    expected = 0.5 * heard(centres - 256) + 0.3 * heard(centres) + 0.2 * heard(centres + 256)
+    expected = sum(
+        weight * between(100, times + offset * 0.016, 1700)
+        for offset, weight in ((-1, 0.5), (0, 0.3), (1, 0.2))
+    )
     np.testing.assert_allclose(curves[:, 0], expected, rtol=1e-6)
 
 
-def test_many_frames_go_in_blocks_and_none_in_no_call() -> None:
+def test_many_hops_go_in_blocks_and_none_in_no_call() -> None:
     runtime = Echo(signature(), (100, 100))
-    times = np.arange(600) / 6000
-    curves = driven_curves(runtime, ramp(1700), times)
+    times = np.arange(600) * 0.016
+    curves = driven_curves(runtime, ramp(600 * 256), times)
     assert runtime.batches == [256, 256, 88]
-    np.testing.assert_array_equal(curves[:, 0], np.round(times * RATE) + 1)
+    np.testing.assert_array_equal(curves[:, 0], np.arange(600) * 256 + 1)
     assert driven_curves(runtime, ramp(10), np.zeros(0)).shape == (0, 2)
+
+
+class Whole(Echo):
+    """The same, for all hops of a stretch in one call."""
+
+    def stretch(self, samples: np.ndarray) -> np.ndarray:
+        assert (len(samples) - self.signature.window) % 256 == 0
+        starts = np.arange(0, len(samples) - self.signature.window + 1, 256)
+        return samples[starts[:, None] + np.array(self.places)].astype(np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [(1.0,), (0.5, 0.3, 0.2)])
+def test_a_stretch_at_once_is_the_same(smoothing: tuple[float, ...]) -> None:
+    times = np.arange(-2, 40) / 24
+    found = [
+        driven_curves(kind(signature(smoothing=smoothing), (100, 7)), ramp(20_000), times)
+        for kind in (Echo, Whole)
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 def test_frames_start_inside_of_the_clip() -> None:

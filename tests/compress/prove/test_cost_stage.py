@@ -147,9 +147,9 @@ def test_a_slow_teacher_gets_fewer_turns(clock) -> None:  # type: ignore[no-unty
     assert "".join(clock.called) == "fttf" * 2
 
 
-def test_windows_are_those_of_one_second() -> None:
+def test_windows_are_the_hops_of_a_second() -> None:
     class Signature:
-        window = 500
+        window, hop, sample_rate_hz = 500, 256, SAMPLE_RATE
 
     class Runtime:
         signature = Signature()
@@ -157,16 +157,14 @@ def test_windows_are_those_of_one_second() -> None:
         def run(self, windows: np.ndarray) -> np.ndarray:
             return windows
 
-    samples = np.arange(SAMPLE_RATE, dtype=np.float32)
-    run, seconds = teacher_cost._one_second(Runtime(), samples, 25.0)  # type: ignore[arg-type]
+    samples = np.arange(2 * SAMPLE_RATE, dtype=np.float32)
+    run, seconds = teacher_cost._one_second(Runtime(), samples)  # type: ignore[arg-type]
     windows = run()
-    assert windows.shape == (25, 1, 500)  # type: ignore[attr-defined]
-    assert [window[0, 0] for window in windows] == [i * 640 for i in range(25)]  # type: ignore[attr-defined]
-    assert seconds == 1.0
-    # A rate that is not whole: 24 windows are a little more than a second.
-    run, seconds = teacher_cost._one_second(Runtime(), samples[:800], 23.976)  # type: ignore[arg-type]
-    assert run().shape == (24, 1, 500)  # type: ignore[attr-defined]
-    assert seconds == pytest.approx(24 / 23.976)
+    assert windows.shape == (62, 1, 500)  # type: ignore[attr-defined]
+    assert [window[0, 0] for window in windows] == [i * 256 for i in range(62)]  # type: ignore[attr-defined]
+    assert seconds == 0.992
+    run, _ = teacher_cost._one_second(Runtime(), samples[:800])  # type: ignore[arg-type]
+    assert run().shape == (62, 1, 500), "a short clip comes again"  # type: ignore[attr-defined]
 
 
 PYTHON = """

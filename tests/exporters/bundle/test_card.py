@@ -1,5 +1,6 @@
 """The card of a bundle: what it says, that it repeats, and that its Python runs as it stands."""
 
+import math
 import os
 import re
 import runpy
@@ -94,7 +95,7 @@ def test_what_it_is(page: str) -> None:
     assert row(page, "Hears") == [
         "64 samples at 16000 Hz: 48 (3 ms) before the moment of a pose, 16 (1 ms) from it on"
     ]
-    assert row(page, "Latency")[0].startswith("future 1 ms + smoothing 16 ms = 17 ms")
+    assert row(page, "Latency")[0].startswith("future 1 ms + hop 16 ms + smoothing 16 ms = 33 ms")
     assert row(page, "Controls") == ["4: 3 predicted, 1 constant"]
     assert row(page, "Trained on") == ["12 minutes of noise \\| curves of the demo teacher"]
     assert row(page, "Licence") == ["Apache-2.0"]
@@ -124,15 +125,15 @@ def test_files_are_listed_with_their_bytes(bundle: Path, page: str) -> None:
     assert listed == {}
 
 
-def test_smoothing_is_told_as_moments(page: str, bare: Path) -> None:
-    moments = [("0.25", "t − 256 / 16000"), ("0.5", "t"), ("0.25", "t + 256 / 16000")]
+def test_smoothing_is_told_as_hops(page: str, bare: Path) -> None:
+    moments = [("0.25", "k − 1"), ("0.5", "k"), ("0.25", "k + 1")]
     for weight, moment in moments:
         assert f"| {weight} | {moment} |\n" in page
     signature = replace(Signature.read(bare / "signature.json"), smoothing=(1.0,))
     signature.write(bare / "signature.json")
     plain = write_card(bare, FACTS).read_text("utf-8")
     assert row(plain, "Smoothing") == ["none"]
-    assert "| Weight | Moment |" not in plain
+    assert "| Weight | Hop |" not in plain
 
 
 def test_codes_have_a_limit_too(
@@ -199,12 +200,17 @@ def test_a_target_without_a_template_of_its_own(
 
 
 def predicted(bundle: Path, target: str, speech: np.ndarray, t: float) -> np.ndarray:
-    """The rig at a time, the window cut by hand: float32 [driven]."""
-    start = round(t * 16000) - 48
-    window = [speech[i] if 0 <= i < len(speech) else 0.0 for i in range(start, start + 64)]
-    audio = np.array(window, np.float32).reshape(1, 1, 64)
+    """The rig at a time, between two windows cut by hand: float32 [driven]."""
     path = bundle / f"model{load_target(target).SUFFIX}"
-    return load_target(target).open_runtime(path).run(audio)[0]
+    runtime = load_target(target).open_runtime(path)
+
+    def on(hop: int) -> np.ndarray:
+        start = hop * 256 - 48
+        window = [speech[i] if 0 <= i < len(speech) else 0.0 for i in range(start, start + 64)]
+        return runtime.run(np.array(window, np.float32).reshape(1, 1, 64))[0]
+
+    hop = math.floor(t * 62.5)
+    return on(hop) + (t * 62.5 - hop) * (on(hop + 1) - on(hop))
 
 
 @pytest.mark.parametrize("target", sorted(set(RUNTIMES) & set(TARGETS)))
@@ -216,13 +222,13 @@ def test_its_python_runs_as_it_stands(
     monkeypatch.chdir(bundle)
     pose: Callable[..., dict[str, float]] = runpy.run_path(str(tmp_path / "snippet.py"))["pose"]
     speech = np.random.default_rng(5).uniform(-0.5, 0.5, 400).astype(np.float32)
-    # Before the recording, at its edges, inside, and after it; 0.0101 s falls between samples.
-    for t in (-1.0, -0.001, 0.0, 0.0005, 0.0101, 0.02, 399 / 16000, 0.025, 0.026, 5.0):
+    # Before the recording, at its edges, inside, and after it; some on the grid.
+    for t in (-1.0, -0.001, 0.0, 0.0005, 0.0101, 0.016, 0.02, 399 / 16000, 0.025, 0.026, 5.0):
         found = pose(speech, t)
         assert list(found) == ["jawOpen", "mouthClose", "mouthPucker"]
         expected = predicted(bundle, target, speech, t)
         np.testing.assert_allclose(list(found.values()), expected, atol=1e-6, rtol=0)
-    moving = [pose(speech, t)["jawOpen"] for t in np.arange(10) / 400]
+    moving = [pose(speech, t)["jawOpen"] for t in np.arange(10) / 300]
     assert np.ptp(moving) > 0.01, "it must move, or nothing was compared"
 
 

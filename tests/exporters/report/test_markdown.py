@@ -106,7 +106,7 @@ def test_a_tier_is_one_row_whatever_its_files(document: ReportDocument) -> None:
     assert row[7] == f"× {TEACHER_BYTES / 700_000:.3g}, × 50"
 
 
-def test_without_smoothing_a_pose_waits_for_the_future_alone(document: ReportDocument) -> None:
+def test_a_pose_may_wait_for_the_future_alone(document: ReportDocument) -> None:
     bare = replace(document.tiers[1], name="bare", smoothing=(1.0,), algorithmic_latency_ms=256.0)
     text = to_markdown(replace(document, tiers=(*document.tiers, bare)))
     assert cells_of(text, "| demo, fp32, without smoothing |")[5] == "256"

@@ -235,6 +235,7 @@ def test_an_empty_folder_of_labels_will_do(table: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "labels").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text("{}")
     import_labels(table, tmp_path / "run")
+    assert (tmp_path / "run" / "labels" / "index.json").exists()
 
 
 def test_a_run_at_work_is_left_alone(table: Path, tmp_path: Path) -> None:

@@ -33,11 +33,11 @@ def test_picture_shows_teacher_student_and_sealed_lips() -> None:
 
 def test_dollars_in_speech_are_not_mathematics() -> None:
     # Read as a formula, an unknown command between dollar signs stops matplotlib.
-    plot_clip(clip(text="It was $\\five$ then"))
+    assert plot_clip(clip(text="It was $\\five$ then")) != plot_clip(clip(text=""))
 
 
 def test_scripts_that_the_font_lacks_do_not_warn() -> None:
-    plot_clip(clip(text="こんにちは", clip="日本"))
+    assert plot_clip(clip(text="こんにちは", clip="日本")) != plot_clip(clip(text=""))
 
 
 def test_many_phones_give_way() -> None:

@@ -166,7 +166,7 @@ def test_metadata_serves_programs_and_people(
     assert Signature.from_json(metadata["lipstill.signature"]) == signature
     assert json.loads(metadata["lipstill.signature"])["window"] == 64
     assert metadata["lipstill.rig_controls"] == "jawOpen, mouthClose, mouthPucker"
-    assert metadata["lipstill.latency_ms"] == "17"
+    assert metadata["lipstill.latency_ms"] == "33"
     assert all(key.startswith("lipstill.") for key in metadata)
     assert description.metadata.author == "lipstill"
     assert description.metadata.shortDescription == (

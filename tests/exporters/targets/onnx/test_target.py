@@ -228,7 +228,7 @@ def test_metadata_serves_programs_and_people(model_file: Path, signature: Signat
     assert metadata["lipstill.rig_controls"] == "jawOpen, mouthClose, mouthPucker"
     assert (metadata["lipstill.past_ms"], metadata["lipstill.future_ms"]) == ("3", "1")
     assert metadata["lipstill.smoothing"] == "0.25, 0.5, 0.25"
-    assert metadata["lipstill.latency_ms"] == "17"
+    assert metadata["lipstill.latency_ms"] == "33"
     assert all(key.startswith("lipstill.") for key in metadata)
 
 

@@ -1,4 +1,4 @@
-"""The real-time ensemble: by hand, against a known function of time, and from recipe to curves."""
+"""Playback and smoothing: by hand, against a known function of time, and from recipe to curves."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compress.judge.animation import curves_by_smoothing, driven_curves, frame_times
-from compress.judge.smoothing import NONE, latency_ms, smoothed_at
+from compress.judge.playback import NONE, latency_ms, played
 from compress.speech.audio import HOP, SAMPLE_RATE, read
 from exporters.report.records.document import Tier, read_report
 from exporters.signature import Signature
@@ -68,78 +68,93 @@ def poses(times_s: np.ndarray) -> np.ndarray:
 SECOND = np.arange(1, SAMPLE_RATE + 1, dtype=np.float32)
 
 
+def shown(times_s: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
+    """What playback must show of the clock, float64 [frames, 2]."""
+    hops = times_s / 0.016
+    first = np.floor(hops + 1e-9)
+    reach = len(weights) // 2
+
+    def pose(hop: np.ndarray) -> np.ndarray:
+        parts = (w * poses(0.016 * (hop + i - reach)) for i, w in enumerate(weights))
+        return np.sum(list(parts), axis=0)
+
+    one, other = pose(first), pose(first + 1)
+    return one + (hops - first)[:, None] * (other - one)
+
+
 @pytest.mark.parametrize("fps", [24.0, 30.0, 60.0, 62.5])
 @pytest.mark.parametrize(
-    "weights", [THIRDS, (0.25, 0.5, 0.25), (0.5, 0.25, 0.25), (0.1, 0.2, 0.4, 0.2, 0.1)]
+    "weights", [NONE, THIRDS, (0.25, 0.5, 0.25), (0.5, 0.25, 0.25), (0.1, 0.2, 0.4, 0.2, 0.1)]
 )
-def test_a_pose_is_the_mean_of_predictions_16_ms_apart_at_any_rate(
+def test_a_face_shows_what_lies_between_two_poses_at_any_rate(
     fps: float, weights: tuple[float, ...]
 ) -> None:
     times = frame_times(len(SECOND), fps, SAMPLE_RATE)
     found = driven_curves(Clock(weights), SECOND, times)
     assert found.dtype == np.float32
-    nearest = np.array([round(time * SAMPLE_RATE) / SAMPLE_RATE for time in times])
-    reach = len(weights) // 2
-    expected = sum(w * poses(nearest + 0.016 * (i - reach)) for i, w in enumerate(weights))
-    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
-    assert np.abs(found - poses(nearest)).max() > 0.01, "smoothing is no small thing"
+    np.testing.assert_allclose(found, shown(times, weights), atol=1e-6, rtol=0)
+    if weights != NONE:
+        assert np.abs(found - poses(times)).max() > 0.01, "smoothing is no small thing"
 
 
 def test_the_ends_of_a_clip_are_smoothed_with_what_is_predicted_outside_of_it() -> None:
-    """By hand at 60 fps: frame 0 asks for −16 ms, the last one (983.3 ms) for 999.3 ms."""
+    """By hand at 60 fps: frame 0 asks for −16 ms, the last one (983.3 ms) for 1008 ms."""
     clock = Clock((0.5, 0.25, 0.25))
     found = driven_curves(clock, SECOND, frame_times(len(SECOND), 60.0, SAMPLE_RATE))
-    assert (min(clock.asked), max(clock.asked)) == (-256, 15733 + 256)
+    assert (min(clock.asked), max(clock.asked)) == (-256, 63 * 256)
     first, sine = found[0, 0], np.sin(2 * np.pi * 7 * 0.016)
     assert first == pytest.approx(-0.5 * sine + 0.25 * sine, abs=1e-6)
 
 
-def test_each_moment_is_predicted_once_and_none_that_counts_for_nothing() -> None:
+def test_each_hop_is_predicted_once_and_none_that_counts_for_nothing() -> None:
     def asked(weights: tuple[float, ...], fps: float) -> list[int]:
         clock = Clock(weights)
         driven_curves(clock, SECOND, frame_times(len(SECOND), fps, SAMPLE_RATE))
         assert clock.asked == sorted(set(clock.asked))
+        assert all(moment % HOP == 0 for moment in clock.asked)
         return clock.asked
 
-    assert len(asked(THIRDS, 62.5)) == 63 + 2, "on the hop grid neighbours share"
-    assert len(asked(THIRDS, 60.0)) == 3 * 60
-    assert len(asked((0.5, 0.5, 0.0), 60.0)) == 2 * 60
-    assert max(asked((0.5, 0.5, 0.0), 60.0)) == 15733
+    assert len(asked(NONE, 62.5)) == 63, "a pose on the grid needs no other"
+    assert len(asked(THIRDS, 62.5)) == 63 + 2
+    assert len(asked(NONE, 60.0)) == 63
+    assert len(asked(NONE, 10.0)) == 17, (
+        "two for each of ten poses, but one where it is on the grid"
+    )
+    assert max(asked((0.5, 0.5, 0.0), 60.0)) == 62 * 256
 
 
 def test_several_weightings_cost_one_pass() -> None:
     times = frame_times(len(SECOND), 30.0, SAMPLE_RATE)
     clock = Clock(THIRDS)
     both = curves_by_smoothing(clock, SECOND, times, [THIRDS, NONE])
-    assert len(clock.asked) == 3 * len(times)
+    assert len(clock.asked) == len(set(clock.asked))
     for found, weights in zip(both, (THIRDS, NONE), strict=True):
         np.testing.assert_array_equal(found, driven_curves(Clock(weights), SECOND, times))
 
 
 def test_a_face_at_rest_rests() -> None:
     rest = np.float32(0.1)
-    (found,) = smoothed_at(
-        lambda moments: np.full((len(moments), 2), rest), np.arange(5), [THIRDS], hop=3
-    )
+    (found,) = played(lambda hops: np.full((len(hops), 2), rest), np.arange(5) + 0.37, [THIRDS])
     assert (found == rest).all()
-    assert smoothed_at(lambda _: np.zeros((0, 2), np.float32), np.zeros(0, int), [THIRDS])[
-        0
-    ].shape == (0, 2)
+    (none,) = played(lambda _: np.zeros((0, 2), np.float32), np.zeros(0), [THIRDS])
+    assert none.shape == (0, 2)
 
 
 @pytest.mark.parametrize(
     ("weights", "expected_ms"),
     [
-        (NONE, 0),
-        (THIRDS, 16),
-        ((0.5, 0.5, 0.0), 0),
-        ((0.0, 0.5, 0.5), 16),
-        ((0.2,) * 5, 32),
-        ((0.2, 0.2, 0.3, 0.3, 0.0), 16),
-        ((1.0, 0.0, 0.0), 0),
+        (NONE, 16),
+        (THIRDS, 32),
+        ((0.5, 0.5, 0.0), 16),
+        ((0.0, 0.5, 0.5), 32),
+        ((0.2,) * 5, 48),
+        ((0.2, 0.2, 0.3, 0.3, 0.0), 32),
+        ((1.0, 0.0, 0.0), 16),
     ],
 )
-def test_latency_reaches_to_the_last_weight(weights: tuple[float, ...], expected_ms: float) -> None:
+def test_a_pose_waits_for_one_hop_and_the_last_weight(
+    weights: tuple[float, ...], expected_ms: float
+) -> None:
     assert latency_ms(weights) == expected_ms
 
 
@@ -172,9 +187,9 @@ def test_weights_travel_in_the_file_and_beside_it(smoothed: Path, cli: Cli) -> N
     assert load_target("onnx").open_runtime(tier / "model.onnx").signature == signature
     metadata = {entry.key: entry.value for entry in onnx.load(tier / "model.onnx").metadata_props}
     assert metadata["lipstill.smoothing"] == "0.333333, 0.333333, 0.333333"
-    assert metadata["lipstill.latency_ms"] == "32"
+    assert metadata["lipstill.latency_ms"] == "48"
     facts = json.loads(cli("inspect", tier / "model.onnx", "--json").out)
-    assert facts["latency"] == "future 16 ms + smoothing 16 ms = 32 ms"
+    assert facts["latency"] == "future 16 ms + hop 16 ms + smoothing 16 ms = 48 ms"
 
 
 def test_the_file_itself_does_not_smooth(smoothed: Path, finished: Path) -> None:
@@ -204,9 +219,10 @@ def test_animate_smooths(
     columns = [curves["controls"].index(name) for name in bare.signature.driven]
     found = np.array(curves["frames"])[:, columns]
     for i in (0, 1, 17, len(found) - 1):
-        moment = round(i / 60 * 16_000)
-        expected = (pose(moment - 256) + pose(moment) + pose(moment + 256)) / 3
-        np.testing.assert_allclose(found[i], expected, atol=5e-6)
+        first, share = divmod(i / 60 / 0.016, 1)
+        grid = [pose((int(first) + offset) * 256) for offset in (-1, 0, 1, 2)]
+        one, other = sum(grid[:3]) / 3, sum(grid[1:]) / 3
+        np.testing.assert_allclose(found[i], one + share * (other - one), atol=5e-6)
 
 
 def students(run: Path) -> dict[str, Tier]:
@@ -224,7 +240,7 @@ def test_the_report_has_a_row_with_smoothing_and_one_without(
     rows = (plain, bare, calm)
     assert [row.smoothing for row in rows] == [NONE, NONE, THIRDS]
     assert [row.future_ms for row in rows] == [16, 16, 16]
-    assert [row.algorithmic_latency_ms for row in rows] == [16, 16, 32]
+    assert [row.algorithmic_latency_ms for row in rows] == [32, 32, 48]
     assert calm.sha256 == bare.sha256 != plain.sha256
     for metric in ("mse", "r2", "correlation", "jitter_ratio"):
         expected = plain.against_teacher[metric]
@@ -241,7 +257,7 @@ def test_the_report_says_what_a_pose_waits_for(smoothed: Path) -> None:
         for line in lines
         if line.startswith("| small, ") and "trained in this run" in line
     }
-    assert waits == {"fp32": "16 + 16 = 32", "fp32, without smoothing": "16"}
+    assert waits == {"fp32": "16 + 32 = 48", "fp32, without smoothing": "16 + 16 = 32"}
 
 
 def test_gates_judge_what_animate_shows(smoothed: Path) -> None:
