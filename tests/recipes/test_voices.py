@@ -52,7 +52,7 @@ def judged(sealed: list[int], r2: float) -> dict[str, Any]:
         "groups": groups,
         "parameters": 1_000,
         "future_ms": 64.0,
-        "smoothing": [1, 1, 1],
+        "smoothing": [1],
         "steps": 9_000,
     }
 
