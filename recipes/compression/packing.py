@@ -20,11 +20,14 @@ TITLES = {
 
 
 def pack(folder: Path) -> None:
-    """Copies the int8 student of each row that ships, and writes its card."""
+    """Copies the int8 student of each row that ships and was run, and writes its card."""
     for row in read_rows():
         if row.ships is None:
             continue
         source, target = folder / row.id / row.ships_step, ASSETS / row.ships
+        if not source.exists():
+            print(f"{row.ships}: row {row.id} was not run in {folder}")
+            continue
         target.mkdir(exist_ok=True)
         student, facts = load_student(source)
         save_student(target, student, replace(facts, name=row.ships))
