@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.recipe.recipe import ExportSettings, ParitySettings
-    from compress.students.contract import Student
+    from compress.students.contract import DenseStudent, Student
     from compress.students.integers import Quantization
     from exporters.proof.golden import Golden
 
@@ -178,6 +178,19 @@ def window_form(student_folder: Path) -> "tuple[nn.Module, Student, StudentCard]
     from compress.quantize.graph import IntegerWindow
 
     return IntegerWindow(student, card.quantization), student, card
+
+
+def dense_form(student_folder: Path) -> "tuple[Student, DenseStudent, StudentCard]":
+    """A student, what gives all frames of a stretch at once, and its card.
+
+    Both are the same but for an int8 student, whose dense form has the codes of its integer form.
+    """
+    student, card = load_student(student_folder)
+    if card.quantization is None:
+        return student, student, card
+    from compress.quantize.graph import IntegerDense
+
+    return student, IntegerDense(student, card.quantization), card
 
 
 def signature_of(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.export.stage import signature_of, window_form
+from compress.export.stage import dense_form, signature_of
 from compress.judge.animation import curves_by_smoothing, frame_times
 from compress.judge.held_out import Floats, HeldOut, silence
 from compress.judge.quality import Judge, quality
@@ -56,15 +56,12 @@ def source(job: SourceJob, heldout: Callable[[], HeldOut]) -> Quality:
     """Quality of a student in PyTorch, measured now or found."""
 
     def make() -> Quality:
-        from compress.prove.source_predictor import DensePredictor, SourcePredictor
+        from compress.prove.source_predictor import SourcePredictor
 
-        module, student, card = window_form(job.student_folder)
+        student, dense, card = dense_form(job.student_folder)
         precision: Precision = "fp32" if card.quantization is None else "int8"
         signature = signature_of(student, card, precision, job.smoothing)
-        predictor: Predictor = SourcePredictor(module, signature)
-        if precision == "fp32":
-            predictor = DensePredictor(student, signature)
-        return animated(predictor, heldout(), [job.smoothing])[0]
+        return animated(SourcePredictor(dense, signature), heldout(), [job.smoothing])[0]
 
     def write(folder: Path, judged: Quality) -> None:
         atomic_write(folder / QUALITY, records.to_json(judged))

@@ -12,7 +12,7 @@ from compress.judge.held_out import Floats, HeldOut, load_heldout
 from compress.judge.playback import NONE
 from compress.judge.quality import pbm_cases, quality
 from compress.labels.store import Labels
-from compress.prove.source_predictor import DensePredictor
+from compress.prove.source_predictor import SourcePredictor
 from compress.speech.alignments import Alignment
 from compress.speech.audio import HOP, SAMPLE_RATE
 from compress.students.contract import Student
@@ -34,7 +34,7 @@ QUIET = "english at -30 dB"
 QUIET_DB = -30.0
 
 
-def _predictor(student: Student) -> DensePredictor:
+def _predictor(student: Student) -> SourcePredictor:
     """A student in PyTorch as `animation` wants a file's runtime to be."""
     config = student.config
     signature: Any = SimpleNamespace(
@@ -45,7 +45,7 @@ def _predictor(student: Student) -> DensePredictor:
         window=config.window,
         driven=tuple(range(config.outputs)),
     )
-    return DensePredictor(student.eval(), signature)
+    return SourcePredictor(student.eval(), signature)
 
 
 def speech_groups(labels: Labels, alignments: dict[str, Alignment]) -> dict[str, HeldOut]:
