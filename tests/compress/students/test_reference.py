@@ -20,7 +20,7 @@ from compress.teachers.loading import find_teacher, open_teacher
 NAMES = ("small", "tiny", "realtime", "tiny-realtime")
 LARGEST_MB = {"small": 7.0}
 # R² to the teacher on six clips, a little below what each had when it was packed.
-LEAST_R2 = {"small": 0.65, "tiny": 0.5, "realtime": 0.45, "tiny-realtime": 0.3}
+LEAST_R2 = {"small": 0.65, "tiny": 0.5, "realtime": 0.45, "tiny-realtime": 0.35}
 
 
 @pytest.mark.parametrize("name", NAMES)
