@@ -1,7 +1,7 @@
 """`conv_fc` against `separable` at equal bytes and at equal multiply-adds, on clips set aside from training.
 
-    lipstill distill recipes/architectures/base.yaml --out RUN     45 minutes on one core
-    python -m recipes.architectures RUN                            writes the table of docs/students.md
+lipstill distill recipes/architectures/base.yaml --out RUN     45 minutes on one core
+python -m recipes.architectures RUN                            writes the table of docs/students.md
 """
 
 import argparse
