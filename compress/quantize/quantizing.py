@@ -60,7 +60,7 @@ def quantize(
     pairs = lesson.batches(student.config, settings.calibration_batches, settings.seed)
     batches = [audio for audio, _ in pairs]
     fixed = _named(student, settings)
-    with bar("scan", None) as progress:
+    with bar("scan", None, unit="tries") as progress:
         scanned = scan(
             student,
             batches,
