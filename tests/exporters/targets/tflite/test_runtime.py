@@ -15,6 +15,7 @@ import pytest
 
 import exporters
 from compress.export.stage import signature_of, window_form
+from compress.speech.audio import read
 from exporters.signature import Precision
 from exporters.targets.tflite import target as tflite
 
@@ -75,10 +76,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = bytearray((folder / "int8.tflite").read_bytes())
     content[100] ^= 1  # of the tables: a file with other weights is whole
     (folder / "damaged.tflite").write_bytes(content)
+    # Speech at forty levels: on noise these students rest.
+    clip = read(next(iter(sorted((assets / "speech" / "en").rglob("*.opus")))))
     draw = np.random.default_rng(2)
-    level = 10 ** draw.uniform(-3, -0.5, (40, 1, 1))
-    noise = np.clip(draw.standard_normal((40, 1, signature.window)) * level, -1, 1)
-    np.save(folder / "windows.npy", noise.astype(np.float32))
+    starts = np.linspace(0, len(clip) - signature.window, 40).astype(int)
+    windows = np.stack([clip[at : at + signature.window] for at in starts])[:, None]
+    level = 10 ** draw.uniform(-1.5, 0.3, (40, 1, 1))
+    np.save(folder / "windows.npy", np.clip(windows * level, -1, 1).astype(np.float32))
     return folder
 
 
@@ -127,7 +131,9 @@ def test_both_runtimes_say_the_same(precision: str, said: dict[str, Any], folder
         if precision == "int8":
             assert codes is not None
             difference = np.abs(there["codes"].astype(int) - codes)
-            assert difference.max() <= 1
+            # As in parity: one code in a thousand may be two steps off, none more.
+            assert difference.max() <= 2
+            assert (difference > 1).mean() <= 1e-3
             assert np.mean(difference > 0) < 0.05
         else:
             assert codes is None
