@@ -95,11 +95,11 @@ def with_table(readme: str, document: ReportDocument) -> str:
 
 
 def between(readme: str, begin: str, end: str, text: str) -> str:
-    """The README with another text between two marks. Raises ValueError where they are not there."""
+    """A page with another text between two marks. Raises ValueError where they are not there."""
     before, found, rest = readme.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"README.md lacks the marks {begin.strip()} and {end.strip()}")
+        raise ValueError(f"the page lacks the marks {begin.strip()} and {end.strip()}")
     return before + begin + text + end + after
 
 

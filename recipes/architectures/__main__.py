@@ -1,6 +1,6 @@
 """`conv_fc` against `separable` at equal bytes and at equal multiply-adds, on clips set aside from training.
 
-lipstill distill recipes/architectures/base.yaml --out RUN     45 minutes on one core
+lipstill distill recipes/architectures/base.yaml --out RUN
 python -m recipes.architectures RUN                            writes the table of docs/students.md
 """
 

@@ -131,9 +131,10 @@ def test_both_runtimes_say_the_same(precision: str, said: dict[str, Any], folder
         if precision == "int8":
             assert codes is not None
             difference = np.abs(there["codes"].astype(int) - codes)
-            # As in parity: one code in a thousand may be two steps off, none more.
+            # Of the former tiny none was two steps off. Of this one 5 of 46,080 are, and 3 on the
+            # noise that was heard here before.
             assert difference.max() <= 2
-            assert (difference > 1).mean() <= 1e-3
+            assert (difference > 1).mean() < 2e-4
             assert np.mean(difference > 0) < 0.05
         else:
             assert codes is None
